@@ -1,0 +1,1 @@
+"""Composition: the command line, the pipeline and the processes that run it."""

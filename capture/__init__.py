@@ -1,0 +1,1 @@
+"""Devices and recordings become `RGBDFrame`s; this room imports nothing of ours."""

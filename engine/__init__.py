@@ -1,0 +1,1 @@
+"""Numbers become judgements: model artifact, backends, spotting, events."""

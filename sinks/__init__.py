@@ -1,0 +1,1 @@
+"""Judgements leave: wire format, publisher, subscriber, session folder, overlays."""

@@ -1,0 +1,1 @@
+"""Time: shared-memory ring, face track, scene flow and sliding windows."""
