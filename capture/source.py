@@ -1,0 +1,89 @@
+"""The contract of everything that yields frames, and the lazy registry that opens it by name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import TracebackType
+from typing import cast
+
+from .config import CaptureConfig
+from .frame import Calibration, RGBDFrame
+
+
+class SourceError(ConnectionError):
+    """A camera or recording cannot be opened or read; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is known of a source once it is open."""
+
+    camera: str
+    """Name for topics: 'demo', a serial or a file stem, in [A-Za-z0-9_-]."""
+    kind: str
+    """'synthetic', 'recording' or 'device'."""
+    live: bool
+    """True when frames come whether or not anyone is ready; a file waits."""
+    fps: float
+    calibration: Calibration
+    frames: int | None = None
+    """Pairs to expect, None when unknown."""
+    warnings: tuple[str, ...] = ()
+    details: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    """Serial, firmware, container, writer ...: goes to session.json as it is."""
+
+
+class FrameSource(ABC):
+    """One camera or one recording. Open in the constructor, `frames()` once, then `close()`."""
+
+    @property
+    @abstractmethod
+    def info(self) -> SourceInfo:
+        """What was opened; warnings may grow while reading."""
+
+    @abstractmethod
+    def frames(self) -> Iterator[RGBDFrame]:
+        """Frames in capture order, `sequence` from 0.
+
+        Raises:
+            SourceError: when the device is lost or nothing can be read.
+        """
+
+    @property
+    @abstractmethod
+    def drops(self) -> Mapping[str, int]:
+        """Frames that never became a pair, counted by cause; grows while reading."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the device or file; safe to call twice."""
+
+    def __enter__(self) -> FrameSource:
+        """Context manager: closes at the end."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close whatever happened."""
+        self.close()
+
+
+SOURCES: dict[str, str] = {"demo": "synthetic:SyntheticSource"}
+"""Live cameras by name as 'module:class' in this room; anything else names a file or folder."""
+
+
+def open_source(config: CaptureConfig) -> FrameSource:
+    """Open what `config.camera` names.
+
+    Raises:
+        SourceError: unknown name, missing or unreadable file, absent device.
+    """
+    name = config.camera.partition(":")[0]
+    target = SOURCES.get(name, "recording:RecordingSource")
+    module, _, attribute = target.partition(":")
+    source = getattr(import_module(f".{module}", __package__), attribute)(config)
+    return cast(FrameSource, source)
