@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ ColorImage = NDArray[np.uint8]
 DepthImage = NDArray[np.uint16]
 
 
-class ClockDomain(str, Enum):
+class ClockDomain(StrEnum):
     """Which clock a device stamp was read from."""
 
     HARDWARE = "hardware"
@@ -22,7 +22,7 @@ class ClockDomain(str, Enum):
     UNKNOWN = "unknown"
 
 
-class Distortion(str, Enum):
+class Distortion(StrEnum):
     """Lens model, in the field's names; coefficients are always in OpenCV's order."""
 
     NONE = "none"
