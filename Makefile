@@ -1,0 +1,44 @@
+# make live: see it run.   make test: everything that CI checks.   make bench: the tables.
+VENV := .venv
+PYTHON ?= python3
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+# Debian's names; the first two belong to OpenCV's wheel, libusb to the RealSense SDK, Xvfb to the overlay's tests.
+LIVE_PACKAGES := libgl1 libglib2.0-0
+TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool
+
+.PHONY: live test check bench clean
+
+live: $(VENV)/.live
+	@overlay=window; \
+	if [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] && [ "$$(uname)" = Linux ]; then \
+	  echo "make live: no display found, running with --overlay none"; overlay=none; fi; \
+	$(VENV)/bin/sfam-live --camera demo --overlay $$overlay $(ARGS)
+
+test: $(VENV)/.test check
+	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+check: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.test
+	$(VENV)/bin/sfam bench
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+
+$(VENV)/.live: pyproject.toml constraints.txt | $(VENV)/bin/python
+	./.ci/debian-packages $(LIVE_PACKAGES)
+	$(PIP) -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	./.ci/debian-packages $(TEST_PACKAGES)
+	$(PIP) torch==2.13.0
+	$(PIP) -c constraints.txt -e '.[dev,train,realsense,files]'
+	touch $@ $(VENV)/.live
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
