@@ -1,0 +1,130 @@
+"""Gradient descent on a SFAMNet: our loss (not the published one), one schedule, reproducible by seed.
+
+Spotting is trained as a binary decision with cross-entropy instead of the published squared error; the emotion head
+learns beside it. The network's three streams are evaluated as one grouped convolution, which is the same function in
+half the time on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    conv2d,
+    cross_entropy,
+    max_pool2d,
+    relu,
+)
+
+from sfam.engine.network import SFAMNet
+
+from .overlays import Batch
+
+
+class Batches(Protocol):
+    """Where batches come from."""
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Draw one batch; all chance comes from `rng`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast to learn."""
+
+    steps: int = 800
+    peak_rate: float = 6e-3
+    weight_decay: float = 1e-3
+    emotion_weight: float = 0.4
+    clip_norm: float = 1.0
+
+
+def compress(maps: Tensor, scale_px: float, scale_mm: float) -> Tensor:
+    """sign(x) log(1 + |x| / s) on (N, 3, 42, 42) maps: keeps the sign, lets 0.2 px and 4 px both be seen."""
+    scale = maps.new_tensor([scale_px, scale_px, scale_mm])[None, :, None, None]
+    return torch.sign(maps) * torch.log1p(maps.abs() / scale)
+
+
+def fit(
+    network: SFAMNet,
+    batches: Batches,
+    schedule: Schedule,
+    scales: tuple[float, float],
+    seed: int,
+    progress: Callable[[int, float], None] | None = None,
+) -> list[float]:
+    """Train in place.
+
+    Args:
+        network: with fresh or earlier weights.
+        batches: draws training batches.
+        schedule: steps and rates.
+        scales: compression of u, v (px) and w (mm).
+        seed: of the batch draws.
+        progress: called after each step with its number and loss.
+
+    Returns:
+        The loss of every step.
+
+    Raises:
+        FloatingPointError: the loss became non-finite; the step is named.
+    """
+    rng = np.random.default_rng(seed)
+    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.AdamW(network.parameters(), lr=schedule.peak_rate, weight_decay=schedule.weight_decay)
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.peak_rate, total_steps=schedule.steps)
+    losses: list[float] = []
+    for step in range(schedule.steps):
+        batch = batches.batch(rng)
+        maps = torch.from_numpy(batch.maps).contiguous(memory_format=torch.channels_last)
+        spot, emotion = grouped_logits(network, compress(maps, *scales))
+        loss = binary_cross_entropy_with_logits(spot, torch.from_numpy(batch.spot))
+        loss = loss + schedule.emotion_weight * cross_entropy(emotion, torch.from_numpy(batch.emotion))
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise FloatingPointError(f"training: the loss is {value} at step {step}; lower the rate or check the data")
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.clip_norm)
+        optimiser.step()
+        rates.step()
+        losses.append(value)
+        if progress is not None:
+            progress(step, value)
+    network.eval()
+    return losses
+
+
+def grouped_logits(network: SFAMNet, x: Tensor) -> tuple[Tensor, Tensor]:
+    """`SFAMNet.logits` on (N, 3, 42, 42) with the streams as groups of one convolution."""
+    blocks = [network.c1[0], network.c2[0], network.c3[0]]
+    streams = len(blocks)
+    y = conv2d(x, _stacked(blocks, "conv1"), padding=2, groups=streams)
+    y = conv2d(relu(y), _stacked(blocks, "conv2"), padding=2, groups=streams)
+    gates = [_channel_gate(block, part) for block, part in zip(blocks, y.chunk(streams, dim=1), strict=True)]
+    y = y * torch.cat(gates, dim=1)
+    pooled = [torch.cat((p.amax(1, keepdim=True), p.mean(1, keepdim=True)), 1) for p in y.chunk(streams, dim=1)]
+    spatial = torch.sigmoid(
+        conv2d(torch.cat(pooled, 1), _stacked(blocks, "cbam.SpatialGate.spatial.conv"), padding=3, groups=streams)
+    )
+    y = y * spatial.repeat_interleave(y.shape[1] // streams, dim=1)
+    y = relu(y + conv2d(x, _stacked(blocks, "downsample.0"), groups=streams))
+    y = max_pool2d(y, 3)
+    spot = network.fc_spot(max_pool2d(network.conv1(y), 3, 2, 1).flatten(1))
+    return spot[:, 0], network.fc_recog(max_pool2d(network.conv2(y), 3, 2, 1).flatten(1))
+
+
+def _stacked(blocks: list[nn.Module], name: str) -> Tensor:
+    return torch.cat([block.get_submodule(name).get_parameter("weight") for block in blocks])
+
+
+def _channel_gate(block: nn.Module, y: Tensor) -> Tensor:
+    mlp = block.get_submodule("cbam.ChannelGate.mlp")
+    return torch.sigmoid(mlp(y.mean(dim=(2, 3))) + mlp(y.amax(dim=(2, 3))))[:, :, None, None]
