@@ -1,0 +1,231 @@
+"""The reading end of the ring: frames in order, torn ones thrown away, lost ones counted."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sfam.capture.frame import Calibration, RGBDFrame
+
+from . import ring_header as header
+from .ring import LONG_WAIT_S, LOOK_AROUND_S, SHORT_WAIT_S, Memory, fence
+from .ring_header import Row, RowState, StreamState, Word, row_word
+from .ring_segment import RingError, process_alive
+
+OVERWRITTEN = "ring_overwritten"
+"""Cause under which a reader counts frames it was too slow for."""
+_ATTEMPTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """Why no more frames come."""
+
+    reason: Literal["ended", "failed", "writer_died"]
+    text: str = ""
+    """The error's text where the source failed."""
+
+
+class RingReader:
+    """One reader of a ring; frames come in order, each as arrays of its own.
+
+    Args:
+        name: of the ring.
+        reader: number of the row this reader holds; None = an onlooker that no lossless writer waits for. A row that
+            was reserved, or whose holder died, goes on from its cursor, so that nothing is lost uncounted; any other
+            reader starts at the oldest frame still there.
+
+    Raises:
+        RingError: no such ring, or the row is held by a living reader.
+    """
+
+    def __init__(self, name: str, reader: int | None = 0) -> None:
+        if reader is not None and not 0 <= reader < header.READER_ROWS:
+            raise ValueError(f"reader {reader}: a ring has rows 0 to {header.READER_ROWS - 1}")
+        self._memory = Memory.attach(name)
+        self._words = self._memory.words
+        self._row = reader
+        try:
+            self._cursor = self._take_row()
+        except RingError:
+            self._memory.close()
+            raise
+        self.first = self._cursor
+        """Frames written before this reader's first one."""
+        self.read_count = 0
+        """Frames handed out."""
+        self.lost = 0
+        """Frames overwritten before this reader took them; read_count + lost = written - first at the end."""
+        self.torn = 0
+        """Copies thrown away because the writer came by meanwhile; each such frame is in `lost`."""
+        self.lost_before = 0
+        """Frames lost directly before the last one."""
+        self.stage_ns: Mapping[str, int] = {}
+        """Stage times that came with the last frame."""
+        self.end: StreamEnd | None = None
+        """Why no more frames come, once all were taken."""
+        self._pending_lost = 0
+        self._drops: dict[str, int] = {}
+        self._calibration: tuple[int, Calibration] | None = None
+        self._looked_s = 0.0
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Drops by cause: the source's as its writer last reported them, and this reader's own."""
+        self._refresh_drops()
+        return {**self._drops, OVERWRITTEN: self.lost} if self.lost else dict(self._drops)
+
+    @property
+    def writer_silence_s(self) -> float:
+        """Time since the writer last gave a sign of life; infinite before the first."""
+        beat_ns = self._words[Word.WRITER_BEAT_NS]
+        return (time.monotonic_ns() - beat_ns) / 1e9 if beat_ns else float("inf")
+
+    def read(self, timeout_s: float) -> RGBDFrame | None:
+        """The next frame; None where none came in time or, with `end` set, none will."""
+        deadline_s = time.monotonic() + timeout_s
+        wait_s = SHORT_WAIT_S
+        while True:
+            frame = self._next()
+            if frame is not None or self._at_end():
+                return frame
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return None
+            time.sleep(min(wait_s, left_s))
+            wait_s = min(2 * wait_s, LONG_WAIT_S)
+
+    def frames(self, stop: Callable[[], bool] | None = None) -> Iterator[RGBDFrame]:
+        """Frames until the end, or until `stop` says so (asked between frames and at least every 50 ms)."""
+        while self.end is None and not (stop is not None and stop()):
+            frame = self.read(LOOK_AROUND_S)
+            if frame is not None:
+                yield frame
+
+    def close(self) -> None:
+        """Give the row back and detach. Safe to call twice."""
+        if self._memory.colors:
+            if self._row is not None:
+                self._words[row_word(self._row, Row.STATE)] = RowState.FREE
+            self._memory.close()
+
+    def __enter__(self) -> RingReader:
+        """Context manager: detaches at the end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Detach whatever happened."""
+        self.close()
+
+    def _take_row(self) -> int:
+        oldest = max(0, self._words[Word.HEAD] - self._memory.layout.slots + 1)
+        if self._row is None:
+            return oldest
+        row = self._row
+        state, pid = self._words[row_word(row, Row.STATE)], self._words[row_word(row, Row.PID)]
+        if state == RowState.ATTACHED and process_alive(pid):
+            raise RingError(
+                f"reader {row} of ring {self._memory.segment.name} is process {pid}; take another reader number"
+            )
+        if state == RowState.FREE:
+            self._words[row_word(row, Row.CURSOR)] = oldest
+        self._words[row_word(row, Row.BEAT_NS)] = time.monotonic_ns()
+        self._words[row_word(row, Row.PID)] = os.getpid()
+        fence()
+        self._words[row_word(row, Row.STATE)] = RowState.ATTACHED
+        return int(self._words[row_word(row, Row.CURSOR)])
+
+    def _next(self) -> RGBDFrame | None:
+        """The frame at the cursor, or the oldest one left where the writer has overtaken; None where there is none."""
+        lost = 0
+        frame = None
+        for _ in range(_ATTEMPTS):
+            if self._cursor >= self._words[Word.HEAD]:
+                break
+            frame = self._copy(self._cursor)
+            if frame is not None:
+                self._cursor += 1
+                break
+            # One slot of distance to the writer, lest the next copy be torn as well.
+            slots = self._memory.layout.slots
+            resumed = max(self._cursor + 1, self._words[Word.HEAD] - slots + min(2, slots - 1))
+            lost += resumed - self._cursor
+            self._cursor = resumed
+        self._show_progress()
+        self.lost += lost
+        self._pending_lost += lost
+        if frame is not None:
+            self.read_count += 1
+            self.lost_before, self._pending_lost = self._pending_lost, 0
+        return frame
+
+    def _copy(self, index: int) -> RGBDFrame | None:
+        """Frame number `index` as arrays of its own; None where it is, or while copying becomes, overwritten."""
+        slot = index % self._memory.layout.slots
+        start = self._memory.layout.slot_at(slot)
+        complete = 2 * index + 2
+        if self._words[start // 8] != complete:
+            return None
+        fence()
+        fields = header.unpack_fields(self._memory.buffer, start)
+        color, depth = self._memory.colors[slot].copy(), self._memory.depths[slot].copy()
+        # A torn length is no harm: slices of the mapping end with it, and the copy is thrown away below.
+        stages = self._memory.read_bytes(start + header.STAGES_AT, fields.text.stages_bytes)
+        calibration_text = b""
+        if self._calibration is None or self._calibration[0] != fields.text.calibration_version:
+            calibration_text = self._memory.read_bytes(start + header.CALIBRATION_AT, fields.text.calibration_bytes)
+        fence()
+        if self._words[start // 8] != complete:
+            self.torn += 1
+            return None
+        if calibration_text:
+            self._calibration = (fields.text.calibration_version, header.decode_calibration(calibration_text))
+        assert self._calibration is not None
+        self.stage_ns = header.decode_counts(stages)
+        return fields.frame(color, depth, self._calibration[1])
+
+    def _show_progress(self) -> None:
+        if self._row is not None:
+            self._words[row_word(self._row, Row.CURSOR)] = self._cursor
+            self._words[row_word(self._row, Row.BEAT_NS)] = time.monotonic_ns()
+
+    def _at_end(self) -> bool:
+        """True once the stream is over and everything of it was taken; sets `end`."""
+        if self.end is not None:
+            return True
+        state = self._words[Word.STATE]
+        died = state == StreamState.OPEN and self._writer_died()
+        fence()
+        if self._cursor < self._words[Word.HEAD] or (state == StreamState.OPEN and not died):
+            return False
+        if died and self._words[Word.STATE] == StreamState.OPEN:
+            self.end = StreamEnd("writer_died", f"the capture process {self._words[Word.WRITER_PID]} was killed")
+        else:
+            length = min(self._words[Word.REASON_LENGTH], header.REASON_BYTES)
+            text = self._memory.read_bytes(header.REASON_AT, length).decode(errors="replace")
+            failed = self._words[Word.STATE] == StreamState.FAILED
+            self.end = StreamEnd("failed" if failed else "ended", text)
+        return True
+
+    def _writer_died(self) -> bool:
+        now_s = time.monotonic()
+        if now_s - self._looked_s < LOOK_AROUND_S:
+            return False
+        self._looked_s = now_s
+        pid = self._words[Word.WRITER_PID]
+        return bool(pid) and not process_alive(pid)
+
+    def _refresh_drops(self) -> None:
+        for _ in range(_ATTEMPTS):
+            version = self._words[Word.COUNTERS_VERSION]
+            block = header.counters_at(version)
+            fence()
+            length = min(self._words[block // 8], header.COUNTERS_BYTES - 8)
+            text = self._memory.read_bytes(block + 8, length)
+            fence()
+            if version == self._words[Word.COUNTERS_VERSION]:
+                self._drops = header.decode_counts(text)
+                return
