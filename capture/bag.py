@@ -1,0 +1,294 @@
+"""RealSense SDK recordings in ROS1 bags (.bag; version 2.57 also under a .db3 name), every frame, without the SDK.
+
+SDKs of 2018 to 2.57 write them: a frame's stamp and number stand in the image's own header, its clock domain in
+metadata messages that follow it, and the extrinsics come with the first frame of each stream.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .bag_stamps import peek_stamps
+from .config import CaptureConfig
+from .encoding import color_image, depth_image
+from .frame import Calibration, ClockDomain, ColorImage, DepthImage, Extrinsics, Intrinsics
+from .pairing import Role
+from .realsense_names import DOMAINS, STREAM_TOPIC, between, stream_name, stream_role
+from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
+from .ros1 import ImageHeader, camera_info, float32, image_header, key_value, stream_info, trailing_unit_m, transform
+from .rosbag1 import Connection, Rosbag1
+from .source import SourceError
+
+IMAGE = "image/data"
+METADATA = "image/metadata"
+_HEAD_CHUNKS = 400
+"""Extrinsics come with the first frames; no recording needs more chunks than this to show them."""
+_HELD = 3
+"""Images held back until their metadata, which follows each of them, has surely been read."""
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What the head of a bag says about one stream."""
+
+    kind: str
+    index: int
+    sensor: str
+    topic: str
+    fps: int = 0
+    encoding: str = ""
+    camera: Intrinsics | None = None
+    poses: dict[str, Extrinsics] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Held:
+    """An image that waits for its metadata."""
+
+    stream: RecordedStream
+    time_ns: int
+    header: ImageHeader
+    data: memoryview
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+class BagRecording(Recording):
+    """One RealSense bag."""
+
+    def __init__(self, path: Path, config: CaptureConfig) -> None:
+        """Open and read the head: streams, calibration, depth unit, device.
+
+        Raises:
+            SourceError: when it is not a bag, or a stream asked for by name is not in it.
+        """
+        super().__init__(path, config)
+        self._bag = Rosbag1(path)
+        self._device: dict[str, str] = {}
+        self._options: dict[str, float] = {}
+        self._found: dict[str, _Stream] = {}
+        self._version = 0
+        self._compression = ""
+        self._domains: dict[str, ClockDomain] = {}
+        self._read_head()
+        self.container = f"ROS1 bag, {self._compression or 'no'} chunks"
+        self.writer = f"RealSense SDK, file version {self._version}" if self._version else "unknown"
+        self.streams = tuple(self._recorded(one) for one in self._found.values() if one.encoding)
+        self.choose_streams()
+        self.depth_unit_m = self._option_unit_m()
+        if self._bag.index_damage:
+            self.recovered = True
+            self.warnings.append(f"{self._bag.index_damage}; reading what lies before the damage")
+
+    @property
+    def calibration(self) -> Calibration:
+        """Intrinsics and extrinsics of the chosen streams, as the first frames carried them."""
+        color, depth = self.require_streams()
+        cameras = [self._found[stream.source].camera for stream in (color, depth)]
+        if cameras[0] is None or cameras[1] is None:
+            raise SourceError(f"{self.path}: no usable camera_info for color or depth; the recording cannot be aligned")
+        return Calibration(cameras[0], cameras[1], self._depth_to_color(color, depth))
+
+    def details(self) -> dict[str, str | int | float | bool]:
+        """Device name, serial number, firmware, USB type, as recorded."""
+        names = ("Name", "Serial Number", "Firmware Version", "Product Id", "Usb Type Descriptor")
+        return {name.lower().replace(" ", "_"): self._device[name] for name in names if name in self._device}
+
+    def frames(self) -> Iterator[StreamFrame]:
+        """Color and depth images in file order; those before any damage, which `warnings` then count."""
+        chosen = {f"{one.source}/{IMAGE}": one for one in (self.color, self.depth) if one is not None}
+        described = {f"{one.source}/{METADATA}": one for one in (self.color, self.depth) if one is not None}
+        held: deque[_Held] = deque()
+        given = 0
+        topics = {*chosen, *described}
+        for connection, time_ns, data in self._bag.messages(lambda one: one.topic in topics):
+            stream = chosen.get(connection.topic)
+            if stream is None:
+                self._describe(held, described[connection.topic], time_ns, data)
+                continue
+            header = self._header(stream, data)
+            if header is not None:
+                held.append(_Held(stream, time_ns, header, data))
+            if len(held) > _HELD:
+                for frame in self._decode(held.popleft()):
+                    given += 1
+                    yield frame
+        while held:
+            for frame in self._decode(held.popleft()):
+                given += 1
+                yield frame
+        self._note_damage(given)
+
+    def stamps(self) -> Iterator[FrameStamp]:
+        """Stamps from the image headers alone; an unindexed bag is walked instead."""
+        if self._bag.index is None:
+            yield from super().stamps()
+            return
+        chosen = {f"{one.source}/{IMAGE}": one for one in (self.color, self.depth) if one is not None}
+        for topic, header in peek_stamps(self._bag, chosen):
+            stream = chosen[topic]
+            role: Role = "depth" if stream is self.depth else "color"
+            domain = self._domains.get(stream.source, ClockDomain.UNKNOWN)
+            yield FrameStamp(stream.name, role, header.number, header.stamp_ns, domain)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._bag.close()
+
+    def _header(self, stream: RecordedStream, data: memoryview) -> ImageHeader | None:
+        """Header of an image message, None (counted) when it is cut."""
+        try:
+            return image_header(data)
+        except ValueError:
+            self.unreadable[str(stream.role)] += 1
+            return None
+
+    def _describe(self, held: deque[_Held], stream: RecordedStream, time_ns: int, data: memoryview) -> None:
+        """Give a metadata message to the image it belongs to: same stream, same record time."""
+        for image in reversed(held):
+            if image.stream is stream and image.time_ns == time_ns:
+                key, value = key_value(data)
+                image.metadata[key] = value
+                return
+
+    def _decode(self, held: _Held) -> Iterator[StreamFrame]:
+        """The image as a frame; nothing (counted) when its size and encoding do not fit its bytes."""
+        header, stream = held.header, held.stream
+        is_depth = stream is self.depth
+        pixels = held.data[header.start : header.start + header.size]
+        try:
+            image: ColorImage | DepthImage
+            if is_depth:
+                image = depth_image(
+                    pixels, header.encoding, header.width, header.height, header.step, big=header.big_endian
+                )
+            else:
+                image = color_image(pixels, header.encoding, header.width, header.height, header.step)
+        except ValueError:
+            self.unreadable["depth" if is_depth else "color"] += 1
+            return
+        image.flags.writeable = False
+        known = DOMAINS.get(held.metadata.get("timestamp_domain", "").lower())
+        if known is not None:
+            self._domains[stream.source] = known
+        sensor_us = held.metadata.get("Sensor Timestamp")
+        arrival = held.metadata.get("Time Of Arrival") or held.metadata.get("system_time")
+        yield StreamFrame(
+            stream=stream.name,
+            role="depth" if is_depth else "color",
+            image=image,
+            number=header.number,
+            t_device_ns=header.stamp_ns,
+            clock_domain=self._domains.get(stream.source, ClockDomain.UNKNOWN),
+            t_sensor_ns=int(sensor_us) * 1000 if sensor_us else None,
+            t_arrival_ms=float(arrival) or None if arrival else None,
+            depth_unit_m=trailing_unit_m(held.data, header) if is_depth else None,
+        )
+
+    def _note_damage(self, given: int) -> None:
+        """Say what was recovered, once."""
+        damage = self._bag.damage
+        if damage is None and not self.recovered:
+            return
+        self.recovered = True
+        before = f", before {damage}" if damage else ""
+        text = f"recovered {given} frames{before}"
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def _read_head(self) -> None:
+        """Everything that is not an image, from the chunks that hold it."""
+        bag = self._bag
+        if bag.index is None:
+            chunks = (chunk for chunk, _ in zip(bag.chunks(), range(_HEAD_CHUNKS), strict=False))
+        else:
+            still = {number for number, one in bag.connections.items() if self._is_head(one)}
+            places = [place for place, counts in bag.index.chunks if still.intersection(counts)]
+            chunks = (bag.chunk_at(place) for place in places[:_HEAD_CHUNKS])
+        for chunk in chunks:
+            self._compression = self._compression or chunk.compression.upper().replace("NONE", "uncompressed")
+            for connection, _, data in bag.messages_of(chunk, self._is_head):
+                try:
+                    self._take(connection, data)
+                except (struct.error, ValueError) as error:
+                    self.warnings.append(f"{connection.topic} is not readable ({error}) and was left out")
+            if bag.index is None and self._is_complete():
+                break
+
+    @staticmethod
+    def _is_head(connection: Connection) -> bool:
+        """Topics that describe the recording rather than one frame; the first domain is taken along."""
+        return not connection.topic.endswith((IMAGE, METADATA, "/description")) and "/notification" not in (
+            connection.topic
+        )
+
+    def _is_complete(self) -> bool:
+        """True once color and depth are known with calibration and pose."""
+        ready = [one.kind.lower() for one in self._found.values() if one.camera is not None and one.poses]
+        return "color" in ready and "depth" in ready
+
+    def _take(self, connection: Connection, data: memoryview) -> None:
+        """One message of the head."""
+        topic = connection.topic
+        if topic == "/file_version":
+            self._version = int.from_bytes(data[:4], "little")
+        elif topic.endswith("/value") and "/option/" in topic:
+            self._options[topic] = float32(data)
+        elif match := STREAM_TOPIC.match(topic):
+            sensor, kind, index, rest = match.groups()
+            base = topic[: -len(rest) - 1]
+            stream = self._found.setdefault(base, _Stream(kind, int(index), sensor, base))
+            if rest == "info":
+                stream.fps, stream.encoding = stream_info(data)
+            elif rest == "info/camera_info":
+                stream.camera = camera_info(data)
+            elif rest.startswith("tf/"):
+                stream.poses[rest] = transform(data)
+        elif topic.endswith("/info") and topic.count("/") == 2:
+            key, value = key_value(data)
+            self._device[key] = value
+
+    def _recorded(self, stream: _Stream) -> RecordedStream:
+        """A stream of the head as the contract wants it."""
+        camera, index = stream.camera, self._bag.index
+        frames = None
+        if index is not None:
+            topic = f"{stream.topic}/{IMAGE}"
+            numbers = {number for number, one in self._bag.connections.items() if one.topic == topic}
+            frames = sum(counts.get(number, 0) for _, counts in index.chunks for number in numbers)
+        return RecordedStream(
+            stream_name(stream.kind, stream.index),
+            stream.topic,
+            stream_role(stream.kind),
+            stream.encoding,
+            camera.width if camera else 0,
+            camera.height if camera else 0,
+            frames,
+            float(stream.fps) if stream.fps else None,
+        )
+
+    def _depth_to_color(self, color: RecordedStream, depth: RecordedStream) -> Extrinsics:
+        """Extrinsics through the reference stream that both poses share."""
+        poses = [self._found[stream.source].poses for stream in (color, depth)]
+        shared = sorted(poses[0].keys() & poses[1].keys())
+        if shared:
+            return between(poses[1][shared[0]], poses[0][shared[0]])
+        text = "no extrinsics between depth and color in the file; taken as one camera"
+        if text not in self.warnings:
+            self.warnings.append(text)
+        return Extrinsics()
+
+    def _option_unit_m(self) -> float | None:
+        """Metres per depth unit from the depth sensor's options, else the usual one with a warning."""
+        if self.depth is None:
+            return None
+        sensor = self._found[self.depth.source].sensor
+        for topic, value in self._options.items():
+            if f"/{sensor}/option/" in topic and topic.split("/")[-2].replace(" ", "_") == "Depth_Units" and value > 0:
+                return value
+        if self.config.depth_unit_m is None:
+            self.warnings.append("the file does not say its depth unit; 0.001 m taken, the cameras' default")
+        return self.config.depth_unit_m or 0.001

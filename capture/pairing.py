@@ -1,0 +1,190 @@
+"""Color and depth frames, each with its own stamps, become pairs; live and file alike.
+
+Devices and their SDKs hand out the two streams separately, and an SDK's own pairing can be a frame off for a whole run
+although the stamps agree. So frames are paired here, by nearest stamp within half a period, each at most once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Generic, Literal, Protocol, TypeVar
+
+Role = Literal["color", "depth"]
+
+DEFAULT_PERIOD_NS = 33_333_333
+"""Taken only where neither stamps nor the source tell the period: two single frames."""
+_MEASURED_FROM = 5
+_MEMORY = 31
+
+
+class Stamped(Protocol):
+    """What pairing needs to know of a frame."""
+
+    @property
+    def role(self) -> Role:
+        """'color' or 'depth'."""
+
+    @property
+    def number(self) -> int:
+        """Frame counter of its sensor, -1 = none."""
+
+    @property
+    def t_device_ns(self) -> int:
+        """Device stamp; both streams of a camera use the same clock."""
+
+
+FrameT = TypeVar("FrameT", bound=Stamped)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair(Generic[FrameT]):
+    """Color and depth of one instant."""
+
+    color: FrameT
+    depth: FrameT
+    dropped_before: int
+    """Color frames lost by the device, or left without depth, directly before this pair."""
+
+
+class _Stream(Generic[FrameT]):
+    """One side: frames that wait, and what its stamps and numbers have said so far."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[FrameT, int]] = deque()  # frame, numbers lost directly before it
+        self.last: tuple[int, int] | None = None  # (number, stamp)
+        self.repeats = 0
+        self.intervals: deque[int] = deque(maxlen=_MEMORY)
+        self.period_ns: int | None = None
+
+    def is_repeat(self, frame: FrameT) -> bool:
+        """True for a frame with the number and stamp of the one before it."""
+        repeated = self.last == (frame.number, frame.t_device_ns)
+        self.repeats += repeated
+        return repeated
+
+    def note(self, frame: FrameT) -> int:
+        """Remember number, stamp and interval; returns how many numbers were skipped before this frame."""
+        lost = 0
+        if self.last is not None:
+            number, stamp = self.last
+            if number >= 0 and frame.number > number:
+                # a repeat was delivered in the place of a lost frame and is counted as a repeat already
+                lost = max(0, frame.number - number - 1 - self.repeats)
+            interval = frame.t_device_ns - stamp
+            if interval > 0:
+                self.intervals.append(interval)
+                if len(self.intervals) >= _MEASURED_FROM:
+                    self.period_ns = int(median(self.intervals))
+        self.last, self.repeats = (frame.number, frame.t_device_ns), 0
+        return lost
+
+
+class Pairer(Generic[FrameT]):
+    """Streaming pairing with bounded memory.
+
+    A pair is handed out as soon as no later frame can be nearer: at once when the stamps agree within a quarter of the
+    period, else when the earlier one's stream has gone on. Frames come in the order of their stream; stamps may jump.
+    """
+
+    def __init__(self, period_ns: int | None = None, capacity: int = 16) -> None:
+        """Pair with a nominal period until five intervals were measured; hold at most `capacity` frames a side."""
+        self._nominal_ns = period_ns
+        self._capacity = capacity
+        self._sides: dict[Role, _Stream[FrameT]] = {"color": _Stream(), "depth": _Stream()}
+        self._drops = {
+            "duplicate": 0,
+            "duplicate_depth": 0,
+            "lost": 0,
+            "lost_depth": 0,
+            "unpaired_color": 0,
+            "unpaired_depth": 0,
+        }
+        self._dropped = 0  # color frames gone since the last pair
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Frames that never became part of a pair, by cause; `lost` ones never reached us (numbers skipped)."""
+        return {cause: count for cause, count in self._drops.items() if count}
+
+    @property
+    def period_ns(self) -> int | None:
+        """Period of the faster stream: measured (median) once known, else nominal, else None."""
+        measured = [side.period_ns for side in self._sides.values() if side.period_ns]
+        return min(measured) if measured else self._nominal_ns
+
+    def push(self, frame: FrameT) -> list[Pair[FrameT]]:
+        """Take the next frame of either stream; returns the pairs that are now certain, in order."""
+        side = self._sides[frame.role]
+        suffix = "" if frame.role == "color" else "_depth"
+        if side.is_repeat(frame):
+            self._drops["duplicate" + suffix] += 1
+            return []
+        lost = side.note(frame)
+        self._drops["lost" + suffix] += lost
+        side.waiting.append((frame, lost))
+        pairs = self._settle(final=False)
+        while len(side.waiting) > self._capacity:
+            self._leave(frame.role)
+        return pairs
+
+    def flush(self) -> list[Pair[FrameT]]:
+        """The stream has ended: pair what is left, count the rest."""
+        pairs = self._settle(final=True)
+        for role in self._sides:
+            while self._sides[role].waiting:
+                self._leave(role)
+        return pairs
+
+    def _settle(self, *, final: bool) -> list[Pair[FrameT]]:
+        """Pair the nearest stamps as long as one of the pairs is certain."""
+        pairs: list[Pair[FrameT]] = []
+        period = self.period_ns or (DEFAULT_PERIOD_NS if final else None)
+        while period is not None:
+            found = self._nearest()
+            if found is None or found[0] > period / 2:
+                break
+            distance, color_at, depth_at = found
+            if not (final or distance <= period / 4 or self._earlier_went_on(color_at, depth_at)):
+                break
+            pairs.append(self._take(color_at, depth_at))
+        return pairs
+
+    def _nearest(self) -> tuple[int, int, int] | None:
+        """(distance in ns, place of the color frame, place of the depth frame) of the nearest two that wait."""
+        colors, depths = self._sides["color"].waiting, self._sides["depth"].waiting
+        return min(
+            (
+                (abs(color.t_device_ns - depth.t_device_ns), color_at, depth_at)
+                for color_at, (color, _) in enumerate(colors)
+                for depth_at, (depth, _) in enumerate(depths)
+            ),
+            default=None,
+        )
+
+    def _earlier_went_on(self, color_at: int, depth_at: int) -> bool:
+        """True when the earlier frame's stream has shown its next one, which then was no nearer."""
+        colors, depths = self._sides["color"].waiting, self._sides["depth"].waiting
+        if colors[color_at][0].t_device_ns <= depths[depth_at][0].t_device_ns:
+            return color_at + 1 < len(colors)
+        return depth_at + 1 < len(depths)
+
+    def _take(self, color_at: int, depth_at: int) -> Pair[FrameT]:
+        """Remove a pair; what came before it in either stream can find no partner any more."""
+        for _ in range(color_at):
+            self._leave("color")
+        for _ in range(depth_at):
+            self._leave("depth")
+        color, lost = self._sides["color"].waiting.popleft()
+        depth, _ = self._sides["depth"].waiting.popleft()
+        dropped, self._dropped = self._dropped + lost, 0
+        return Pair(color, depth, dropped)
+
+    def _leave(self, role: Role) -> None:
+        """Count the oldest waiting frame as left without partner."""
+        _, lost = self._sides[role].waiting.popleft()
+        self._drops[f"unpaired_{role}"] += 1
+        if role == "color":
+            self._dropped += 1 + lost

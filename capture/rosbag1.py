@@ -1,0 +1,267 @@
+"""ROS1 bag container (format 2.0): records, chunks, connections and messages, read in pure Python.
+
+A bag is a flat list of records; chunks hold connection and message records, plain or compressed. `Rosbag1.messages`
+walks them in file order and needs no index, so it reads recordings whose writer was killed or whose end is missing:
+everything before the damage, then `damage` says what was found. Nothing here knows what a message means.
+Layout: http://wiki.ros.org/Bags/Format/2.0
+"""
+
+from __future__ import annotations
+
+import bz2
+import mmap
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .lz4_frames import unpack_lz4
+from .source import SourceError
+
+MAGIC = b"#ROSBAG V2.0\n"
+MESSAGE, HEADER, INDEX, CHUNK, CHUNK_INFO, CONNECTION = 2, 3, 4, 5, 6, 7
+_U32 = struct.Struct("<I")
+_U64 = struct.Struct("<Q")
+_MESSAGE = struct.Struct("<I5sII3sBI5sII")  # the header every known writer gives a message: conn, op, time
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One topic of a bag."""
+
+    number: int
+    topic: str
+    datatype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A chunk record: where its payload lies and what it becomes."""
+
+    position: int
+    compression: str
+    size: int
+    """Bytes once decompressed."""
+    start: int
+    stored: int
+    """Bytes as stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class BagIndex:
+    """What the end of a complete bag says: every topic, every chunk, messages per topic and chunk."""
+
+    connections: dict[int, Connection]
+    chunks: tuple[tuple[int, dict[int, int]], ...]
+    """(file position, {connection: messages}) in file order."""
+
+
+class Rosbag1:
+    """A bag opened for reading; the file is mapped, never loaded.
+
+    Raises:
+        SourceError: when the file does not start as a bag of format 2.0.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.connections: dict[int, Connection] = {}
+        self.damage: str | None = None
+        """What ended the last walk before the end of the file."""
+        self.index_damage: str | None = None
+        """Why there is no index."""
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._view = memoryview(self._map)
+        if bytes(self._view[: len(MAGIC)]) != MAGIC:
+            raise SourceError(f"{path}: not a ROS1 bag of format 2.0; nothing else is read as a bag")
+        self.index = self._read_index()
+        if self.index is not None:
+            self.connections.update(self.index.connections)
+
+    def close(self) -> None:
+        """Let go of the file. Images handed out as views of it stay valid: the last of them frees the map."""
+        self._view = memoryview(b"")
+        try:
+            self._map.close()
+        except BufferError:
+            return  # a frame still looks into the map, which goes with that frame
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Chunk records in file order; stops at the end or at the first record that is cut or senseless."""
+        for position, fields, start, stored in self._records(len(MAGIC), len(self._view)):
+            op = fields["op"][0]
+            if op == CHUNK:
+                yield Chunk(position, fields["compression"].decode(), _U32.unpack(fields["size"])[0], start, stored)
+            elif op == CONNECTION:
+                return  # connections outside chunks are the index at the end of a complete bag
+
+    def chunk_at(self, position: int) -> Chunk:
+        """The chunk record at a position that the index gave."""
+        for found, fields, start, stored in self._records(position, len(self._view)):
+            if fields["op"][0] == CHUNK:
+                return Chunk(found, fields["compression"].decode(), _U32.unpack(fields["size"])[0], start, stored)
+            break
+        raise SourceError(f"{self.path}: the index names a chunk at byte {position} where there is none")
+
+    def messages(self, wanted: Callable[[Connection], bool]) -> Iterator[tuple[Connection, int, memoryview]]:
+        """(connection, record time in ns, data) of wanted topics in file order, every one before any damage."""
+        self.damage = None
+        taken: dict[int, Connection | None] = {
+            number: connection if wanted(connection) else None for number, connection in self.connections.items()
+        }
+        for chunk in self.chunks():
+            data, whole = self._unpack(chunk)
+            yield from self._messages_in(data, taken, wanted, whole)
+            if not whole:
+                self.damage = f"the chunk at byte {chunk.position} is cut or does not decompress"
+                return
+            if self.damage:
+                return
+
+    def messages_of(
+        self, chunk: Chunk, wanted: Callable[[Connection], bool]
+    ) -> Iterator[tuple[Connection, int, memoryview]]:
+        """Messages of one chunk only."""
+        taken = {number: one if wanted(one) else None for number, one in self.connections.items()}
+        data, whole = self._unpack(chunk)
+        yield from self._messages_in(data, taken, wanted, whole)
+
+    def unpack(self, chunk: Chunk) -> memoryview:
+        """Payload of a chunk, as far as it is there."""
+        return self._unpack(chunk)[0]
+
+    def _messages_in(
+        self,
+        data: memoryview,
+        taken: dict[int, Connection | None],
+        wanted: Callable[[Connection], bool],
+        whole: bool,
+    ) -> Iterator[tuple[Connection, int, memoryview]]:
+        """Walk the records of one unpacked chunk."""
+        position, end = 0, len(data)
+        while position + 8 <= end:
+            (head,) = _U32.unpack_from(data, position)
+            start = position + 8 + head
+            if start > end:
+                break
+            stored = int(_U32.unpack_from(data, start - 4)[0])
+            if start + stored > end:
+                break
+            header = bytes(data[position + 4 : position + 4 + head])
+            position = start + stored
+            quick = _message_header(header)
+            if quick is None:
+                fields = parse_fields(header)
+                op = fields.get("op", b"\0")[0]
+                if op == CONNECTION:
+                    one = _connection(fields, bytes(data[start:position]))
+                    self.connections[one.number] = one
+                    taken[one.number] = one if wanted(one) else None
+                    continue
+                if op != MESSAGE:
+                    continue
+                quick = (_U32.unpack(fields["conn"])[0], _time_ns(fields["time"]))
+            connection = taken.get(quick[0])
+            if connection is not None:
+                yield connection, quick[1], data[start:position]
+        if whole and position != end:
+            self.damage = "a chunk ends within a message"
+
+    def _unpack(self, chunk: Chunk) -> tuple[memoryview, bool]:
+        """Payload of a chunk and whether all of it is there."""
+        stored = self._view[chunk.start : chunk.start + chunk.stored]
+        if chunk.compression == "none":
+            return stored, len(stored) == chunk.stored
+        if chunk.size == 0 and chunk.stored == 0:
+            return stored, False  # a killed writer leaves the chunk it had just begun
+        try:
+            if chunk.compression == "lz4":
+                data = unpack_lz4(stored, chunk.size)
+            elif chunk.compression == "bz2":
+                data = bz2.BZ2Decompressor().decompress(stored, chunk.size)
+            else:
+                return memoryview(b""), False
+        except (RuntimeError, OSError, EOFError, ValueError):
+            return memoryview(b""), False  # becomes `damage`, which names the chunk
+        return memoryview(data), len(data) == chunk.size and len(stored) == chunk.stored
+
+    def _records(self, position: int, end: int) -> Iterator[tuple[int, dict[str, bytes], int, int]]:
+        """(position, header fields, data start, data bytes) of top-level records; a cut chunk comes last."""
+        view = self._view
+        while position + 8 <= end:
+            (head,) = _U32.unpack_from(view, position)
+            start = position + 8 + head
+            if head == 0 or start > end:
+                self.damage = f"the record at byte {position} is cut or senseless"
+                return
+            fields = parse_fields(bytes(view[position + 4 : position + 4 + head]))
+            if not fields.get("op"):
+                self.damage = f"the record at byte {position} is senseless"
+                return
+            (stored,) = _U32.unpack_from(view, start - 4)
+            yield position, fields, start, stored
+            position = start + stored
+        if position != end:
+            self.damage = f"the file ends within a record, at byte {end}"
+
+    def _read_index(self) -> BagIndex | None:
+        """The index at the end, None where it is absent or not whole (`damage` says which)."""
+        first = next(self._records(len(MAGIC), len(self._view)), None)
+        if first is None or first[1]["op"][0] != HEADER or len(first[1].get("index_pos", b"")) != 8:
+            self.index_damage = "truncated: the file ends before its first record"
+            return None
+        (position,) = _U64.unpack(first[1]["index_pos"])
+        if position == 0:
+            self.index_damage = "unindexed: the recorder was stopped before it wrote the index"
+            return None
+        connections: dict[int, Connection] = {}
+        chunks: list[tuple[int, dict[int, int]]] = []
+        for _, fields, start, stored in self._records(position, len(self._view)):
+            data = self._view[start : start + stored]
+            op = fields["op"][0]
+            if op == CONNECTION and len(data) == stored:
+                one = _connection(fields, bytes(data))
+                connections[one.number] = one
+            elif op == CHUNK_INFO and len(data) == stored:
+                counts = dict(struct.iter_unpack("<II", data))
+                chunks.append((_U64.unpack(fields["chunk_pos"])[0], counts))
+        promised = tuple(_U32.unpack(first[1][key])[0] for key in ("conn_count", "chunk_count"))
+        if (len(connections), len(chunks)) != promised:
+            self.index_damage = "truncated: the index at the end is missing or cut"
+            return None
+        return BagIndex(connections, tuple(chunks))
+
+
+def parse_fields(header: bytes) -> dict[str, bytes]:
+    """The name=value fields of a record header; what is cut is left out."""
+    fields: dict[str, bytes] = {}
+    position = 0
+    while position + 4 <= len(header):
+        (length,) = _U32.unpack_from(header, position)
+        name, _, value = header[position + 4 : position + 4 + length].partition(b"=")
+        fields[name.decode("ascii", "replace")] = value
+        position += 4 + length
+    return fields
+
+
+def _message_header(header: bytes) -> tuple[int, int] | None:
+    """(connection, time ns) of a message record header with its fields in the usual order, else None."""
+    if len(header) != _MESSAGE.size:
+        return None
+    names = _MESSAGE.unpack(header)
+    if names[:2] != (9, b"conn=") or names[3:8] != (4, b"op=", MESSAGE, 13, b"time="):
+        return None
+    return names[2], names[8] * 1_000_000_000 + names[9]
+
+
+def _connection(fields: dict[str, bytes], data: bytes) -> Connection:
+    """A connection record; the topic stands in its header, the type in its data."""
+    return Connection(
+        _U32.unpack(fields["conn"])[0], fields["topic"].decode(), parse_fields(data).get("type", b"").decode()
+    )
+
+
+def _time_ns(raw: bytes) -> int:
+    """ROS time as integer ns."""
+    return int(_U32.unpack_from(raw)[0]) * 1_000_000_000 + int(_U32.unpack_from(raw, 4)[0])
