@@ -9,7 +9,7 @@ on every second pixel of each level: the window is wider than that, so nothing i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import cv2
 import numpy as np
@@ -100,17 +100,17 @@ def open_flow(method: str) -> FlowSolver:
 
 def _blur(image: FloatMap, sigma: float, radius: int) -> FloatMap:
     size = 2 * radius + 1
-    return cv2.GaussianBlur(image, (size, size), sigma, borderType=_BORDER)
+    return cast(FloatMap, cv2.GaussianBlur(image, (size, size), sigma, borderType=_BORDER))
 
 
 def _halve(image: FloatMap) -> FloatMap:
     side = image.shape[0] // 2
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    return cast(FloatMap, cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA))
 
 
 def _double(image: FloatMap, out: FloatMap | None = None) -> FloatMap:
     side = image.shape[0] * 2
-    return cv2.resize(image, (side, side), dst=out, interpolation=cv2.INTER_LINEAR)
+    return cast(FloatMap, cv2.resize(image, (side, side), dst=out, interpolation=cv2.INTER_LINEAR))
 
 
 def _window(image: FloatMap) -> FloatMap:
@@ -138,19 +138,19 @@ def _remove_local_mean(image: FloatMap) -> FloatMap:
     """Make the image blind to light: minus its Gaussian mean, taken at a quarter of the resolution."""
     mean = _blur(_halve(_halve(image)), MEAN_SIGMA_PX / 4, 4)
     size = (image.shape[1], image.shape[0])
-    return cv2.subtract(image, cv2.resize(mean, size, interpolation=cv2.INTER_LINEAR))
+    return cast(FloatMap, cv2.subtract(image, cv2.resize(mean, size, interpolation=cv2.INTER_LINEAR)))
 
 
 def _level(image: FloatMap) -> FlowLevel:
-    gradient_x = cv2.sepFilter2D(image, -1, _DERIVATIVE, _ONE, borderType=_BORDER)
-    gradient_y = cv2.sepFilter2D(image, -1, _ONE, _DERIVATIVE, borderType=_BORDER)
+    gradient_x = cast(FloatMap, cv2.sepFilter2D(image, -1, _DERIVATIVE, _ONE, borderType=_BORDER))
+    gradient_y = cast(FloatMap, cv2.sepFilter2D(image, -1, _ONE, _DERIVATIVE, borderType=_BORDER))
     xx = _window(gradient_x * gradient_x)
     xy = _window(gradient_x * gradient_y)
     yy = _window(gradient_y * gradient_y)
     xx += PULL_GREY2
     yy += PULL_GREY2
-    determinant = xx * yy - xy * xy
-    inverse = (yy / determinant, -xy / determinant, xx / determinant)
+    scale = np.float32(1) / (xx * yy - xy * xy)
+    inverse = cast(tuple[FloatMap, FloatMap, FloatMap], (yy * scale, -xy * scale, xx * scale))
     return FlowLevel(image, _doubled(image), gradient_x, gradient_y, inverse)
 
 
@@ -206,7 +206,7 @@ class LucasKanade:
         levels = []
         for _ in range(LEVELS):
             levels.append(_level(image))
-            image = cv2.pyrDown(image, borderType=_BORDER)
+            image = cast(FloatMap, cv2.pyrDown(image, borderType=_BORDER))
         return FlowProducts(tuple(levels))
 
     def solve(

@@ -33,10 +33,17 @@ class Crop:
 
 @dataclass(frozen=True, slots=True)
 class HeadMotion:
-    """Rigid head motion between two frames about the face's mean depth; x right, y down, z away from the camera."""
+    """Rigid head motion between two frames; x right, y down, z away from the camera.
+
+    A point X of the head (mm, camera coordinates) goes to R (X - pivot) + pivot + translation, R being the rotation by
+    the vector `rotation_rad` (axis times angle) about the pivot, the centre of the face's fitted points.
+    """
 
     rotation_rad: tuple[float, float, float] = (0.0, 0.0, 0.0)
     translation_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    pivot_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    residual_px: float = float("nan")
+    """Median distance between measured and rigid flow over the fitted points; NaN where nothing was fitted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,113 @@
+"""Change of depth along the flow: depth warped by (u, v) minus depth, averaged over a hole-aware Gaussian.
+
+Normalised convolution (Knutsson & Westin, CVPR 1993) of the warp difference. The two depths are differenced before they
+are averaged: a hole at one end then drops out of both, where averaging first would tilt the mean down the face's slope.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+
+from .flow import FlowField
+from .scene_flow import CROP_PX, FloatMap, Mask
+
+SIGMA_PX = 3.1
+SHAPE_SIGMA_PX = 2.0
+MIN_SHARE = 0.1
+"""Below this share of depth under the Gaussian, w is not known."""
+MAX_CHANGE_MM = 40.0
+"""A larger difference is an edge or a matching error, not skin or head motion within one window."""
+
+_SUNKEN_MM = -1e9
+_BORDER = cv2.BORDER_REFLECT_101
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthProducts:
+    """What is computed once per depth crop."""
+
+    depth_mm: FloatMap
+    """(128, 128) float32: the depth as given, 0 = hole."""
+    sunken: FloatMap
+    """(128, 128) float32: the same with holes far behind the camera, so that a sample that touches one shows it."""
+    share: float
+    """Share of pixels with depth, 0..1."""
+    shape_mm: FloatMap
+    """(128, 128) float32: smoothed depth; holes filled, with the mean depth where nothing is near."""
+
+
+def _blur_half(image: FloatMap, sigma_px: float) -> FloatMap:
+    """Gaussian blur of a (128, 128) map, sampled on every second pixel."""
+    half = cv2.resize(image, (CROP_PX // 2, CROP_PX // 2), interpolation=cv2.INTER_AREA)
+    radius = int(np.ceil(1.4 * sigma_px))
+    return cast(FloatMap, cv2.GaussianBlur(half, (2 * radius + 1, 2 * radius + 1), sigma_px / 2, borderType=_BORDER))
+
+
+def _double(image: FloatMap) -> FloatMap:
+    return cast(FloatMap, cv2.resize(image, (CROP_PX, CROP_PX), interpolation=cv2.INTER_LINEAR))
+
+
+def smooth_depth(depth_mm: FloatMap) -> DepthProducts:
+    """Prepare one depth crop.
+
+    Args:
+        depth_mm: (128, 128) float32, mm, 0 = hole.
+
+    Raises:
+        ValueError: another shape.
+    """
+    if depth_mm.shape != (CROP_PX, CROP_PX):
+        raise ValueError(f"depth change needs a ({CROP_PX}, {CROP_PX}) crop, got {depth_mm.shape}")
+    depth = np.ascontiguousarray(depth_mm, np.float32)
+    present = depth > 0
+    weight = present.astype(np.float32)
+    count = int(np.count_nonzero(present))
+    mean = float(depth.sum()) / count if count else 0.0
+    blurred, near = _blur_half(depth, SHAPE_SIGMA_PX), _blur_half(weight, SHAPE_SIGMA_PX)
+    shape = (blurred + np.float32(1e-3 * mean)) / (near + np.float32(1e-3))
+    sunken = np.where(present, depth, np.float32(_SUNKEN_MM))
+    return DepthProducts(depth, sunken, count / depth.size, _double(shape))
+
+
+_RAMP = np.arange(CROP_PX, dtype=np.float32)
+_COLUMN, _ROW = (np.ascontiguousarray(grid) for grid in np.meshgrid(_RAMP, _RAMP))
+
+
+def _sample(sunken: FloatMap, field: FlowField) -> FloatMap:
+    """Depth where the flow leads; far behind the camera where that is a hole or outside the crop."""
+    warped = cv2.remap(
+        sunken,
+        _COLUMN + field.u,
+        _ROW + field.v,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=_SUNKEN_MM,
+    )
+    return cast(FloatMap, warped)
+
+
+def depth_change(reference: DepthProducts, moving: DepthProducts, field: FlowField) -> tuple[FloatMap, Mask]:
+    """Change of depth of the point seen at each pixel of the reference.
+
+    Args:
+        reference: products of the earlier depth crop.
+        moving: products of the later depth crop.
+        field: flow from the earlier crop to the later one.
+
+    Returns:
+        w: (128, 128) float32, mm, positive away from the camera; 0 where not valid.
+        valid: (128, 128) bool: enough depth at both ends around the pixel.
+    """
+    difference = _sample(moving.sunken, field)
+    difference -= reference.depth_mm
+    weight = (np.abs(difference) < np.float32(MAX_CHANGE_MM)).astype(np.float32)
+    difference *= weight
+    total = _blur_half(weight, SIGMA_PX)
+    w: FloatMap = np.divide(_blur_half(difference, SIGMA_PX), np.maximum(total, np.float32(1e-6)), dtype=np.float32)
+    valid = _double(total) > np.float32(MIN_SHARE)
+    full: FloatMap = _double(w) * valid
+    return full, valid
