@@ -96,7 +96,8 @@ def action_field(action: str, landmarks: FloatMap, rng: np.random.Generator) -> 
 
 def _parts(action: str, landmarks: FloatMap) -> list[tuple[FloatMap, FloatMap, int]]:
     """Centre, direction and side (-1, 0, 1) of every patch of skin that an action moves."""
-    left_brow, right_brow = landmarks[17:22].mean(axis=0), landmarks[22:27].mean(axis=0)
+    above = np.array((0, -3), dtype=np.float32)
+    left_brow, right_brow = landmarks[17:22].mean(axis=0) + above, landmarks[22:27].mean(axis=0) + above
     parts: dict[str, list[tuple[FloatMap, tuple[float, float], int]]] = {
         "brow_raise": [(left_brow, (0, -1), -1), (right_brow, (0, -1), 1)],
         "brow_lower": [
