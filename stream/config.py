@@ -25,4 +25,7 @@ class StreamConfig(BaseModel):
     depth_mean_frames: Literal[1, 3, 5] = Field(1, description="depth frames averaged at both ends of a window")
     buffer_s: float = Field(1.5, gt=0, le=10, description="frame products kept for direct flow between past frames")
     head_motion: bool = Field(True, description="remove the rigid head motion from u, v and w")
+    head_motion_flag_px: float = Field(
+        8.0, gt=0, description="windows in which the head moves the face by more crop pixels than this are flagged"
+    )
     opencv_threads: int = Field(1, ge=1, description="threads of OpenCV, alike in every mode so that replays agree")

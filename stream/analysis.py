@@ -1,0 +1,210 @@
+"""Frames in, flow windows out: the same code live, in a replay and in training.
+
+Deterministic: nothing here depends on load or on wall time. A detection takes effect a fixed number of frames after its
+frame; everything else is a function of the frames pushed so far. `stage_ns` alone is wall time, for statistics.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from sfam.capture.align import RegionAligner
+from sfam.capture.frame import Calibration, RGBDFrame
+
+from .config import StreamConfig
+from .face import GreyImage, open_detector
+from .face_follower import FollowedFace
+from .face_motion import FaceMotion, Motion
+from .face_track import FaceTrack
+from .face_watch import FaceWatch
+from .flow import open_flow
+from .flow_window import FlowWindow
+from .past_frames import DepthRegion, depth_region, region_box
+from .scene_flow import SceneFlow
+from .window import FramePeriod
+
+STAGES = ("face", "align", "flow", "depth", "head_motion", "window")
+
+
+class Analysis:
+    """Follows faces and measures their motion, frame by frame.
+
+    Args:
+        config: settings of this room.
+        fps_hint: frame rate to assume before frame times tell.
+
+    Raises:
+        FaceError: the face backend cannot be opened.
+    """
+
+    def __init__(self, config: StreamConfig, fps_hint: float | None = None) -> None:
+        self._config = config
+        self._fps_hint = fps_hint
+        self._watch = FaceWatch(config, open_detector(config))
+        self._solver = open_flow(config.flow)
+        self._calibration: Calibration | None = None
+        self._aligner: RegionAligner | None = None
+        self._motions: dict[int, FaceMotion] = {}
+        self.withheld: Counter[str] = Counter()
+        """Frames without a window so far, counted by cause."""
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new stream: forget faces, past frames and noise floors; track ids go on."""
+        self._watch.reset()
+        self._period = FramePeriod(self._fps_hint)
+        self._motions.clear()
+        self._last: RGBDFrame | None = None
+        self._last_grey: GreyImage | None = None
+        self._flows: tuple[SceneFlow, ...] = ()
+        self._causes: dict[int, str] = {}
+        self._cause = "warm_up"
+        self._stage_ns: dict[str, int] = dict.fromkeys(STAGES, 0)
+
+    def close(self) -> None:
+        """End the detection thread; safe to call twice."""
+        self._watch.close()
+
+    @property
+    def tracks(self) -> tuple[FaceTrack, ...]:
+        """Faces at the last pushed frame; one that ended with it comes once more, as lost."""
+        return self._watch.tracks
+
+    @property
+    def scene_flows(self) -> tuple[SceneFlow, ...]:
+        """Scene flows that ended at the last pushed frame."""
+        return self._flows
+
+    @property
+    def cause(self) -> str:
+        """Why the last frame gave no window at all, '' when it gave one.
+
+        detecting: a first detection is under way; no_face: there is none; warm_up: the face is not known for a whole
+        window yet; gap: frames are missing; moved: the face jumped; duplicate: same stamp as the frame before; frozen:
+        same image as the frame before; time_backwards: stamp before the last one, windows begin anew.
+        """
+        return self._cause
+
+    @property
+    def causes(self) -> Mapping[int, str]:
+        """The same for each track at the last pushed frame."""
+        return self._causes
+
+    @property
+    def stage_ns(self) -> dict[str, int]:
+        """Wall time of each stage of the last push, ns."""
+        return self._stage_ns
+
+    def push(self, frame: RGBDFrame) -> list[FlowWindow]:
+        """Take the next frame; the windows that end at it, one per face at most.
+
+        Anything may come: holes, frozen or repeated frames, gaps, a new resolution. Where there is no window `cause`
+        says why.
+        """
+        self._stage_ns = dict.fromkeys(STAGES, 0)
+        self._flows, self._causes = (), {}
+        windows: list[FlowWindow] = []
+        self._cause = self._order(frame)
+        if self._cause != "duplicate":
+            cause = self._analyse(frame, windows)
+            self._cause = self._cause or cause
+        if not windows:
+            self.withheld[self._cause] += 1
+        return windows
+
+    def flow_between(self, track_id: int, frame_a: int, frame_b: int) -> SceneFlow | None:
+        """Direct flow of a face from one past frame to another, head motion removed.
+
+        Args:
+            track_id: a face that is followed now.
+            frame_a: `sequence` of the first frame; may also be the later one.
+            frame_b: `sequence` of the second frame.
+
+        Returns:
+            The flow on the face's current crop, None when a frame is no longer (or was never) held for this face:
+            the last `buffer_s` seconds are, since the face was found and within one segment.
+        """
+        face = next((face for face in self._watch.faces if face.track_id == track_id), None)
+        motion = self._motions.get(track_id)
+        if face is None or motion is None or self._last is None:
+            return None
+        return motion.between(frame_a, frame_b, face, self._last.calibration.color)
+
+    def _order(self, frame: RGBDFrame) -> str:
+        """Put the frame in time; names what is wrong with it, '' = nothing."""
+        last, self._last = self._last, frame
+        if last is None:
+            return ""
+        if frame.color.shape != last.color.shape or frame.calibration != last.calibration:
+            self._watch.reset()
+            self._motions.clear()
+        elif frame.segment != last.segment:
+            self._restart_motion()
+        elif frame.t_capture_ns < last.t_capture_ns:
+            self._restart_motion()
+            return "time_backwards"
+        elif frame.t_capture_ns == last.t_capture_ns:
+            self._last = last
+            return "duplicate"
+        else:
+            self._period.push(frame.t_capture_ns - last.t_capture_ns, frame.dropped_before)
+        return ""
+
+    def _restart_motion(self) -> None:
+        for motion in self._motions.values():
+            motion.restart()
+
+    def _analyse(self, frame: RGBDFrame, windows: list[FlowWindow]) -> str:
+        """Faces, then the motion of each; returns why there is no window."""
+        started = time.perf_counter_ns()
+        grey = self._watch.push(frame.color, frame.t_capture_ns)
+        self._stage_ns["face"] = time.perf_counter_ns() - started
+        frozen = self._frozen(grey)
+        followed = {face.track_id for face in self._watch.faces}
+        for track_id in [known for known in self._motions if known not in followed]:
+            del self._motions[track_id]
+        if not followed:
+            return "detecting" if self._watch.undecided else "no_face"
+        if frozen:
+            self._causes = dict.fromkeys(followed, "frozen")
+            return "frozen"
+        motions = [self._measure(frame, grey, face) for face in self._watch.faces]
+        self._causes = {face.track_id: m.cause for face, m in zip(self._watch.faces, motions, strict=True)}
+        self._flows = tuple(m.flow for m in motions if m.flow is not None)
+        windows += [m.window for m in motions if m.window is not None]
+        return "" if windows else motions[0].cause
+
+    def _measure(self, frame: RGBDFrame, grey: GreyImage, face: FollowedFace) -> Motion:
+        """Motion of one face in this frame."""
+        started = time.perf_counter_ns()
+        depth = self._align(frame, region_box(face.crop))
+        self._stage_ns["align"] += time.perf_counter_ns() - started
+        motion = self._motions.get(face.track_id)
+        if motion is None:
+            motion = self._motions[face.track_id] = FaceMotion(self._config, self._solver)
+        result = motion.push(frame, grey, face, depth, self._period.ns)
+        for stage, spent in motion.stage_ns.items():
+            self._stage_ns[stage] += spent
+        return result
+
+    def _align(self, frame: RGBDFrame, box: tuple[int, int, int, int]) -> DepthRegion:
+        """Depth of a box of the color image."""
+        if frame.depth_missing:
+            return np.zeros((box[3], box[2]), dtype=np.uint16)
+        if frame.calibration.depth_aligned:
+            return depth_region(frame.depth, box)
+        if self._aligner is None or self._calibration != frame.calibration:
+            self._aligner = RegionAligner(frame.calibration, frame.depth_scale_m)
+            self._calibration = frame.calibration
+        return self._aligner.align(frame.depth, box)
+
+    def _frozen(self, grey: GreyImage) -> bool:
+        """Whether the camera repeats its last image; a window ending at a repetition would be old news as new."""
+        last = self._last_grey
+        frozen = last is not None and last.shape == grey.shape and bool(np.array_equal(last, grey))
+        self._last_grey = grey
+        return frozen

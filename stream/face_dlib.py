@@ -1,0 +1,101 @@
+"""Default face backend: dlib's HOG detector and its 68 landmarks. The only door to dlib.
+
+The landmark model was trained on the iBUG 300-W set, whose terms exclude commercial use; the file itself is CC0.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .config import StreamConfig
+from .face import Box, Detection, FaceDetector, FaceError, GreyImage
+
+MODEL_FILE = "shape_predictor_68_face_landmarks.dat"
+COARSE_WIDTH = 320
+"""First search: finds faces from about a quarter of the image's width in 6 ms."""
+FULL_WIDTH = 640
+"""Second search, when the first found nothing: from 70 px of 640, 20 ms."""
+FINE_WIDTH = 960
+"""Every `FINE_EVERY`th fruitless attempt: from 50 px of 640, 45 ms."""
+FINE_EVERY = 4
+CHECK_FACE_PX = 100
+"""A followed face is checked at this size in a window around it: a few milliseconds at any distance."""
+
+
+def landmark_model() -> Path:
+    """Path of the landmark model, without importing its package (which needs the removed pkg_resources).
+
+    Raises:
+        FaceError: when the package or its file is missing.
+    """
+    spec = find_spec("face_recognition_models")
+    if spec is None or spec.origin is None:
+        raise FaceError(
+            "face backend dlib needs the package face_recognition_models (landmark model), which is not installed; "
+            "pip install face_recognition_models, or use face_backend: manual"
+        )
+    path = Path(spec.origin).parent / "models" / MODEL_FILE
+    if not path.is_file():
+        raise FaceError(f"face backend dlib looked for {path} and found no file; reinstall face_recognition_models")
+    return path
+
+
+class DlibDetector(FaceDetector):
+    """HOG detection on a small image first, larger ones only when nothing is found; landmarks at full size."""
+
+    def __init__(self, config: StreamConfig) -> None:
+        try:
+            import dlib
+        except ImportError as error:
+            raise FaceError(
+                f"face backend dlib cannot be loaded ({error}); pip install dlib-bin, or use face_backend: manual"
+            ) from error
+        self._dlib: Any = dlib
+        self._find: Any = dlib.get_frontal_face_detector()
+        self._landmarks: Any = dlib.shape_predictor(str(landmark_model()))
+        self._most = config.max_faces
+
+    def detect(self, grey: GreyImage, near: tuple[Box, ...], attempt: int) -> list[Detection]:
+        """See `FaceDetector.detect`."""
+        if near:
+            return [face for box in near for face in self._check(grey, box)]
+        widths = [COARSE_WIDTH, FULL_WIDTH]
+        if attempt % FINE_EVERY == FINE_EVERY - 1:
+            widths.append(max(FINE_WIDTH, min(int(1.5 * grey.shape[1]), 2 * FINE_WIDTH)))
+        for width in widths:
+            faces = self._search(grey, grey, (0, 0), width / grey.shape[1])
+            if len(faces) >= self._most:
+                break
+        return faces[: self._most]
+
+    def _check(self, grey: GreyImage, box: Box) -> list[Detection]:
+        """The surest face around a known box."""
+        x, y, width, height = box
+        side = 2.0 * max(width, height)
+        left, top = max(int(x + width / 2 - side / 2), 0), max(int(y + height / 2 - side / 2), 0)
+        patch = grey[top : top + int(side), left : left + int(side)]
+        if min(patch.shape) < 16:
+            return []
+        return self._search(grey, patch, (left, top), CHECK_FACE_PX / max(width, 1.0))[:1]
+
+    def _search(self, grey: GreyImage, patch: GreyImage, origin: tuple[int, int], scale: float) -> list[Detection]:
+        """Faces of a patch of `grey` looked at in another scale."""
+        size = (max(round(patch.shape[1] * scale), 1), max(round(patch.shape[0] * scale), 1))
+        method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
+        small = (
+            np.ascontiguousarray(patch) if size == patch.shape[::-1] else cv2.resize(patch, size, interpolation=method)
+        )
+        boxes, scores, _ = self._find.run(small, 0, 0.0)
+        found = []
+        for box, score in sorted(zip(boxes, scores, strict=True), key=lambda pair: -pair[1]):
+            edges = (box.left(), box.top(), box.right() + 1, box.bottom() + 1)
+            left, top, right, bottom = (round(edge / scale + origin[i % 2]) for i, edge in enumerate(edges))
+            shape = self._landmarks(grey, self._dlib.rectangle(left, top, right - 1, bottom - 1))
+            points = np.array([(part.x, part.y) for part in shape.parts()], dtype=np.float32)
+            found.append(Detection(points, float(score)))
+        return found

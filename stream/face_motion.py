@@ -1,0 +1,282 @@
+"""Motion of one face: from its past frames to scene flow, head motion removed, and to the network's window."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from statistics import median
+
+import cv2
+import numpy as np
+
+from sfam.capture.frame import Intrinsics, RGBDFrame
+
+from .config import StreamConfig
+from .depth_change import DepthProducts, depth_change
+from .face import GreyImage
+from .face_follower import FollowedFace
+from .flags import MotionFlags
+from .flow import FlowField, FlowProducts, FlowSolver
+from .flow_window import FlowWindow
+from .head_motion import CropCamera, HeadMotionFit, rigid_mask
+from .noise_floor import NoiseMeter
+from .past_frames import DepthRegion, PastFrame, PastFrames, grey_region, region_box
+from .roi import CropBox, RegionFinder, Regions, cut_maps, to_crop
+from .scene_flow import Crop, FloatMap, HeadMotion, Mask, SceneFlow
+from .window import Span, find_span
+
+COLD_RESIDUAL = 1.5
+"""A warm field whose photometric residual exceeds this multiple of its running median is solved again, cold."""
+RESIDUALS_KEPT = 31
+DEPTH_SHARE_MIN = 0.5
+"""Share of valid depth that each network region needs; below it w says nothing and is zeroed."""
+PRODUCTS_SPARE = 1.5
+"""Flow products are kept for this many windows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Motion:
+    """What one frame gave for one face."""
+
+    flow: SceneFlow | None = None
+    window: FlowWindow | None = None
+    cause: str = ""
+    """Why there is no window: 'warm_up', 'gap', 'moved' (the face left what is kept of the earlier frame), ''."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Warm:
+    """The previous window, to begin the next one with."""
+
+    crop: Crop
+    field: FlowField
+    shift_px: tuple[float, float]
+
+
+class FaceMotion:
+    """Everything that motion needs to remember of one face."""
+
+    def __init__(self, config: StreamConfig, solver: FlowSolver) -> None:
+        self._config = config
+        self._solver = solver
+        self._window_ns = round(config.window_ms * 1e6)
+        self._past = PastFrames(
+            solver,
+            max(round(config.buffer_s * 1e9), 2 * self._window_ns),
+            round(PRODUCTS_SPARE * self._window_ns),
+            config.depth_mean_frames,
+        )
+        self._head = HeadMotionFit()
+        self._regions = RegionFinder()
+        self._noise = NoiseMeter()
+        self._flags = MotionFlags()
+        self._mask: tuple[Crop, Regions, Mask] | None = None
+        self._warm: _Warm | None = None
+        self._residuals: deque[float] = deque(maxlen=RESIDUALS_KEPT)
+        self.stage_ns: dict[str, int] = {}
+
+    def restart(self) -> None:
+        """Forget past frames (new segment, face lost); the noise floor stays."""
+        self._past.clear()
+        self._flags.reset()
+        self._warm = None
+
+    def push(self, frame: RGBDFrame, grey: GreyImage, face: FollowedFace, depth: DepthRegion, period_ns: int) -> Motion:
+        """Take the next frame of this face.
+
+        Args:
+            frame: the frame, for its number, time and calibration.
+            grey: (H, W) uint8 of the whole frame.
+            face: where the face is in it.
+            depth: (side, side) uint16 on the color grid of `region_box(face.crop)`.
+            period_ns: current frame period.
+        """
+        self.stage_ns = {"flow": 0, "depth": 0, "head_motion": 0, "window": 0}
+        box = region_box(face.crop)
+        self._past.add(
+            PastFrame(
+                frame.sequence,
+                frame.t_capture_ns,
+                face.landmarks,
+                box,
+                grey_region(grey, box),
+                depth,
+                frame.depth_scale_m,
+            )
+        )
+        span = find_span(self._past.times_ns(), self._window_ns, period_ns)
+        if span.cause:
+            self._warm = None
+            return Motion(cause=span.cause)
+        field = self._window_field(span.begin, face.crop)
+        if field is None:
+            self._warm = None
+            return Motion(cause="moved")
+        last = len(self._past.frames) - 1
+        flow, moved_px = self._scene_flow(span.begin, last, field, face, frame.calibration.color)
+        return self._window(flow, moved_px, span, frame.segment)
+
+    def between(self, sequence_a: int, sequence_b: int, face: FollowedFace, camera: Intrinsics) -> SceneFlow | None:
+        """Direct flow from one past frame to another (either order), None when one of them is no longer held."""
+        first, second = self._past.index_of(sequence_a), self._past.index_of(sequence_b)
+        if first is None or second is None:
+            return None
+        reference, moving = self._past.end(first, face.crop), self._past.end(second, face.crop)
+        if reference is None or moving is None:
+            return None
+        shift = self._shift(first, second, face.crop)
+        field = self._solver.solve(reference[0], moving[0], shift_px=shift)
+        return self._scene_flow(first, second, field, face, camera)[0]
+
+    def _shift(self, first: int, second: int, crop: Crop) -> tuple[float, float]:
+        """How far the tracker says the face went, crop pixels."""
+        frames = self._past.frames
+        step = (frames[second].landmarks_px - frames[first].landmarks_px).mean(axis=0) * crop.scale
+        return float(step[0]), float(step[1])
+
+    def _window_field(self, begin: int, crop: Crop) -> FlowField | None:
+        """Flow from the window's first frame to now: warm from the previous window where that is sound."""
+        started = time.perf_counter_ns()
+        last = len(self._past.frames) - 1
+        reference, moving = self._past.end(begin, crop), self._past.end(last, crop)
+        if reference is None or moving is None:
+            return None
+        shift = self._shift(begin, last, crop)
+        field = self._solve(reference[0], moving[0], crop, shift)
+        self._warm = _Warm(crop, field, shift)
+        self.stage_ns["flow"] = time.perf_counter_ns() - started
+        return field
+
+    def _solve(
+        self, reference: FlowProducts, moving: FlowProducts, crop: Crop, shift: tuple[float, float]
+    ) -> FlowField:
+        """Warm if the previous window had this crop, cold otherwise and when the warm residual stands out."""
+        warm = self._warm
+        if warm is not None and warm.crop == crop:
+            change = (shift[0] - warm.shift_px[0], shift[1] - warm.shift_px[1])
+            field = self._solver.solve(reference, moving, initial=_moved(warm.field, change))
+            usual = median(self._residuals) if self._residuals else float("inf")
+            if field.residual_grey <= COLD_RESIDUAL * max(usual, 1e-3):
+                self._residuals.append(field.residual_grey)
+                return field
+        field = self._solver.solve(reference, moving, shift_px=shift)
+        self._residuals.append(field.residual_grey)
+        return field
+
+    def _scene_flow(
+        self, first: int, second: int, field: FlowField, face: FollowedFace, camera: Intrinsics
+    ) -> tuple[SceneFlow, float]:
+        """Scene flow of a field, head motion removed; and how many crop pixels the head moved on average."""
+        started = time.perf_counter_ns()
+        frames = self._past.frames
+        reference, moving = self._past.end(first, face.crop), self._past.end(second, face.crop)
+        assert reference is not None
+        assert moving is not None
+        w, known = depth_change(reference[1], moving[1], field)
+        depth_done = time.perf_counter_ns()
+        u, v, head, moved_px = field.u, field.v, HeadMotion(), 0.0
+        if self._config.head_motion:
+            u, v, w, head, moved_px = self._without_head(first, field, w, known, reference[1], face.crop, camera)
+        self.stage_ns["depth"] = depth_done - started
+        self.stage_ns["head_motion"] = time.perf_counter_ns() - depth_done
+        flow = SceneFlow(
+            track_id=face.track_id,
+            from_frame=frames[first].sequence,
+            to_frame=frames[second].sequence,
+            t_from_ns=frames[first].t_ns,
+            t_to_ns=frames[second].t_ns,
+            u=u,
+            v=v,
+            w=w * known,
+            valid=field.valid & known,
+            crop=face.crop,
+            head_motion=head,
+            residual_grey=field.residual_grey,
+            depth_valid_share=float(known.mean()),
+            noise=self._noise.floor,
+        )
+        return flow, moved_px
+
+    def _without_head(
+        self,
+        first: int,
+        field: FlowField,
+        w: FloatMap,
+        known: Mask,
+        depth: DepthProducts,
+        crop: Crop,
+        camera: Intrinsics,
+    ) -> tuple[FloatMap, FloatMap, FloatMap, HeadMotion, float]:
+        """u, v, w without what the head did, the head's motion, and its mean length on the face in crop pixels."""
+        view, mask = crop_camera(camera, crop), self._rigid_mask(first, crop)
+        head = self._head.fit(field, w, known, depth.shape_mm, view, mask)
+        rigid_u, rigid_v, rigid_w = self._head.induced(head, depth.shape_mm, view)
+        moved_px = float(cv2.mean(cv2.magnitude(rigid_u, rigid_v), mask.view(np.uint8))[0])
+        return field.u - rigid_u, field.v - rigid_v, w - rigid_w, head, moved_px
+
+    def _rigid_mask(self, first: int, crop: Crop) -> Mask:
+        """Where the face moves with the head; held as still as the network's regions are."""
+        landmarks = self._past.frames[first].landmarks_px
+        regions = self._regions.regions(landmarks, crop)
+        if self._mask is None or self._mask[:2] != (crop, regions):
+            self._mask = (crop, regions, rigid_mask(to_crop(landmarks, crop)))
+        return self._mask[2]
+
+    def _window(self, flow: SceneFlow, moved_px: float, span: Span, segment: int) -> Motion:
+        """The network's input of a scene flow, with all that limits what it says."""
+        started = time.perf_counter_ns()
+        landmarks = self._past.frames[span.begin].landmarks_px
+        regions = self._regions.regions(landmarks, flow.crop)
+        flags = list(self._flags.push(flow, to_crop(landmarks, flow.crop)))
+        deep = min(_share(flow.valid, box) for box in (regions.upper, regions.lower)) >= DEPTH_SHARE_MIN
+        if not deep:
+            flow = replace(flow, w=np.zeros_like(flow.w))
+            flags.append("no_depth")
+        if moved_px > self._config.head_motion_flag_px:
+            flags.append("head_motion")
+        maps = cut_maps(flow, regions)
+        if self._noise.push(maps, deep):
+            flags.append("below_noise")
+        if span.missing_ns:
+            flags.append("gap")
+        window = FlowWindow(
+            track_id=flow.track_id,
+            from_frame=flow.from_frame,
+            frame=flow.to_frame,
+            t_from_ns=flow.t_from_ns,
+            t_capture_ns=flow.t_to_ns,
+            maps=maps,
+            missing_ns=span.missing_ns,
+            segment=segment,
+            head_motion=flow.head_motion,
+            residual_grey=flow.residual_grey,
+            depth_valid_share=flow.depth_valid_share,
+            noise=self._noise.floor,
+            flags=tuple(flags),
+        )
+        self.stage_ns["window"] = time.perf_counter_ns() - started
+        return Motion(flow, window)
+
+
+def crop_camera(color: Intrinsics, crop: Crop) -> CropCamera:
+    """Pinhole of the crop; integer coordinates are pixel centres in the image and in the crop."""
+    scale = crop.scale
+    return CropCamera(
+        fx=color.fx * scale,
+        fy=color.fy * scale,
+        cx=(color.ppx - crop.x + 0.5) * scale - 0.5,
+        cy=(color.ppy - crop.y + 0.5) * scale - 0.5,
+    )
+
+
+def _moved(field: FlowField, change: tuple[float, float]) -> FlowField:
+    """A field with what the tracker saw since added, so that a warm start follows a fast head."""
+    if field.grid is None:
+        return replace(field, u=field.u + np.float32(change[0]), v=field.v + np.float32(change[1]))
+    return replace(field, grid=field.grid + np.array(change, dtype=np.float32)[:, None, None])
+
+
+def _share(mask: Mask, box: CropBox) -> float:
+    x, y, width, height = box
+    return float(mask[y : y + height, x : x + width].mean())
