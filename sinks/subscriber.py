@@ -1,0 +1,144 @@
+"""The way off the bus: `for message in subscribe(address): ...`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
+
+import zmq
+
+from .sink_error import SilenceError, SinkError
+from .wire import KINDS, PAYLOAD_KINDS, ROOT, Kind, Message, WireError, decode, topic_of
+
+EVENTS: tuple[Kind, ...] = ("event",)
+QUEUE_LIMIT = 1000
+"""Messages kept for a reader that falls behind; beyond it they are lost and counted."""
+POLL_MS = 500
+LARGEST_MESSAGE = 64 * 2**20
+
+
+class _Ledger:
+    """Counts what this subscriber missed, by topic."""
+
+    def __init__(self) -> None:
+        self._last_seq: dict[tuple[str, str], int] = {}
+        self.lost = 0
+        self.stale = 0
+
+    def enter(self, message: Message) -> Message:
+        """The message with the losses so far; a session's first message of a topic starts its count."""
+        key = (str(message.header["session"]), message.topic)
+        seq = int(message.header["seq"])
+        last = self._last_seq.get(key, seq - 1)
+        self.lost += max(0, seq - last - 1)
+        self._last_seq[key] = max(last, seq)
+        return replace(message, lost=self.lost, stale=self.stale, repeat=seq <= last)
+
+
+def subscribe(
+    address: str,
+    kinds: Iterable[Kind] = EVENTS,
+    camera: str | None = None,
+    timeout_s: float | None = None,
+    max_age_ms: float | None = None,
+    utc_ns: Callable[[], int] = time.time_ns,
+) -> Generator[Message, None, None]:
+    """Messages of a session as they arrive, until the session says that it ended.
+
+    Connects when the first message is asked for. A publisher that is not there yet is waited for, a lost connection
+    is taken up again. Losses on the way stand in `Message.lost`. Close the iterator (or just drop it) to leave early.
+
+    Args:
+        address: where the publisher is, `tcp://127.0.0.1:5571`.
+        kinds: what to receive; `session` is always read, but only handed out when asked for.
+        camera: name in the topic; None = every camera on this address.
+        timeout_s: give up after so many seconds without any message of any kind; None = wait for ever.
+        max_age_ms: leave out messages published longer ago than this, and count them in `Message.stale`; between
+            two machines it is as exact as their clocks agree.
+        utc_ns: clock for `max_age_ms`.
+
+    Raises:
+        SilenceError: nothing came for `timeout_s`.
+        SinkError: the address is malformed.
+        WireError: an unknown kind was asked for, the publisher speaks another major version, or something else
+            publishes there.
+    """
+    asked = frozenset(kinds)
+    if not asked <= frozenset(KINDS):
+        raise WireError(f"no such kind: {', '.join(sorted(asked - frozenset(KINDS)))}; choose from {', '.join(KINDS)}")
+    with zmq.Context() as context, context.socket(zmq.SUB) as reader:
+        _connect(reader, address)
+        _ask_for(reader, asked, camera)
+        yield from _receive(reader, address, asked, camera, timeout_s, max_age_ms, utc_ns)
+
+
+def _connect(reader: zmq.Socket[bytes], address: str) -> None:
+    for option, value in (
+        (zmq.LINGER, 0),
+        (zmq.RCVHWM, QUEUE_LIMIT),
+        (zmq.MAXMSGSIZE, LARGEST_MESSAGE),
+        (zmq.RECONNECT_IVL, 100),
+        (zmq.RECONNECT_IVL_MAX, 2000),
+        (zmq.HEARTBEAT_IVL, 2000),
+        (zmq.HEARTBEAT_TIMEOUT, 6000),
+        (zmq.IPV6, int("[" in address)),
+    ):
+        reader.setsockopt(option, value)
+    try:
+        reader.connect(address)
+    except zmq.ZMQError as error:
+        raise SinkError(
+            f"cannot subscribe to {address!r}: {error.strerror}; expected tcp://HOST:PORT, such as tcp://127.0.0.1:5571"
+        ) from error
+
+
+def _ask_for(reader: zmq.Socket[bytes], kinds: frozenset[Kind], camera: str | None) -> None:
+    """Subscribe, session first, so that it also arrives first."""
+    if camera is None:
+        reader.subscribe(ROOT)
+        return
+    reader.subscribe(topic_of(camera, "session"))
+    for kind in kinds:
+        if kind != "session":
+            reader.subscribe(topic_of(camera, kind))
+
+
+def _receive(
+    reader: zmq.Socket[bytes],
+    address: str,
+    kinds: frozenset[Kind],
+    camera: str | None,
+    timeout_s: float | None,
+    max_age_ms: float | None,
+    utc_ns: Callable[[], int],
+) -> Generator[Message, None, None]:
+    ledger = _Ledger()
+    utc_offset_ns: dict[str, int] = {}
+    heard = time.monotonic()
+    wait_ms = POLL_MS if timeout_s is None else min(POLL_MS, round(timeout_s * 1e3) + 1)
+    while True:
+        if not reader.poll(wait_ms):
+            if timeout_s is not None and time.monotonic() - heard > timeout_s:
+                raise SilenceError(
+                    f"nothing from {address} for {timeout_s:g} s; is a session running and publishing there?"
+                )
+            continue
+        message = ledger.enter(decode(reader.recv_multipart()))
+        heard = time.monotonic()
+        session = str(message.header["session"])
+        if message.kind == "session":
+            if session not in utc_offset_ns and camera is None:
+                for kind in kinds & set(PAYLOAD_KINDS):
+                    reader.subscribe(topic_of(str(message.header["camera"]), kind))
+            clock = message.header["clock"]
+            utc_offset_ns[session] = clock["anchor_utc_ns"] - clock["anchor_monotonic_ns"]
+        elif max_age_ms is not None and session in utc_offset_ns:
+            published_ns = message.header["t_publish_ns"] + utc_offset_ns[session]
+            if utc_ns() - published_ns > max_age_ms * 1e6:
+                ledger.stale += 1
+                continue
+        if message.kind in kinds:
+            yield message
+        if message.kind == "session" and message.header["state"] in ("ended", "failed"):
+            return

@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import jsonschema
+import psutil
+import pytest
+import zmq
+
+from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher, require_private
+from sfam.sinks.sink_error import SinkError
+from sfam.sinks.status import Status
+from sfam.sinks.wire import KINDS, Kind, Message, Stamps, decode, load_schema
+from sfam.sinks.wire_fields import (
+    event_fields,
+    face_fields,
+    flow_fields,
+    flow_payload,
+    frame_fields,
+    frame_payload,
+    score_fields,
+    status_fields,
+)
+from tests.sinks.session_parts import (
+    ANY_PORT,
+    CLASSES,
+    event,
+    face_track,
+    frame_result,
+    rgbd_frame,
+    scene_flow,
+    session_info,
+)
+
+PLAIN_SUBSCRIBER = """
+import json, sys, zmq
+reader = zmq.Context().socket(zmq.SUB)
+reader.connect(sys.argv[1])
+reader.subscribe("sfam/")
+while True:
+    topic, header = reader.recv_multipart()[:2]
+    print(header.decode(), flush=True)
+    header = json.loads(header)
+    if header["schema"].startswith("sfam.session/") and header["state"] == "ended":
+        break
+"""
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    with Publisher(ANY_PORT, session_info()) as opened:
+        yield opened
+
+
+def reader_of(context: zmq.Context[zmq.Socket[bytes]], address: str, *topics: str) -> zmq.Socket[bytes]:
+    reader = context.socket(zmq.SUB)
+    reader.setsockopt(zmq.LINGER, 0)
+    reader.connect(address)
+    for topic in topics:
+        reader.subscribe(topic)
+    return reader
+
+
+def received(reader: zmq.Socket[bytes], timeout_ms: int = 5000) -> Message:
+    assert reader.poll(timeout_ms), "nothing came"
+    return decode(reader.recv_multipart())
+
+
+def wait_until_wanted(publisher: Publisher, kind: Kind) -> None:
+    deadline = time.monotonic() + 5
+    while not publisher.wants(kind):
+        assert time.monotonic() < deadline, f"nobody wants {kind}"
+        time.sleep(0.002)
+
+
+def wait_until_stopped(publisher: Publisher) -> None:
+    deadline = time.monotonic() + 5
+    while publisher.running() and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def publish_scores(publisher: Publisher, first: int, last: int) -> None:
+    for number in range(first, last):
+        publisher.publish("score", score_fields(frame_result(number), CLASSES), Stamps(number))
+
+
+def test_every_late_joiner_gets_the_session_first(publisher: Publisher) -> None:
+    publisher.session("running", {"frames": 1})
+    number = 0
+    with zmq.Context() as context:
+        stable = reader_of(context, publisher.address, "sfam/demo/score")
+        wait_until_wanted(publisher, "score")
+        for _ in range(60):
+            with reader_of(context, publisher.address, "sfam/") as late:
+                deadline = time.monotonic() + 5
+                while not late.poll(1):
+                    publish_scores(publisher, number, number + 5)
+                    number += 5
+                    assert time.monotonic() < deadline
+                first = decode(late.recv_multipart())
+                assert (first.kind, first.header["state"], first.header["seq"]) == ("session", "running", 1)
+        seqs = [received(stable).header["seq"] for _ in range(number)]
+        stable.close()
+    assert seqs == list(range(number))
+
+
+def test_each_topic_counts_for_itself_from_0(publisher: Publisher) -> None:
+    with zmq.Context() as context, reader_of(context, publisher.address, "") as reader:
+        wait_until_wanted(publisher, "event")
+        publish_scores(publisher, 0, 3)
+        publisher.publish("event", event_fields(event(), CLASSES))
+        publish_scores(publisher, 3, 5)
+        found = [received(reader) for _ in range(7)]
+    assert [(message.kind, message.header["seq"]) for message in found] == [
+        ("session", 0),
+        ("score", 0),
+        ("score", 1),
+        ("score", 2),
+        ("event", 0),
+        ("score", 3),
+        ("score", 4),
+    ]
+
+
+def test_all_kinds_arrive_valid_against_their_schemas(publisher: Publisher) -> None:
+    frame, flow = rgbd_frame(20), scene_flow(20)
+    with zmq.Context() as context:
+        topics = [f"sfam/demo/{kind}" for kind in KINDS]
+        with reader_of(context, publisher.address, *topics) as reader:
+            wait_until_wanted(publisher, "flow")
+            stamps = Stamps.of(frame, {"flow": 5000.0, "engine": float("nan")})
+            publisher.publish("score", score_fields(frame_result(20), CLASSES), stamps)
+            publisher.publish("event", event_fields(event(), CLASSES), stamps)
+            publisher.publish("face", face_fields(face_track(), 20), stamps)
+            publisher.publish("status", status_fields(Status(20, 30.0, 21, 20)))
+            publisher.publish("frame", frame_fields(frame), stamps, lambda: frame_payload(frame.color))
+            publisher.publish("flow", flow_fields(flow), stamps, flow_payload(flow))
+            found = [received(reader) for _ in range(7)]
+    assert {message.kind for message in found} == set(KINDS)
+    for message in found:
+        jsonschema.validate(message.header, load_schema(message.kind), jsonschema.Draft202012Validator)
+        assert (message.payload is not None) == (message.kind in ("frame", "flow"))
+
+
+def test_a_prefix_gets_everything_but_frame_and_flow(publisher: Publisher) -> None:
+    frame = rgbd_frame(1)
+    with zmq.Context() as context:
+        everything = reader_of(context, publisher.address, "")
+        wait_until_wanted(publisher, "event")
+        assert not publisher.wants("frame")
+        viewer = reader_of(context, publisher.address, "sfam/demo/frame")
+        wait_until_wanted(publisher, "frame")
+        assert not publisher.wants("flow")
+        publisher.publish("frame", frame_fields(frame), Stamps(), frame_payload(frame.color))
+        publisher.publish("event", event_fields(event(), CLASSES))
+        assert [received(everything).kind for _ in range(2)] == ["session", "event"]
+        assert received(viewer).kind == "frame"
+        viewer.close()
+        everything.close()
+        deadline = time.monotonic() + 5
+        while publisher.wants("frame") or publisher.wants("event"):
+            assert time.monotonic() < deadline, "leaving was not noticed"
+            time.sleep(0.002)
+
+
+def test_what_the_privacy_tier_holds_back_is_never_wanted() -> None:
+    with (
+        Publisher(ANY_PORT, session_info(), payload_kinds=("flow",)) as publisher,
+        zmq.Context() as context,
+        reader_of(context, publisher.address, "sfam/demo/frame", "sfam/demo/flow"),
+    ):
+        wait_until_wanted(publisher, "flow")
+        assert not publisher.wants("frame")
+
+
+def test_payloads_are_rate_limited() -> None:
+    now = [0]
+    with Publisher(ANY_PORT, session_info(), payload_rate_hz=10, clock_ns=lambda: now[0]) as publisher:
+        assert not publisher.due("frame")
+        with zmq.Context() as context, reader_of(context, publisher.address, "sfam/demo/frame"):
+            wait_until_wanted(publisher, "frame")
+            turns = []
+            for millisecond in range(0, 1000, 33):
+                now[0] = millisecond * 1_000_000
+                turns.append(publisher.due("frame"))
+    assert sum(turns) == pytest.approx(8, abs=1)
+
+
+@pytest.mark.slow  # needs enough traffic to fill every buffer between two processes
+def test_a_subscriber_that_never_reads_costs_bounded_memory_and_no_time() -> None:
+    info = session_info()
+    with Publisher(ANY_PORT, info, high_water_mark=200) as publisher, zmq.Context() as context:
+        stuck = reader_of(context, publisher.address, "sfam/demo/flow", "sfam/demo/score")
+        stable = reader_of(context, publisher.address, "sfam/demo/score")
+        wait_until_wanted(publisher, "flow")
+        flow = scene_flow(20)
+        fields, payload = flow_fields(flow), flow_payload(flow)
+        process = psutil.Process()
+        longest = 0.0
+        resident = []
+        for number in range(3000):
+            before = time.perf_counter()
+            publisher.publish("flow", fields, Stamps(), payload)
+            publish_scores(publisher, number, number + 1)
+            longest = max(longest, time.perf_counter() - before)
+            assert received(stable).header["seq"] == number
+            if number % 500 == 499:
+                resident.append(process.memory_info().rss)
+        stuck.setsockopt(zmq.LINGER, 0)
+        kept = 0
+        while stuck.poll(200):
+            stuck.recv_multipart()
+            kept += 1
+        stuck.close()
+        stable.close()
+        assert longest < 0.5
+        assert resident[-1] - resident[1] < 20 * 2**20
+        assert 200 <= kept < 3000
+        assert publisher.lost_messages() == {}
+
+
+def test_losses_of_a_slow_subscriber_show_as_gaps() -> None:
+    with Publisher(ANY_PORT, session_info(), high_water_mark=20) as publisher, zmq.Context() as context:
+        slow = context.socket(zmq.SUB)
+        slow.setsockopt(zmq.RCVHWM, 5)
+        slow.setsockopt(zmq.RCVBUF, 4096)
+        slow.connect(publisher.address)
+        slow.subscribe("sfam/demo/flow")
+        wait_until_wanted(publisher, "flow")
+        flow = scene_flow(20)
+        for _ in range(400):
+            publisher.publish("flow", flow_fields(flow), Stamps(), flow_payload(flow))
+            time.sleep(0.0005)
+        publisher.publish("flow", flow_fields(flow), Stamps(), flow_payload(flow))
+        seqs = []
+        while slow.poll(300):
+            seqs.append(decode(slow.recv_multipart()).header["seq"])
+        slow.close()
+        assert seqs == sorted(set(seqs))
+        assert len(seqs) < 401
+
+
+def test_the_publishers_own_queue_is_bounded_and_counts() -> None:
+    jpeg = frame_payload(rgbd_frame(0).color)
+
+    def slow_payload() -> bytes:
+        time.sleep(0.3)
+        return jpeg
+
+    with (
+        Publisher(ANY_PORT, session_info(), high_water_mark=10) as publisher,
+        zmq.Context() as context,
+        reader_of(context, publisher.address, "sfam/demo/frame", "sfam/demo/score") as reader,
+    ):
+        wait_until_wanted(publisher, "score")
+        publisher.publish("frame", frame_fields(rgbd_frame(0)), Stamps(), slow_payload)
+        time.sleep(0.05)
+        publish_scores(publisher, 0, 30)
+        assert publisher.lost_messages() == {"score": 20}
+        assert received(reader).kind == "frame"
+        time.sleep(0.2)
+        while reader.poll(100):
+            assert received(reader).header["seq"] < 10
+        publish_scores(publisher, 30, 31)
+        assert received(reader).header["seq"] == 30
+
+
+def test_a_taken_port_is_named_with_what_to_do(publisher: Publisher) -> None:
+    port = publisher.address.rpartition(":")[2]
+    with pytest.raises(SinkError, match=rf"127\.0\.0\.1:{port}: port {port} is in use.*--publish"):
+        Publisher(publisher.address, session_info())
+
+
+@pytest.mark.parametrize("address", ["tcp://0.0.0.0:5571", "tcp://*:5571", "tcp://192.168.1.4:5571", "tcp://[::]:5571"])
+def test_an_address_open_to_others_is_refused(address: str) -> None:
+    with pytest.raises(SinkError, match="other machines could read it"):
+        require_private(address, insecure=False)
+    require_private(address, insecure=True)
+
+
+@pytest.mark.parametrize("address", ["", "5571", "udp://127.0.0.1:5571", "tcp://127.0.0.1", "tcp://127.0.0.1:99999999"])
+def test_a_malformed_address_is_refused(address: str) -> None:
+    with pytest.raises(SinkError, match="expected tcp://HOST:PORT"):
+        Publisher(address, session_info())
+
+
+@pytest.mark.parametrize("address", ["tcp://localhost:*", "tcp://[::1]:*"])
+def test_every_loopback_address_is_taken(address: str) -> None:
+    with Publisher(address, session_info()) as publisher:
+        assert publisher.address.startswith("tcp://")
+
+
+def test_none_publishes_nothing() -> None:
+    with open_publisher("none", session_info()) as publisher:
+        assert isinstance(publisher, NullPublisher)
+        publisher.publish("event", event_fields(event(), CLASSES))
+        assert not any(publisher.wants(kind) for kind in KINDS)
+
+
+def test_a_message_that_cannot_be_written_stops_the_publisher_aloud(publisher: Publisher) -> None:
+    publisher.publish("event", {"what": object()})
+    wait_until_stopped(publisher)
+    with pytest.raises(SinkError, match="cannot hold object"):
+        publisher.publish("event", {})
+
+
+def test_closing_is_bounded_even_with_a_stuck_subscriber() -> None:
+    with zmq.Context() as context:
+        publisher = Publisher(ANY_PORT, session_info())
+        stuck = context.socket(zmq.SUB)
+        stuck.setsockopt(zmq.LINGER, 0)
+        stuck.setsockopt(zmq.RCVHWM, 1)
+        stuck.connect(publisher.address)
+        stuck.subscribe("sfam/demo/flow")
+        wait_until_wanted(publisher, "flow")
+        flow = scene_flow(20)
+        for _ in range(200):
+            publisher.publish("flow", flow_fields(flow), Stamps(), flow_payload(flow))
+        before = time.monotonic()
+        publisher.close()
+        assert time.monotonic() - before < 3.0
+        with pytest.raises(SinkError, match="closed"):
+            publisher.publish("event", {})
+        publisher.close()
+        stuck.close()
+
+
+def test_a_program_without_our_package_reads_everything_until_the_end() -> None:
+    with Publisher(ANY_PORT, session_info()) as publisher:
+        command = [sys.executable, "-I", "-c", PLAIN_SUBSCRIBER, publisher.address]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as plain:
+            wait_until_wanted(publisher, "event")
+            publish_scores(publisher, 0, 50)
+            publisher.publish("event", event_fields(event(), CLASSES))
+            publisher.close({"frames": 50})
+            output, _ = plain.communicate(timeout=20)
+    headers = [json.loads(line) for line in output.splitlines()]
+    assert [header["schema"] for header in headers] == [
+        "sfam.session/1",
+        *["sfam.score/1"] * 50,
+        "sfam.event/1",
+        "sfam.session/1",
+    ]
+    assert (headers[-1]["state"], headers[-1]["counters"]) == ("ended", {"frames": 50})
+    for header in headers:
+        kind = header["schema"].removeprefix("sfam.").removesuffix("/1")
+        jsonschema.validate(header, load_schema(kind), jsonschema.Draft202012Validator)
