@@ -26,7 +26,7 @@ class StreamEnd:
 
     reason: Literal["ended", "failed", "writer_died"]
     text: str = ""
-    """The error's text where the source failed."""
+    """The error's text where the source failed; what the writer had to say where it ended."""
 
 
 class RingReader:

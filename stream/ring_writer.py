@@ -109,9 +109,9 @@ class RingWriter:
         fence()
         self._words[Word.COUNTERS_VERSION] = version
 
-    def end(self) -> None:
-        """Mark the stream as complete."""
-        self._finish(StreamState.ENDED, "")
+    def end(self, text: str = "") -> None:
+        """Mark the stream as complete; `text` is what its readers should know of it, up to 2 KB."""
+        self._finish(StreamState.ENDED, text)
 
     def fail(self, text: str) -> None:
         """Mark the stream as broken off, with the error's text."""

@@ -145,7 +145,7 @@ def test_a_very_long_error_text_is_cut_at_a_whole_character() -> None:
         with RingReader(ring.name) as reader:
             assert reader.read(1) is None
             assert reader.end is not None
-            assert reader.end.text == "x" + "ü" * 511
+            assert reader.end.text == "x" + "ü" * 1023
 
 
 def test_a_frame_of_another_size_is_refused_by_name_and_the_ring_goes_on() -> None:

@@ -1,0 +1,234 @@
+"""What each process of a session runs, and the same work in one process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sfam.capture.clock import SessionClock
+from sfam.capture.config import CaptureConfig
+from sfam.capture.frame import RGBDFrame
+from sfam.capture.pacing import ReplayControl, delivered, limited
+from sfam.capture.source import FrameSource, SourceError, SourceInfo, open_source
+from sfam.stream.ring import Policy, Ring
+from sfam.stream.ring_reader import RingReader, StreamEnd
+from sfam.stream.ring_writer import RingWriter
+
+from .role_link import RoleLink
+
+if TYPE_CHECKING:
+    from .supervisor import Supervisor
+
+STATUS_EVERY_S = 0.1
+ANALYSIS_ROW = 0
+"""The ring's reader number of the analysis."""
+Tell = Callable[[str, Any], None]
+"""Kind and message, to be shown by the parent: small, picklable, never lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSettings:
+    """What the capture process needs."""
+
+    config: CaptureConfig
+    clock: SessionClock
+    speed: float = 1.0
+    """`math.inf` = as fast as frames are taken."""
+    duration_s: float | None = None
+    keep_every: int = 1
+    """Of `decimate:N`: only each N-th frame goes on, the others are counted as 'decimated'."""
+    paused: bool = False
+    """Start paused, for single steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOffer:
+    """What the analysis is told once the source is open."""
+
+    ring: str
+    info: SourceInfo
+
+
+class AnalysisSession(Protocol):
+    """What consumes frames: pipeline, publisher and session folder together."""
+
+    def begin(self, info: SourceInfo) -> None:
+        """The source is open; called once, before the first frame."""
+
+    def push(self, frame: RGBDFrame, stage_ns: Mapping[str, int], drops: Mapping[str, int]) -> None:
+        """Take the next frame, the wall time of its stages so far and the drops by cause up to now."""
+
+    def status(self) -> Mapping[str, Any]:
+        """What the status line shows; called some ten times a second."""
+
+    def finish(self, end: StreamEnd, drops: Mapping[str, int]) -> Mapping[str, Any]:
+        """No more frames come; decide what is open, write the totals and return them."""
+
+    def close(self) -> None:
+        """Let everything go, also after an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalysisSettings:
+    """What the analysis process needs."""
+
+    open_session: Callable[[Any, Tell], AnalysisSession]
+    """A module's function: loads model and face backend before the source is known; takes `config` and `Tell`."""
+    config: Any
+    """Picklable, for `open_session`."""
+
+
+def offer_ring(supervisor: Supervisor, info: SourceInfo, policy: Policy, slots: int) -> Ring:
+    """Make the ring for the source that the capture process reported as 'opened', and name it to both sides.
+
+    The caller owns the ring and closes it after the supervisor's `run`.
+    """
+    color, depth = info.calibration.color, info.calibration.depth
+    ring = Ring((color.height, color.width), (depth.height, depth.width), policy=policy, slots=slots)
+    supervisor.send("capture", "ring", ring.name)
+    supervisor.send("analysis", "source", SourceOffer(ring.name, info))
+    return ring
+
+
+def capture_role(settings: CaptureSettings, link: RoleLink) -> dict[str, Any]:
+    """Process 'capture': opens the source, reports 'opened' with its `SourceInfo`, fills the ring it is given.
+
+    Obeys 'pause' (toggles) and 'step'. Returns frames written, drops by cause and the source's warnings.
+
+    Raises:
+        SourceError: the source cannot be opened or breaks off; the ring's readers get the text as the end.
+    """
+    control = ReplayControl(settings.paused)
+    link.on("pause", lambda _: control.toggle())
+    link.on("step", lambda _: control.step())
+    with open_source(settings.config) as source:
+        link.report("opened", source.info)
+        name = link.receive("ring")
+        if name is None:
+            return {}
+        capture = Capture(source, settings, link.stopping, control)
+        with RingWriter(name) as writer:
+            for frame in capture.frames():
+                writer.report_drops(capture.drops)
+                if not writer.write(frame, capture.stage_ns, link.stopping):
+                    break
+            writer.report_drops(capture.drops)
+            writer.end("\n".join(source.info.warnings))
+            return {"frames": writer.written, "drops": capture.drops, "warnings": source.info.warnings}
+
+
+def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, Any]:
+    """Process 'analysis': takes frames from the ring to the session until the stream's end, and reports 'status'."""
+    session = settings.open_session(settings.config, link.tell)
+    try:
+        offer: SourceOffer | None = link.receive("source")
+        if offer is None:
+            return {}
+        session.begin(offer.info)
+        with RingReader(offer.ring, ANALYSIS_ROW) as reader:
+            reported_s = 0.0
+            for frame in _until_end(reader, link):
+                session.push(frame, reader.stage_ns, reader.drops)
+                if time.monotonic() - reported_s >= STATUS_EVERY_S:
+                    reported_s = time.monotonic()
+                    link.report("status", session.status())
+            link.report("status", session.status())
+            return session.finish(_end_of(reader, link), reader.drops)
+    finally:
+        session.close()
+
+
+def _until_end(reader: RingReader, link: RoleLink) -> Iterator[RGBDFrame]:
+    """Frames to the end; after a stop those that are still there, as capture has stopped before."""
+    while not link.orphaned:
+        frame = reader.read(0.05)
+        if frame is not None:
+            yield frame
+        elif reader.end is not None or link.stopping():
+            return
+
+
+def _end_of(reader: RingReader, link: RoleLink) -> StreamEnd:
+    if reader.end is not None:
+        return reader.end
+    return StreamEnd("failed", "the supervising process died" if link.orphaned else "capture never began")
+
+
+class Capture:
+    """Frames of an open source on their way to the analysis: paced, stamped, limited, decimated, counted."""
+
+    def __init__(
+        self, source: FrameSource, settings: CaptureSettings, stop: Callable[[], bool], control: ReplayControl
+    ) -> None:
+        self._source = source
+        self._settings = settings
+        self._stop = stop
+        self._control = control
+        self._decimated = 0
+        self.stage_ns: dict[str, int] = {}
+        """Wall time of the stages of the newest frame."""
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Drops by cause so far."""
+        drops = dict(self._source.drops)
+        return {**drops, "decimated": self._decimated} if self._decimated else drops
+
+    def frames(self) -> Iterator[RGBDFrame]:
+        """Frames when they are due."""
+        settings, source = self._settings, self._source
+        due = delivered(
+            self._timed(), source.info, settings.speed, settings.clock, stop=self._stop, control=self._control
+        )
+        for frame in limited(due, settings.duration_s):
+            if frame.sequence % settings.keep_every == 0:
+                yield frame
+            else:
+                self._decimated += 1
+
+    def _timed(self) -> Iterator[RGBDFrame]:
+        frames = self._source.frames()
+        while True:
+            started_ns = time.perf_counter_ns()
+            frame = next(frames, None)
+            if frame is None:
+                return
+            self.stage_ns = {"decode": time.perf_counter_ns() - started_ns}
+            yield frame
+
+
+def run_single_process(
+    capture: CaptureSettings,
+    analysis: AnalysisSettings,
+    *,
+    stop: Callable[[], bool],
+    control: ReplayControl,
+    tell: Tell,
+    show_status: Callable[[Mapping[str, Any]], None],
+) -> Mapping[str, Any]:
+    """The work of capture and analysis in this process, without a ring; returns the session's totals.
+
+    Raises:
+        SourceError: as in `capture_role`, after the session was finished with the error's text.
+    """
+    session = analysis.open_session(analysis.config, tell)
+    try:
+        with open_source(capture.config) as source:
+            session.begin(source.info)
+            work = Capture(source, capture, stop, control)
+            shown_s = 0.0
+            try:
+                for frame in work.frames():
+                    session.push(frame, work.stage_ns, work.drops)
+                    if time.monotonic() - shown_s >= STATUS_EVERY_S:
+                        shown_s = time.monotonic()
+                        show_status(session.status())
+            except SourceError as error:
+                session.finish(StreamEnd("failed", str(error)), work.drops)
+                raise
+            show_status(session.status())
+            return session.finish(StreamEnd("ended", "\n".join(source.info.warnings)), work.drops)
+    finally:
+        session.close()

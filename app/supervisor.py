@@ -1,0 +1,265 @@
+"""Starts the processes of a session in order, watches them, and ends them in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+from typing import Any
+
+from .role_link import RoleLink, run_role
+
+_TICK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What one process does."""
+
+    name: str
+    run: Callable[[Any, RoleLink], Mapping[str, Any] | None]
+    """A module's function: works until done or `link.stopping()`, returns a small result, raises on failure."""
+    settings: Any
+    """Picklable; handed to `run`."""
+    essential: bool = True
+    """A failure stops the session; a sink that fails is only reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleResult:
+    """How a role ended."""
+
+    role: str
+    exit_code: int
+    """0 = done, 1 = raised, negative = killed by that signal."""
+    value: Mapping[str, Any] = field(default_factory=dict)
+    """What the role returned."""
+    error_names: tuple[str, ...] = ()
+    """Names of the error's class and its bases, most special first; empty where it raised nothing."""
+    message: str = ""
+    trace: str = ""
+    """Traceback of the error in the child."""
+
+    @property
+    def ok(self) -> bool:
+        """True where the role came to its proper end."""
+        return self.exit_code == 0
+
+
+@dataclass(slots=True)
+class _Child:
+    role: Role
+    process: SpawnProcess
+    connection: Connection
+    seen_s: float
+    stop_sent_s: float | None = None
+    terminated: bool = False
+    report: dict[str, Any] = field(default_factory=dict)
+    hung: bool = False
+    result: RoleResult | None = None
+
+
+class Supervisor:
+    """Runs roles as spawned processes until all have ended.
+
+    Order: started as listed. A stop, an essential role's failure or the first SIGINT or SIGTERM asks them to stop one
+    after the other as listed, so that each still gets what the one before it left; one that does not end within
+    `stop_timeout_s` is terminated, then killed. A second SIGINT kills at once. Children end by themselves when this
+    process dies. A failed role is not started again; `_ended` is the place where that would be decided.
+
+    Args:
+        roles: upstream first.
+        on_message: called with role name, kind and message for each report of a child, in this thread.
+        on_tick: called about every 50 ms, for keys and the status line.
+        stop_timeout_s: for each role.
+        silence_timeout_s: a child that gives no sign of life for so long is killed and counts as failed.
+    """
+
+    def __init__(
+        self,
+        roles: Sequence[Role],
+        *,
+        on_message: Callable[[str, str, Any], None] | None = None,
+        on_tick: Callable[[], None] | None = None,
+        stop_timeout_s: float = 10.0,
+        silence_timeout_s: float = 30.0,
+    ) -> None:
+        self._roles = tuple(roles)
+        self._on_message = on_message
+        self._on_tick = on_tick
+        self._stop_timeout_s = stop_timeout_s
+        self._silence_timeout_s = silence_timeout_s
+        self._children: list[_Child] = []
+        self._stopping = False
+        self._interrupts = 0
+        self._handlers: dict[int, Any] = {}
+
+    @property
+    def interrupted(self) -> bool:
+        """True where SIGINT or SIGTERM asked for the end."""
+        return self._interrupts > 0
+
+    def run(self) -> tuple[RoleResult, ...]:
+        """Start all, wait for the end of all; results in the order of the roles."""
+        self._catch_signals()
+        try:
+            for role in self._roles:
+                self._children.append(self._start(role))
+            while self._running():
+                self._tick()
+        finally:
+            self._kill_rest()
+            self._release_signals()
+        return tuple(child.result for child in self._children if child.result is not None)
+
+    def stop(self) -> None:
+        """Ask for an orderly end; returns at once. May be called from `on_message` and `on_tick`."""
+        self._stopping = True
+
+    def send(self, role: str, command: str, value: object = None) -> None:
+        """Send a command to a role's `link.on` handler; one that has ended is passed over."""
+        for child in self._children:
+            if child.role.name == role and child.result is None:
+                _send(child, command, value)
+
+    def _running(self) -> list[_Child]:
+        return [child for child in self._children if child.result is None]
+
+    def _start(self, role: Role) -> _Child:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=run_role, args=(role.run, role.settings, theirs), name=f"sfam-{role.name}")
+        with _ignoring_interrupts():
+            process.start()
+        theirs.close()
+        return _Child(role, process, ours, time.monotonic())
+
+    def _tick(self) -> None:
+        running = self._running()
+        waited: list[Any] = [child.process.sentinel for child in running]
+        waited += [child.connection for child in running if not child.connection.closed]
+        wait(waited, timeout=_TICK_S)
+        for child in running:
+            self._listen(child)
+            if not child.process.is_alive():
+                self._ended(child)
+            elif time.monotonic() - child.seen_s > self._silence_timeout_s:
+                child.hung = True
+                child.process.kill()
+        if self._interrupts > 1:
+            self._kill_rest()
+        elif self._stopping or self._interrupts:
+            self._stop_next()
+        if self._on_tick is not None:
+            self._on_tick()
+
+    def _listen(self, child: _Child) -> None:
+        while (received := _receive(child)) is not None:
+            kind, message = received
+            child.seen_s = time.monotonic()
+            if kind in ("result", "error"):
+                child.report[kind] = message
+            elif kind != "beat" and self._on_message is not None:
+                self._on_message(child.role.name, kind, message)
+
+    def _ended(self, child: _Child) -> None:
+        child.process.join()
+        self._listen(child)
+        child.connection.close()
+        code = child.process.exitcode
+        child.result = _result(child, 1 if code is None else code)
+        child.process.close()
+        if child.role.essential and not child.result.ok:
+            self._stopping = True
+
+    def _stop_next(self) -> None:
+        """Ask the first role still running to stop; be firmer with it as time goes by."""
+        running = self._running()
+        if not running:
+            return
+        child, now_s = running[0], time.monotonic()
+        if child.stop_sent_s is None:
+            child.stop_sent_s = now_s
+            _send(child, "stop", None)
+        elif now_s - child.stop_sent_s > self._stop_timeout_s + 1.0:
+            child.process.kill()
+        elif now_s - child.stop_sent_s > self._stop_timeout_s and not child.terminated:
+            child.terminated = True
+            child.process.terminate()
+
+    def _kill_rest(self) -> None:
+        for child in self._running():
+            child.process.kill()
+        for child in self._running():
+            self._ended(child)
+
+    def _catch_signals(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._interrupt)
+
+    def _release_signals(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers.clear()
+
+    def _interrupt(self, number: int, _: FrameType | None) -> None:
+        self._interrupts += 1
+
+
+def _receive(child: _Child) -> tuple[str, Any] | None:
+    try:
+        if not child.connection.closed and child.connection.poll():
+            kind, message = child.connection.recv()
+            return str(kind), message
+    except (EOFError, OSError):
+        child.connection.close()  # it has ended, or is about to; its sentinel says so
+    return None
+
+
+def _send(child: _Child, command: str, value: object) -> None:
+    with suppress(OSError):  # ended meanwhile: its sentinel says so
+        child.connection.send((command, value))
+
+
+def _result(child: _Child, code: int) -> RoleResult:
+    error = child.report.get("error")
+    if error is not None:
+        return RoleResult(child.role.name, code, {}, tuple(error["names"]), error["message"], error["trace"])
+    value = child.report.get("result", {})
+    if code == 0:
+        return RoleResult(child.role.name, code, value)
+    if child.hung:
+        how = "gave no sign of life and was killed"
+    elif code < 0:
+        how = f"was killed by {_signal_name(-code)}"
+    else:
+        how = f"ended with code {code} and no word"
+    return RoleResult(child.role.name, code, value, message=f"the {child.role.name} process {how}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """A child inherits it: no Ctrl-C hits it before its own code runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
