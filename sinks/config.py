@@ -19,7 +19,7 @@ class SinksConfig(BaseModel):
     )
     out: str | None = Field(None, description="session folder; null = sessions/<date_time>")
     overlay: Literal["window", "none"] = Field("none", description="what to show on this machine")
-    privacy: Literal["results", "flow", "blurred", "full"] = Field(
+    privacy: Literal["results", "flow", "full"] = Field(
         "results", description="what may be stored or leave the machine"
     )
     jpeg_quality: int = Field(85, ge=30, le=100, description="quality of frame messages")

@@ -1,0 +1,283 @@
+"""The session folder: tables that are complete up to the last moment, whatever ends the process.
+
+Rows are handed to a writer thread through a bounded queue and reach the operating system in whole lines within
+`FLUSH_S`, so a killed process loses at most that much. `lossless` sessions wait for the writer, `latest` ones count
+the rows that did not fit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from sfam.engine.events import Event
+
+from .frame_result import FrameResult
+from .session_info import SessionInfo, SessionState
+from .session_tables import EventTable, ScoreTable, event_line
+from .sink_error import SinkError
+from .wire import json_ready
+
+FORMAT = "sfam.session_folder/1"
+SCORES, EVENTS, EVENT_STATES = "scores.csv", "events.csv", "events.jsonl"
+SESSION, CONFIG = "session.json", "config.yaml"
+FLUSH_S = 0.2
+SUMMARY_EVERY_S = 1.0
+ROWS_AT_ONCE = 256
+ROOM_FOR_EVENTS = 1024
+"""Places in the queue that rows cannot take, so that events are not lost with them."""
+REPLACE_TRIES = 5
+
+Item = FrameResult | Event | None
+
+
+class _Growing:
+    """A file that only grows, by whole lines."""
+
+    def __init__(self, path: Path, header: str = "") -> None:
+        self.path = path
+        self.lines = 0
+        self._bytes = 0
+        self._file = open(path, "wb", buffering=0)  # noqa: SIM115  closed by close()
+        if header:
+            self.append(header)
+        self.lines = 0
+
+    def append(self, text: str) -> None:
+        """Add lines; if they do not fit, the file keeps what it had."""
+        data = text.encode()
+        if not data:
+            return
+        written = 0
+        try:
+            while written < len(data):
+                written += self._file.write(data[written:]) or 0
+        except OSError:
+            self._file.truncate(self._bytes)
+            raise
+        self._bytes += len(data)
+        self.lines += text.count("\n")
+
+    def close(self) -> None:
+        """Hand the file to the disk and close it; may be repeated."""
+        if not self._file.closed:
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+
+class SessionFolder:
+    """Writes one session; use it as a context manager.
+
+    Args:
+        path: the folder itself; made with its parents.
+        info: what session.json says.
+        config_yaml: the effective configuration, written to config.yaml as it is.
+        policy: `lossless` waits for the disk, `latest` counts rows that did not fit.
+        force: allow a folder that already holds something; files of the same names are overwritten.
+        queue_rows: rows that may wait for the writer.
+
+    Raises:
+        SinkError: when the folder cannot be made, is not empty, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        info: SessionInfo,
+        config_yaml: str = "",
+        *,
+        policy: Literal["lossless", "latest"] = "lossless",
+        force: bool = False,
+        queue_rows: int = 2048,
+    ) -> None:
+        self.path = Path(path)
+        self._info = info
+        self._policy = policy
+        self._queue_rows = queue_rows
+        self._queue: queue.Queue[Item] = queue.Queue(queue_rows + ROOM_FOR_EVENTS)
+        self._failure: Exception | None = None
+        self._closed = False
+        self._state: SessionState = "running"
+        self._counters: Mapping[str, object] = {}
+        self._rows_lost = 0
+        self._score_table = ScoreTable(info.classes)
+        self._event_table = EventTable(info.classes, info.subject, info.video)
+        _make_room(self.path, force)
+        try:
+            self._scores = _Growing(self.path / SCORES, self._score_table.header())
+            self._events = _Growing(self.path / EVENTS, self._event_table.header())
+            self._states = _Growing(self.path / EVENT_STATES)
+            (self.path / CONFIG).write_text(config_yaml, encoding="utf-8", newline="\n")
+            self._write_summary()
+        except OSError as error:
+            raise SinkError(f"cannot write to session folder {self.path}: {error.strerror or error}") from error
+        self._thread = threading.Thread(target=self._run, name="session folder", daemon=True)
+        self._thread.start()
+
+    def row(self, result: FrameResult) -> None:
+        """Queue one row of scores.csv.
+
+        Raises:
+            SinkError: when the folder can no longer be written; what was written before stays valid.
+        """
+        if self._policy == "latest" and self._queue.qsize() >= self._queue_rows:
+            self._raise_failure()
+            self._rows_lost += 1
+            return
+        self._put(result)
+
+    def event(self, event: Event) -> None:
+        """Queue a new state of an event, for events.jsonl and, once it is confirmed, events.csv.
+
+        Raises:
+            SinkError: when the folder can no longer be written.
+        """
+        self._put(event)
+
+    def count(self, counters: Mapping[str, object]) -> None:
+        """Replace the totals in session.json; they are written once a second and at the end."""
+        self._counters = dict(counters)
+
+    @property
+    def rows_lost(self) -> int:
+        """Rows that did not fit into the queue (policy `latest` only)."""
+        return self._rows_lost
+
+    def close(self, counters: Mapping[str, object] | None = None, state: SessionState = "ended") -> None:
+        """Write what is queued and the totals, and close all files. May be repeated.
+
+        Raises:
+            SinkError: when something could not be written.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if counters is not None:
+            self.count(counters)
+        self._state = state
+        try:
+            self._put(None)
+        finally:
+            self._thread.join()
+        self._raise_failure()
+
+    def __enter__(self) -> SessionFolder:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.close(state="failed" if error is not None else "ended")
+
+    def _put(self, item: Item) -> None:
+        while True:
+            self._raise_failure()
+            try:
+                self._queue.put(item, timeout=FLUSH_S)
+            except queue.Full:
+                continue
+            return
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            reason = getattr(self._failure, "strerror", None) or self._failure
+            raise SinkError(
+                f"session folder {self.path} can no longer be written: {reason}; its {self._scores.lines} rows and "
+                f"{self._events.lines} events stay valid; free some space or choose another --out"
+            ) from self._failure
+
+    def _run(self) -> None:
+        try:
+            self._write_until_closed()
+            self._events.append(self._event_table.last_lines())
+            for table in (self._scores, self._events, self._states):
+                table.close()
+            self._write_summary()
+        except Exception as error:  # handed to the next caller
+            self._failure = error
+            for table in (self._scores, self._events, self._states):
+                with contextlib.suppress(OSError):  # the first error is the one to tell
+                    table.close()
+
+    def _write_until_closed(self) -> None:
+        summary_due = time.monotonic() + SUMMARY_EVERY_S
+        open_ended = True
+        while open_ended:
+            batch = self._next_batch()
+            open_ended = None not in batch
+            self._write(batch)
+            if time.monotonic() >= summary_due:
+                self._write_summary()
+                summary_due = time.monotonic() + SUMMARY_EVERY_S
+
+    def _next_batch(self) -> list[Item]:
+        batch: list[Item] = []
+        try:
+            batch.append(self._queue.get(timeout=FLUSH_S))
+            while len(batch) < ROWS_AT_ONCE and batch[-1] is not None:
+                batch.append(self._queue.get_nowait())
+        except queue.Empty:
+            return batch
+        return batch
+
+    def _write(self, batch: list[Item]) -> None:
+        rows, events, states = [], [], []
+        for item in batch:
+            if isinstance(item, FrameResult):
+                rows.append(self._score_table.row(item))
+            elif isinstance(item, Event):
+                events.append(self._event_table.lines(item))
+                states.append(event_line(item, self._info.classes))
+        self._scores.append("".join(rows))
+        self._states.append("".join(states))
+        self._events.append("".join(events))
+
+    def _write_summary(self) -> None:
+        summary = {
+            "format": FORMAT,
+            "session": self._info.session,
+            "camera": self._info.camera,
+            **self._info.fields(self._state, self._counters),
+            "frame_numbers": "from 0, inclusive",
+            "rows": {table.path.name: table.lines for table in (self._scores, self._events, self._states)},
+            "rows_lost": self._rows_lost,
+        }
+        text = json.dumps(json_ready(summary), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        _replace(self.path / SESSION, text)
+
+
+def _make_room(path: Path, force: bool) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        occupied = any(path.iterdir())
+    except OSError as error:
+        raise SinkError(
+            f"cannot make session folder {path}: {error.strerror or error}; choose another --out"
+        ) from error
+    if occupied and not force:
+        raise SinkError(
+            f"session folder {path} is not empty; choose another --out, or --force to overwrite the session in it"
+        )
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file so that readers find the old or the new text, never a part.
+
+    On Windows a reader that has the file open makes the exchange fail for a moment, so it is tried again.
+    """
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text, encoding="utf-8", newline="\n")
+    for tries_left in reversed(range(REPLACE_TRIES)):
+        try:
+            os.replace(beside, path)
+        except PermissionError:
+            if not tries_left:
+                raise
+            time.sleep(0.05)
+        else:
+            return
