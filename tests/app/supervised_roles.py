@@ -1,0 +1,91 @@
+"""Roles for the supervisor's tests, and a parent process that runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sfam.app.role_link import RoleLink
+from sfam.app.supervisor import Role, Supervisor
+from sfam.capture.source import SourceError
+from sfam.stream.ring import Ring
+
+
+def finish(settings: Any, link: RoleLink) -> Mapping[str, Any]:
+    link.tell("hello", settings)
+    return {"settings": settings}
+
+
+def break_off(settings: Any, link: RoleLink) -> None:
+    raise SourceError(f"camera {settings} unplugged")
+
+
+def work(settings: Any, link: RoleLink) -> Mapping[str, Any]:
+    """Until asked to stop."""
+    link.report("pid", os.getpid())
+    while not link.wait_stop(0.02):
+        pass
+    link.tell("stopped", settings)
+    return {"stopped_ns": time.monotonic_ns()}
+
+
+def ignore_stop(settings: Any, link: RoleLink) -> None:
+    """Never ends; with settings 'hard' not even by SIGTERM."""
+    if settings == "hard":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    link.report("pid", os.getpid())
+    while True:
+        time.sleep(1)
+
+
+def kill_itself(settings: Any, link: RoleLink) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def freeze(settings: Any, link: RoleLink) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(60)
+
+
+def chatter(settings: Any, link: RoleLink) -> Mapping[str, Any]:
+    """Report far more than anybody reads."""
+    began_s = time.monotonic()
+    for number in range(settings):
+        link.report("status", {"number": number, "ballast": "x" * 1000})
+    return {"seconds": time.monotonic() - began_s}
+
+
+def obey(settings: Any, link: RoleLink) -> Mapping[str, Any]:
+    """Collect commands until the third."""
+    early = link.receive("first")
+    taken: list[Any] = []
+    link.on("more", taken.append)
+    while len(taken) < 2 and not link.stopping():
+        time.sleep(0.01)
+    return {"taken": [early, *taken]}
+
+
+def main() -> None:
+    """Run two roles with a ring at hand, print their pids and the ring's name, then how it ended."""
+    second = {"clean": work, "stubborn": ignore_stop}[sys.argv[1]]
+    pids: dict[str, int] = {}
+    with Ring((4, 4), (4, 4), policy="latest") as ring:
+
+        def hear(role: str, kind: str, message: Any) -> None:
+            if kind == "pid":
+                pids[role] = message
+                if len(pids) == 2:
+                    print(json.dumps({"pids": list(pids.values()), "ring": ring.name}), flush=True)
+
+        supervisor = Supervisor([Role("one", work, 1), Role("two", second, 2)], on_message=hear)
+        results = supervisor.run()
+    print(json.dumps({"interrupted": supervisor.interrupted, "codes": [result.exit_code for result in results]}))
+
+
+if __name__ == "__main__":
+    main()

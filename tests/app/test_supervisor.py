@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfam.app.supervisor import Role, RoleResult, Supervisor
+from sfam.stream.ring import Ring
+from sfam.stream.ring_segment import process_alive
+from tests.app import supervised_roles as roles
+
+ROOT = Path(__file__).resolve().parents[2]
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
+
+
+def supervise(*them: Role, **options: Any) -> tuple[RoleResult, ...]:
+    return Supervisor(them, **options).run()
+
+
+def test_results_and_messages_arrive(capfd: pytest.CaptureFixture[str]) -> None:
+    heard: list[tuple[str, str, Any]] = []
+    first, second = supervise(
+        Role("one", roles.finish, {"a": 1}),
+        Role("two", roles.finish, "b"),
+        on_message=lambda *message: heard.append(message),
+    )
+    assert first == RoleResult("one", 0, {"settings": {"a": 1}})
+    assert second.value == {"settings": "b"}
+    assert sorted(heard, key=str) == [("one", "hello", {"a": 1}), ("two", "hello", "b")]
+    assert capfd.readouterr().err == ""
+
+
+def test_an_error_comes_up_as_data_and_ends_the_others_in_order(capfd: pytest.CaptureFixture[str]) -> None:
+    first, broken, last = supervise(
+        Role("one", roles.work, None), Role("capture", roles.break_off, "A7"), Role("three", roles.work, None)
+    )
+    assert broken.exit_code == 1
+    assert broken.error_names[:2] == ("SourceError", "ConnectionError")
+    assert broken.message == "camera A7 unplugged"
+    assert "in break_off" in broken.trace
+    assert first.ok
+    assert last.ok
+    assert first.value["stopped_ns"] < last.value["stopped_ns"]
+    assert capfd.readouterr().err == ""
+
+
+def test_a_failed_sink_does_not_end_the_session() -> None:
+    began_s = time.monotonic()
+
+    def after_two_seconds() -> None:
+        if time.monotonic() - began_s > 2:
+            supervisor.stop()
+
+    supervisor = Supervisor(
+        [Role("sink", roles.break_off, 1, essential=False), Role("work", roles.work, None)], on_tick=after_two_seconds
+    )
+    sink, work = supervisor.run()
+    assert not sink.ok
+    assert work.ok
+    assert time.monotonic() - began_s > 2
+
+
+@POSIX
+def test_a_killed_child_is_named_with_its_signal(capfd: pytest.CaptureFixture[str]) -> None:
+    killed, other = supervise(Role("analysis", roles.kill_itself, None), Role("two", roles.work, None))
+    assert killed.exit_code == -signal.SIGKILL
+    assert killed.message == "the analysis process was killed by SIGKILL"
+    assert other.ok
+    assert capfd.readouterr().err == ""
+
+
+@POSIX
+def test_a_frozen_child_is_killed_after_its_silence() -> None:
+    began_s = time.monotonic()
+    (frozen,) = supervise(Role("one", roles.freeze, None), silence_timeout_s=2.0)
+    assert "no sign of life" in frozen.message
+    assert time.monotonic() - began_s < 6
+
+
+@POSIX
+@pytest.mark.parametrize("how", ["soft", "hard"])
+def test_a_child_that_ignores_the_stop_is_ended_all_the_same(how: str) -> None:
+    supervisor = Supervisor(
+        [Role("one", roles.ignore_stop, how)],
+        on_message=lambda role, kind, message: supervisor.stop(),
+        stop_timeout_s=0.3,
+    )
+    (stubborn,) = supervisor.run()
+    assert stubborn.exit_code == -(signal.SIGTERM if how == "soft" else signal.SIGKILL)
+
+
+def test_a_child_is_never_held_up_by_its_reports() -> None:
+    heard: list[int] = []
+
+    def dawdle(role: str, kind: str, message: Any) -> None:
+        heard.append(message["number"])
+        time.sleep(0.05)
+
+    (result,) = supervise(Role("one", roles.chatter, 20_000), on_message=dawdle)
+    assert result.value["seconds"] < 2
+    assert heard == sorted(heard)
+    assert heard[-1] == 19_999
+    assert len(heard) < 2000
+
+
+def test_commands_reach_their_role_in_order_even_before_it_listens() -> None:
+    sent = False
+
+    def send_once() -> None:
+        nonlocal sent
+        if not sent:
+            sent = True
+            for command, value in (("more", 2), ("first", 1), ("more", 3)):
+                supervisor.send("one", command, value)
+
+    supervisor = Supervisor([Role("one", roles.obey, None)], on_tick=send_once)
+    (result,) = supervisor.run()
+    assert result.value == {"taken": [1, 2, 3]}
+
+
+def start_parent(scenario: str) -> tuple[subprocess.Popen[str], list[int], str]:
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "tests.app.supervised_roles", scenario],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert parent.stdout is not None
+    said = parent.stdout.readline()
+    assert said, parent.communicate(timeout=5)[1]
+    facts = json.loads(said)
+    return parent, facts["pids"], facts["ring"]
+
+
+def assert_nothing_is_left(pids: list[int], ring: str, within_s: float) -> None:
+    deadline_s = time.monotonic() + within_s
+    while any(process_alive(pid) for pid in pids) and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    assert not any(process_alive(pid) for pid in pids)
+    assert not (Path("/dev/shm") / ring).exists()
+
+
+@POSIX
+def test_ctrl_c_in_the_terminal_ends_everything_cleanly() -> None:
+    parent, pids, ring = start_parent("clean")
+    os.killpg(parent.pid, signal.SIGINT)
+    out, err = parent.communicate(timeout=10)
+    assert json.loads(out) == {"interrupted": True, "codes": [0, 0]}
+    assert (err, parent.returncode) == ("", 0)
+    assert_nothing_is_left(pids, ring, within_s=0)
+
+
+@POSIX
+def test_a_second_ctrl_c_forces_the_end() -> None:
+    parent, pids, ring = start_parent("stubborn")
+    os.killpg(parent.pid, signal.SIGINT)
+    time.sleep(0.5)
+    assert parent.poll() is None
+    os.killpg(parent.pid, signal.SIGINT)
+    out, err = parent.communicate(timeout=2)
+    assert json.loads(out)["codes"] == [0, -signal.SIGKILL]
+    assert err == ""
+    assert_nothing_is_left(pids, ring, within_s=0)
+
+
+@POSIX
+def test_sigterm_ends_everything_cleanly() -> None:
+    parent, pids, ring = start_parent("clean")
+    parent.terminate()
+    assert parent.communicate(timeout=10)[1] == ""
+    assert_nothing_is_left(pids, ring, within_s=0)
+
+
+@POSIX
+@pytest.mark.parametrize("scenario", ["clean", "stubborn"])
+def test_a_killed_parent_leaves_no_process_and_no_memory_behind(scenario: str) -> None:
+    parent, pids, ring = start_parent(scenario)
+    parent.kill()
+    assert parent.communicate(timeout=10)[1] == ""
+    assert_nothing_is_left(pids, ring, within_s=5)
+
+
+def test_a_signal_handler_and_the_ring_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with Ring((4, 4), (4, 4), policy="latest") as ring:
+        supervise(Role("one", roles.finish, 1))
+        name = ring.name
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not (Path("/dev/shm") / name).exists()
