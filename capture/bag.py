@@ -205,7 +205,9 @@ class BagRecording(Recording):
         if bag.index is None:
             chunks = (chunk for chunk, _ in zip(bag.chunks(), range(_HEAD_CHUNKS), strict=False))
         else:
-            still = {number for number, one in bag.connections.items() if self._is_head(one)}
+            still = {
+                number for number, one in bag.connections.items() if self._is_head(one) and METADATA not in one.topic
+            }
             places = [place for place, counts in bag.index.chunks if still.intersection(counts)]
             chunks = (bag.chunk_at(place) for place in places[:_HEAD_CHUNKS])
         for chunk in chunks:
@@ -220,10 +222,9 @@ class BagRecording(Recording):
 
     @staticmethod
     def _is_head(connection: Connection) -> bool:
-        """Topics that describe the recording rather than one frame; the first domain is taken along."""
-        return not connection.topic.endswith((IMAGE, METADATA, "/description")) and "/notification" not in (
-            connection.topic
-        )
+        """Topics that describe the recording rather than one image; metadata for the first clock domain."""
+        topic = connection.topic
+        return not topic.endswith((IMAGE, "/description")) and "/notification" not in topic
 
     def _is_complete(self) -> bool:
         """True once color and depth are known with calibration and pose."""
@@ -247,6 +248,10 @@ class BagRecording(Recording):
                 stream.camera = camera_info(data)
             elif rest.startswith("tf/"):
                 stream.poses[rest] = transform(data)
+            elif rest == METADATA and base not in self._domains:
+                key, value = key_value(data)
+                if key == "timestamp_domain" and value.lower() in DOMAINS:
+                    self._domains[base] = DOMAINS[value.lower()]
         elif topic.endswith("/info") and topic.count("/") == 2:
             key, value = key_value(data)
             self._device[key] = value
