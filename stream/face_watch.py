@@ -88,10 +88,11 @@ class FaceWatch:
         self._t_ns = t_ns
         self._ended = []
         self._follow(grey)
-        due = self._queue.take(self._position)
-        born = self._apply(due) if due is not None else set()
+        born = self._apply(self._queue.take(self._position))
         if not self._queue.busy:
             self._ask(grey)
+            if self._config.detect_delay_frames == 0:
+                born |= self._apply(self._queue.take(self._position))
         alive = tuple(face.track(("birth",) if face.track_id in born else ()) for face in self.faces)
         self.tracks = alive + tuple(self._ended)
         return grey
@@ -137,8 +138,10 @@ class FaceWatch:
         if not near:
             self._attempt += 1
 
-    def _apply(self, due: DueDetection) -> set[int]:
-        """Let a detection take effect; returns the ids that begin now."""
+    def _apply(self, due: DueDetection | None) -> set[int]:
+        """Let a detection take effect, if one is due; returns the ids that begin now."""
+        if due is None:
+            return set()
         every_ns = round(self._config.detect_every_s * 1e9)
         unclaimed = list(due.faces)
         missed = False

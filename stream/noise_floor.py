@@ -7,6 +7,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
+from .flow_window import MAP_PX
 from .scene_flow import NoiseFloor
 
 KEPT = 300
@@ -15,25 +16,31 @@ FEWEST = 15
 """Windows before anything is said."""
 QUIET_SHARE = 0.2
 """Share of the remembered windows taken to be quiet: a face rests for at least a fifth of ten seconds."""
-SIGNAL_RATIO = 2.0
-"""Motion below this multiple of the floor is not told from noise."""
+SIGNAL_RATIO = 1.5
+"""A window whose strongest block moves less than this multiple of what it does at rest is not told from noise."""
+RENEW_EVERY = 5
+"""Windows between two evaluations of the floor."""
+BLOCK_PX = 7
+"""Side of the blocks whose mean motion is compared: about a lip corner on the network's 42 x 42 maps."""
 
 
 class NoiseMeter:
     """Robust spread of u, v, w over the quietest windows of the last seconds.
 
-    Each window gives one spread per channel: the root mean square of its two network regions (head motion removed).
-    The floor is the median over the quietest fifth of the windows kept, which a micro-expression every other second
-    does not reach.
+    Each window gives its root mean square of u, v and w over the two network regions (head motion removed) and the
+    length of its strongest block-mean motion. The floor is the median of each over the quietest fifth of the windows
+    kept, which a micro-expression every other second does not reach.
     """
 
     def __init__(self) -> None:
-        self._spreads: deque[tuple[float, float, float]] = deque(maxlen=KEPT)
+        self._windows: deque[tuple[float, float, float, float]] = deque(maxlen=KEPT)
         self._floor = NoiseFloor()
+        self._rest_px = float("nan")
+        self._pushed = 0
 
     @property
     def floor(self) -> NoiseFloor:
-        """The floor over all windows so far; NaN until enough were seen."""
+        """The floor so far; NaN until enough windows were seen."""
         return self._floor
 
     def push(self, maps: NDArray[np.float32], depth: bool) -> bool:
@@ -43,14 +50,20 @@ class NoiseMeter:
             maps: the network's input.
             depth: whether w means anything in this window.
         """
-        u, v, w = (float(value) for value in np.sqrt((maps * maps).mean(axis=(1, 2))))
-        self._spreads.append((u, v, w if depth else float("nan")))
-        if len(self._spreads) < FEWEST:
-            return False
-        spreads = np.array(self._spreads)
-        quiet = spreads[np.argsort(spreads[:, 0] ** 2 + spreads[:, 1] ** 2, kind="stable")]
-        quiet = quiet[: max(round(QUIET_SHARE * len(quiet)), 3)]
+        u, v, w = (float(value) for value in np.sqrt(np.einsum("cij,cij->c", maps, maps) / maps[0].size))
+        blocks = maps[:2].reshape(2, MAP_PX // BLOCK_PX, BLOCK_PX, MAP_PX // BLOCK_PX, BLOCK_PX).mean(axis=(2, 4))
+        peak = float(np.hypot(blocks[0], blocks[1]).max())
+        self._windows.append((u, v, w if depth else float("nan"), peak))
+        self._pushed += 1
+        if len(self._windows) >= FEWEST and self._pushed % RENEW_EVERY == 0:
+            self._renew()
+        return peak < SIGNAL_RATIO * self._rest_px
+
+    def _renew(self) -> None:
+        """Evaluate the quietest windows."""
+        windows = np.array(self._windows)
+        quiet = windows[np.argsort(windows[:, 3], kind="stable")[: max(round(QUIET_SHARE * len(windows)), 3)]]
         known = quiet[:, 2][~np.isnan(quiet[:, 2])]
         w_mm = float(np.median(known)) if len(known) else float("nan")
-        self._floor = NoiseFloor(float(np.median(quiet[:, 0])), float(np.median(quiet[:, 1])), w_mm)
-        return float(np.hypot(u, v)) < SIGNAL_RATIO * float(np.hypot(self._floor.u_px, self._floor.v_px))
+        u_px, v_px, self._rest_px = (float(np.median(quiet[:, column])) for column in (0, 1, 3))
+        self._floor = NoiseFloor(u_px, v_px, w_mm)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sfam.stream.noise_floor import FEWEST, NoiseMeter
+
+RANDOM = np.random.default_rng(5)
+
+
+def quiet(spread: tuple[float, float, float] = (0.03, 0.04, 0.2)) -> np.ndarray:
+    return np.stack([RANDOM.normal(0, sigma, (42, 42)) for sigma in spread]).astype(np.float32)
+
+
+def moving(px: float) -> np.ndarray:
+    maps = quiet()
+    maps[0, 24:38, 4:18] += px
+    return maps
+
+
+def test_nothing_is_said_before_enough_windows() -> None:
+    meter = NoiseMeter()
+    said = [meter.push(quiet(), True) for _ in range(FEWEST - 1)]
+    assert not any(said)
+    assert np.isnan(meter.floor.u_px)
+
+
+def test_the_floor_is_the_spread_of_a_face_at_rest() -> None:
+    meter = NoiseMeter()
+    for _ in range(100):
+        meter.push(quiet(), True)
+    assert (meter.floor.u_px, meter.floor.v_px, meter.floor.w_mm) == pytest.approx((0.03, 0.04, 0.2), rel=0.05)
+
+
+def test_a_face_that_moves_three_quarters_of_the_time_does_not_raise_it() -> None:
+    meter = NoiseMeter()
+    for index in range(200):
+        meter.push(quiet() if index % 4 == 0 else moving(1.0), True)
+    assert meter.floor.u_px == pytest.approx(0.03, rel=0.1)
+
+
+def test_rest_is_below_noise_and_a_fifth_of_a_pixel_is_not() -> None:
+    meter = NoiseMeter()
+    for _ in range(60):
+        meter.push(quiet(), True)
+    assert np.mean([meter.push(quiet(), True) for _ in range(20)]) > 0.9
+    assert not any(meter.push(moving(0.2), True) for _ in range(20))
+
+
+def test_windows_without_depth_say_nothing_of_w() -> None:
+    meter = NoiseMeter()
+    for _ in range(60):
+        meter.push(quiet((0.03, 0.03, 0.0)), False)
+    assert np.isnan(meter.floor.w_mm)
+    assert meter.floor.u_px > 0
