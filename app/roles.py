@@ -115,7 +115,7 @@ def capture_role(settings: CaptureSettings, link: RoleLink) -> dict[str, Any]:
                 if not writer.write(frame, capture.stage_ns, link.stopping):
                     break
             writer.report_drops(capture.drops)
-            writer.end("\n".join(source.info.warnings))
+            writer.end(source.info.warnings)
             return {"frames": writer.written, "drops": capture.drops, "warnings": source.info.warnings}
 
 
@@ -229,6 +229,6 @@ def run_single_process(
                 session.finish(StreamEnd("failed", str(error)), work.drops)
                 raise
             show_status(session.status())
-            return session.finish(StreamEnd("ended", "\n".join(source.info.warnings)), work.drops)
+            return session.finish(StreamEnd("ended", warnings=tuple(source.info.warnings)), work.drops)
     finally:
         session.close()

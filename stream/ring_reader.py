@@ -8,25 +8,53 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from sfam.capture.frame import Calibration, RGBDFrame
 
 from . import ring_header as header
-from .ring import LONG_WAIT_S, LOOK_AROUND_S, SHORT_WAIT_S, Memory, fence
+from .image_pool import ImagePool
+from .ring import LONG_WAIT_S, LOOK_AROUND_S, Memory, fence
 from .ring_header import Row, RowState, StreamState, Word, row_word
 from .ring_segment import RingError, process_alive
 
 OVERWRITTEN = "ring_overwritten"
 """Cause under which a reader counts frames it was too slow for."""
 _ATTEMPTS = 64
+_ALERT_WAIT_S, _IDLE_WAIT_S, _IDLE_AFTER_S = 0.2e-3, 2e-3, 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
     """Why no more frames come."""
 
-    reason: Literal["ended", "failed", "writer_died"]
-    text: str = ""
-    """The error's text where the source failed; what the writer had to say where it ended."""
+    state: Literal["ended", "failed"]
+    reason: str = ""
+    """What went wrong; empty where the stream ended as it should."""
+    warnings: tuple[str, ...] = ()
+    """What the source had to say when it ended."""
+
+
+class _Rhythm:
+    """How long to sleep between two looks: long while no frame can be due, short around the time one is due."""
+
+    def __init__(self) -> None:
+        self._period_s = 0.0
+        self._last_s = 0.0
+
+    def beat(self, now_s: float, on_time: bool) -> None:
+        """A frame has come; `on_time` where it was waited for, so that its distance to the last one says something."""
+        if on_time and self._last_s:
+            interval_s = min(now_s - self._last_s, 1.0)
+            self._period_s += 0.25 * (interval_s - self._period_s) if self._period_s else interval_s
+        self._last_s = now_s
+
+    def pause_s(self, now_s: float) -> float:
+        """Seconds to sleep now."""
+        elapsed_s = now_s - self._last_s
+        if elapsed_s > _IDLE_AFTER_S or elapsed_s < 0.85 * self._period_s - _IDLE_WAIT_S:
+            return _IDLE_WAIT_S
+        return _ALERT_WAIT_S if elapsed_s < 1.15 * self._period_s else LONG_WAIT_S
 
 
 class RingReader:
@@ -71,6 +99,8 @@ class RingReader:
         self._drops: dict[str, int] = {}
         self._calibration: tuple[int, Calibration] | None = None
         self._looked_s = 0.0
+        self._images = ImagePool(self._memory.layout.color_shape, self._memory.layout.depth_shape)
+        self._rhythm = _Rhythm()
 
     @property
     def drops(self) -> dict[str, int]:
@@ -86,17 +116,17 @@ class RingReader:
 
     def read(self, timeout_s: float) -> RGBDFrame | None:
         """The next frame; None where none came in time or, with `end` set, none will."""
-        deadline_s = time.monotonic() + timeout_s
-        wait_s = SHORT_WAIT_S
+        now_s = time.monotonic()
+        deadline_s = now_s + timeout_s
+        waited = False
         while True:
             frame = self._next()
-            if frame is not None or self._at_end():
+            if frame is not None:
+                self._rhythm.beat(now_s, waited)
+            if frame is not None or self._at_end() or now_s >= deadline_s:
                 return frame
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
-                return None
-            time.sleep(min(wait_s, left_s))
-            wait_s = min(2 * wait_s, LONG_WAIT_S)
+            time.sleep(min(self._rhythm.pause_s(now_s), deadline_s - now_s))
+            now_s, waited = time.monotonic(), True
 
     def frames(self, stop: Callable[[], bool] | None = None) -> Iterator[RGBDFrame]:
         """Frames until the end, or until `stop` says so (asked between frames and at least every 50 ms)."""
@@ -171,7 +201,9 @@ class RingReader:
             return None
         fence()
         fields = header.unpack_fields(self._memory.buffer, start)
-        color, depth = self._memory.colors[slot].copy(), self._memory.depths[slot].copy()
+        color, depth = self._images.take()
+        np.copyto(color, self._memory.colors[slot])
+        np.copyto(depth, self._memory.depths[slot])
         # A torn length is no harm: slices of the mapping end with it, and the copy is thrown away below.
         stages = self._memory.read_bytes(start + header.STAGES_AT, fields.text.stages_bytes)
         calibration_text = b""
@@ -202,12 +234,14 @@ class RingReader:
         if self._cursor < self._words[Word.HEAD] or (state == StreamState.OPEN and not died):
             return False
         if died and self._words[Word.STATE] == StreamState.OPEN:
-            self.end = StreamEnd("writer_died", f"the capture process {self._words[Word.WRITER_PID]} was killed")
+            self.end = StreamEnd("failed", f"the writing process {self._words[Word.WRITER_PID]} was killed")
+            return True
+        length = min(self._words[Word.REASON_LENGTH], header.REASON_BYTES)
+        text = self._memory.read_bytes(header.REASON_AT, length).decode(errors="replace")
+        if self._words[Word.STATE] == StreamState.FAILED:
+            self.end = StreamEnd("failed", text)
         else:
-            length = min(self._words[Word.REASON_LENGTH], header.REASON_BYTES)
-            text = self._memory.read_bytes(header.REASON_AT, length).decode(errors="replace")
-            failed = self._words[Word.STATE] == StreamState.FAILED
-            self.end = StreamEnd("failed" if failed else "ended", text)
+            self.end = StreamEnd("ended", warnings=tuple(text.splitlines()))
         return True
 
     def _writer_died(self) -> bool:

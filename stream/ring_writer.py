@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -109,9 +109,9 @@ class RingWriter:
         fence()
         self._words[Word.COUNTERS_VERSION] = version
 
-    def end(self, text: str = "") -> None:
-        """Mark the stream as complete; `text` is what its readers should know of it, up to 2 KB."""
-        self._finish(StreamState.ENDED, text)
+    def end(self, warnings: Sequence[str] = ()) -> None:
+        """Mark the stream as complete; the source's warnings go along, one line each, up to 2 KB."""
+        self._finish(StreamState.ENDED, "\n".join(warnings))
 
     def fail(self, text: str) -> None:
         """Mark the stream as broken off, with the error's text."""

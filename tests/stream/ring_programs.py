@@ -72,7 +72,8 @@ def read(options: argparse.Namespace) -> dict[str, object]:
             "jumps": jumps,
             "torn": reader.torn,
             "first": reader.first,
-            "end": reader.end.reason,
+            "end": reader.end.state,
+            "reason": reader.end.reason,
             "late_ms": late_ms,
         }
 

@@ -129,11 +129,14 @@ def test_an_overtaken_reader_counts_what_it_lost_and_where() -> None:
 
 
 def test_the_end_comes_after_the_last_frame_with_its_reason() -> None:
-    for error, expected in ((None, StreamEnd("ended")), ("USB unplugged ü", StreamEnd("failed", "USB unplugged ü"))):
+    for error, expected in (
+        (None, StreamEnd("ended", warnings=("unindexed", "slow"))),
+        ("USB unplugged ü", StreamEnd("failed", "USB unplugged ü")),
+    ):
         with open_ring() as (writer, reader):
             writer.write(frame(0))
             writer.report_drops({"unpaired": 2, "truncated": 1})
-            writer.end() if error is None else writer.fail(error)
+            writer.end(["unindexed", "slow"]) if error is None else writer.fail(error)
             assert [each.sequence for each in reader.frames()] == [0]
             assert reader.end == expected
             assert reader.drops == {"unpaired": 2, "truncated": 1}
@@ -145,7 +148,7 @@ def test_a_very_long_error_text_is_cut_at_a_whole_character() -> None:
         with RingReader(ring.name) as reader:
             assert reader.read(1) is None
             assert reader.end is not None
-            assert reader.end.text == "x" + "ü" * 1023
+            assert reader.end.reason == "x" + "ü" * 1023
 
 
 def test_a_frame_of_another_size_is_refused_by_name_and_the_ring_goes_on() -> None:

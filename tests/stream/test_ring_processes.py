@@ -148,7 +148,8 @@ def test_a_reader_learns_that_its_writer_was_killed(make_ring: Callable[..., Rin
     killed_s = time.monotonic()
     read = reader.result(timeout_s=5)
     assert time.monotonic() - killed_s < 2
-    assert (read["end"], read["broken"]) == ("writer_died", 0)
+    assert (read["end"], read["broken"]) == ("failed", 0)
+    assert read["reason"] == f"the writing process {writer.process.pid} was killed"
     writer.process.communicate(timeout=5)
     with RingWriter(ring.name) as successor:
         assert successor.written >= len(read["sequences"]) + read["lost"]

@@ -1,0 +1,61 @@
+"""An analysis session for tests: counts frames and hashes their pixels, and fails where told."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sfam.app.roles import Tell
+from sfam.capture.frame import RGBDFrame
+from sfam.capture.source import SourceInfo
+from sfam.stream.ring_reader import StreamEnd
+
+
+@dataclass(frozen=True, slots=True)
+class CountingConfig:
+    fail_at: int | None = None
+    delay_s: float = 0.0
+
+
+class CountingSession:
+    def __init__(self, config: CountingConfig, tell: Tell) -> None:
+        self._config = config
+        self._tell = tell
+        self._hash = hashlib.sha256()
+        self._stamps: list[int] = []
+        self._stages: set[str] = set()
+
+    def begin(self, info: SourceInfo) -> None:
+        self._tell("began", info.camera)
+
+    def push(self, frame: RGBDFrame, stage_ns: Mapping[str, int], drops: Mapping[str, int]) -> None:
+        if frame.sequence == self._config.fail_at:
+            raise ValueError(f"frame {frame.sequence} is unlucky")
+        time.sleep(self._config.delay_s)
+        self._hash.update(frame.color.tobytes())
+        self._hash.update(frame.depth.tobytes())
+        self._stamps.append(frame.t_capture_ns)
+        self._stages |= stage_ns.keys()
+
+    def status(self) -> Mapping[str, Any]:
+        return {"frame": len(self._stamps)}
+
+    def finish(self, end: StreamEnd, drops: Mapping[str, int]) -> Mapping[str, Any]:
+        return {
+            "frames": len(self._stamps),
+            "stamps": self._stamps,
+            "sha256": self._hash.hexdigest(),
+            "stages": sorted(self._stages),
+            "end": end,
+            "drops": dict(drops),
+        }
+
+    def close(self) -> None:
+        self._tell("closed", len(self._stamps))
+
+
+def open_counting_session(config: CountingConfig, tell: Tell) -> CountingSession:
+    return CountingSession(config, tell)

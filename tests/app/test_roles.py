@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfam.app.roles import (
+    AnalysisSettings,
+    CaptureSettings,
+    analysis_role,
+    capture_role,
+    offer_ring,
+    run_single_process,
+)
+from sfam.app.supervisor import Role, RoleResult, Supervisor
+from sfam.capture.clock import SessionClock
+from sfam.capture.config import CaptureConfig
+from sfam.capture.pacing import ReplayControl
+from sfam.stream.ring import Policy, Ring
+from sfam.stream.ring_reader import StreamEnd
+from tests.app.counting_session import CountingConfig, open_counting_session
+from tests.shared_data import shared
+
+
+@dataclass
+class Run:
+    """One session in processes, and what its parent heard."""
+
+    results: tuple[RoleResult, ...] = ()
+    told: list[tuple[str, Any]] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+
+
+def settings(camera: Path, speed: float = math.inf, **options: Any) -> CaptureSettings:
+    return CaptureSettings(CaptureConfig(camera=str(camera)), SessionClock.start(), speed, **options)
+
+
+def run_processes(
+    capture: CaptureSettings,
+    config: CountingConfig | None = None,
+    policy: Policy = "lossless",
+    on_tick: Callable[[Supervisor], None] | None = None,
+) -> Run:
+    run, rings = Run(), list[Ring]()
+
+    def hear(role: str, kind: str, message: Any) -> None:
+        if kind == "opened":
+            rings.append(offer_ring(supervisor, message, policy, 8))
+        elif kind == "status":
+            run.statuses.append(message["frame"])
+        else:
+            run.told.append((kind, message))
+
+    analysis = AnalysisSettings(open_counting_session, config or CountingConfig())
+    supervisor = Supervisor(
+        [Role("capture", capture_role, capture), Role("analysis", analysis_role, analysis)],
+        on_message=hear,
+        on_tick=lambda: on_tick(supervisor) if on_tick else None,
+    )
+    run.results = supervisor.run()
+    for ring in rings:
+        ring.close()
+    return run
+
+
+def test_a_recording_gives_the_same_frames_in_one_process_and_in_two(capfd: pytest.CaptureFixture[str]) -> None:
+    recording = shared("recordings/face_a.bag")
+    run = run_processes(settings(recording), CountingConfig(delay_s=0.002))
+    captured, analysed = run.results
+    assert captured.ok, captured.trace
+    assert analysed.ok, analysed.trace
+    assert analysed.value["frames"] == captured.value["frames"] == 180
+    assert analysed.value["end"] == StreamEnd("ended")
+    assert analysed.value["stages"] == ["decode"]
+    assert run.told == [("began", "face_a"), ("closed", 180)]
+    assert run.statuses[-1] == 180
+    assert capfd.readouterr().err == ""
+
+    told: list[tuple[str, Any]] = []
+    single = run_single_process(
+        settings(recording),
+        AnalysisSettings(open_counting_session, CountingConfig()),
+        stop=lambda: False,
+        control=ReplayControl(),
+        tell=lambda *message: told.append(message),
+        show_status=lambda status: None,
+    )
+    assert dict(single) == dict(analysed.value)
+    assert told == run.told
+
+
+def test_a_missing_recording_ends_both_processes_with_the_sources_words() -> None:
+    run = run_processes(settings(Path("nowhere.bag")))
+    captured, analysed = run.results
+    assert "SourceError" in captured.error_names
+    assert "nowhere.bag" in captured.message
+    assert analysed.ok
+    assert dict(analysed.value) == {}
+
+
+def test_an_error_in_the_analysis_stops_capture() -> None:
+    began_s = time.monotonic()
+    captured, analysed = run_processes(
+        settings(shared("recordings/face_a.bag"), speed=0.1), CountingConfig(fail_at=5)
+    ).results
+    assert time.monotonic() - began_s < 8
+    assert analysed.message == "frame 5 is unlucky"
+    assert captured.ok
+
+
+def test_a_stop_ends_a_replay_at_once_and_the_analysis_takes_what_was_written() -> None:
+    began_s = time.monotonic()
+
+    def soon(supervisor: Supervisor) -> None:
+        if time.monotonic() - began_s > 2.5:
+            supervisor.stop()
+
+    captured, analysed = run_processes(settings(shared("recordings/face_a.bag"), speed=0.5), on_tick=soon).results
+    assert 0 < captured.value["frames"] < 60
+    assert analysed.value["frames"] == captured.value["frames"]
+    assert time.monotonic() - began_s < 5
+
+
+def test_duration_and_decimation_count_in_capture_time() -> None:
+    capture = settings(shared("recordings/face_a.bag"), duration_s=2.0, keep_every=3)
+    captured, analysed = run_processes(capture).results
+    frames = captured.value["frames"]
+    assert frames == analysed.value["frames"]
+    assert captured.value["drops"] == analysed.value["drops"] == {"decimated": 61 - frames - (61 - frames) % 2}
+    stamps = analysed.value["stamps"]
+    assert stamps[-1] - stamps[0] < 2e9 < stamps[-1] - stamps[0] + 3.1 * 1e9 / 30
+
+
+def test_a_paused_replay_goes_by_steps() -> None:
+    steps = 0
+
+    def press(supervisor: Supervisor) -> None:
+        nonlocal steps
+        if steps < 100:
+            steps += 1
+            if steps in (70, 80, 90):
+                supervisor.send("capture", "step")
+            if steps == 100:
+                supervisor.stop()
+
+    run = run_processes(settings(shared("recordings/face_a.bag"), paused=True), on_tick=press)
+    assert run.results[0].value["frames"] == 3
+    assert run.results[1].value["frames"] == 3
