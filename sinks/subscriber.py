@@ -43,6 +43,7 @@ def subscribe(
     timeout_s: float | None = None,
     max_age_ms: float | None = None,
     utc_ns: Callable[[], int] = time.time_ns,
+    running: Callable[[], bool] = lambda: True,
 ) -> Generator[Message, None, None]:
     """Messages of a session as they arrive, until the session says that it ended.
 
@@ -57,6 +58,7 @@ def subscribe(
         max_age_ms: leave out messages published longer ago than this, and count them in `Message.stale`; between
             two machines it is as exact as their clocks agree.
         utc_ns: clock for `max_age_ms`.
+        running: asked after every message and at least twice a second; False ends the iteration.
 
     Raises:
         SilenceError: nothing came for `timeout_s`.
@@ -70,7 +72,7 @@ def subscribe(
     with zmq.Context() as context, context.socket(zmq.SUB) as reader:
         _connect(reader, address)
         _ask_for(reader, asked, camera)
-        yield from _receive(reader, address, asked, camera, timeout_s, max_age_ms, utc_ns)
+        yield from _receive(reader, address, asked, camera, timeout_s, max_age_ms, utc_ns, running)
 
 
 def _connect(reader: zmq.Socket[bytes], address: str) -> None:
@@ -112,12 +114,13 @@ def _receive(
     timeout_s: float | None,
     max_age_ms: float | None,
     utc_ns: Callable[[], int],
+    running: Callable[[], bool],
 ) -> Generator[Message, None, None]:
     ledger = _Ledger()
     utc_offset_ns: dict[str, int] = {}
     heard = time.monotonic()
     wait_ms = POLL_MS if timeout_s is None else min(POLL_MS, round(timeout_s * 1e3) + 1)
-    while True:
+    while running():
         if not reader.poll(wait_ms):
             if timeout_s is not None and time.monotonic() - heard > timeout_s:
                 raise SilenceError(

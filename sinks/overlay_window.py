@@ -1,0 +1,138 @@
+"""The overlay window: a plain subscriber that shows what the bus says. Runs in its own process."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import cv2
+
+from .overlay_picture import OverlayState, render_overlay
+from .sink_error import SinkError
+from .subscriber import subscribe
+from .wire import Kind, Message
+
+SHOWN_KINDS: tuple[Kind, ...] = ("session", "score", "event", "status", "face", "frame", "flow")
+TITLE = "sfam-live"
+REFRESH_MS = 30
+KEPT_MESSAGES = 512
+LEAVING_S = 2.0
+CLOSING_KEYS = (27, ord("q"))
+X_PORT = 6000
+X_SOCKETS = Path("/tmp/.X11-unix")
+X_WAIT_S = 1.0
+
+
+def display_available(environment: Mapping[str, str] = os.environ, platform: str = sys.platform) -> bool:
+    """Whether a window can be opened here.
+
+    OpenCV aborts the whole process when it cannot reach a display, so on Linux the display is tried by hand first.
+    """
+    if not platform.startswith("linux"):
+        return True
+    return _x_answers(environment.get("DISPLAY", ""))
+
+
+def _x_answers(display: str) -> bool:
+    """Whether somebody listens where an X display (`:0`, `host:10.0`) should be.
+
+    The wheel's window system speaks X only; a Wayland desktop serves it through the X display it sets.
+    """
+    host, colon, rest = display.rpartition(":")
+    number = rest.partition(".")[0]
+    if not colon or not number.isdecimal():
+        return False
+    try:
+        if host in ("", "unix"):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.settimeout(X_WAIT_S)
+                probe.connect(str(X_SOCKETS / f"X{number}"))
+        else:
+            socket.create_connection((host, X_PORT + int(number)), X_WAIT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def show_overlay(address: str, camera: str | None = None, running: Callable[[], bool] = lambda: True) -> None:
+    """Show a session until it ends, the window is closed (or q or Esc pressed), or `running` says no.
+
+    Args:
+        address: of the bus.
+        camera: name in the topics; None = whoever publishes there.
+        running: asked about 30 times a second.
+
+    Raises:
+        SinkError: there is no display.
+    """
+    if not display_available():
+        raise SinkError(
+            f"cannot open the overlay window: no display answers (DISPLAY={os.environ.get('DISPLAY', '')!r}); "
+            "use --overlay none, or ssh -X to a machine with a screen"
+        )
+    cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
+    try:
+        _follow(address, camera, running)
+    finally:
+        cv2.destroyAllWindows()
+        cv2.waitKey(1)
+
+
+class _Listener(threading.Thread):
+    """Reads the bus beside the window, so that neither waits for the other."""
+
+    def __init__(self, address: str, camera: str | None) -> None:
+        super().__init__(name="overlay listener", daemon=True)
+        self._leaving = threading.Event()
+        self._messages = subscribe(address, SHOWN_KINDS, camera, running=lambda: not self._leaving.is_set())
+        self._found: deque[Message] = deque(maxlen=KEPT_MESSAGES)
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            for message in self._messages:
+                self._found.append(message)
+        except Exception as error:  # handed to the window
+            self.failure = error
+
+    def news(self) -> list[Message]:
+        """What has come since the last call, oldest first."""
+        return [self._found.popleft() for _ in range(len(self._found))]
+
+    def leave(self) -> None:
+        """End the subscription."""
+        self._leaving.set()
+        self.join(timeout=LEAVING_S)
+
+
+def _follow(address: str, camera: str | None, running: Callable[[], bool]) -> None:
+    state = OverlayState()
+    listener = _Listener(address, camera)
+    listener.start()
+    heard = time.monotonic()
+    try:
+        while running():
+            alive = listener.is_alive()
+            for message in listener.news():
+                state.take(message)
+                heard = time.monotonic()
+            state.silent_s = time.monotonic() - heard
+            if not _show(state) or not alive:
+                break
+    finally:
+        listener.leave()
+    if listener.failure is not None:
+        raise listener.failure
+
+
+def _show(state: OverlayState) -> bool:
+    """Draw and show; False once the user has closed the window."""
+    cv2.imshow(TITLE, render_overlay(state))
+    key = cv2.waitKey(REFRESH_MS) & 0xFF
+    return key not in CLOSING_KEYS and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
