@@ -1,0 +1,32 @@
+"""Exit codes of every command, by the error that ended it."""
+
+from __future__ import annotations
+
+OK = 0
+USAGE = 2
+SOURCE = 3
+ENGINE = 4
+SINK = 5
+VERIFICATION = 6
+
+BY_ERROR = {
+    "ConfigError": USAGE,
+    "SourceError": SOURCE,
+    "ModelError": ENGINE,
+    "EngineError": ENGINE,
+    "FaceError": ENGINE,
+    "SinkError": SINK,
+    "WireError": SINK,
+    "RingError": SOURCE,
+}
+"""Class names rather than classes: the error may have happened in another process."""
+
+
+def exit_code(names: list[str]) -> int | None:
+    """Exit code of an error given the names of its class and base classes; None = not one of ours."""
+    return next((BY_ERROR[name] for name in names if name in BY_ERROR), None)
+
+
+def class_names(error: BaseException) -> list[str]:
+    """Names of an error's class and its bases, most special first."""
+    return [kind.__name__ for kind in type(error).__mro__]
