@@ -1,0 +1,172 @@
+"""Who runs the network: the contract of a backend, its lazy table, and the proof that it computes the right thing."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import EngineConfig
+from .model import ModelArtifact, ModelError
+
+Float32 = NDArray[np.float32]
+
+BACKENDS = {
+    "onnxruntime": "onnx_backend:OnnxBackend",
+    "torch": "torch_backend:TorchBackend",
+}
+AUTO = "onnxruntime"
+"""`auto` takes the CPU: so small a network is done there in under half a millisecond, at once and everywhere."""
+
+SPOT_TOLERANCE = 1e-4
+LOGIT_TOLERANCE = 1e-4
+"""Relative to 1 + |x|; both for fp32."""
+HALF_SPOT_TOLERANCE = 1e-2
+
+
+class Backend(ABC):
+    """Runs one model; made for one thread."""
+
+    name: str
+    precision: str = "fp32"
+
+    def __init__(self, artifact: ModelArtifact) -> None:
+        self.artifact = artifact
+        self.replaced_windows = 0
+        """Windows with a value that is no finite number, answered with spot 0 and neutral instead."""
+
+    @abstractmethod
+    def logits(self, maps: Float32) -> tuple[Float32, Float32]:
+        """Maps (N, 3, 42, 42), finite -> spot (N,) in 0..1 and emotion logits (N, C)."""
+
+    def run(self, maps: Float32) -> tuple[Float32, Float32]:
+        """Judge windows.
+
+        Args:
+            maps: (N, 3, 42, 42) float32: u px, v px, w mm.
+
+        Returns:
+            Spotting scores (N,) in 0..1 and class probabilities (N, C) that sum to 1. A window with a value that is no
+            finite number gets score 0 and neutral, and is counted in `replaced_windows`.
+
+        Raises:
+            ValueError: another shape.
+        """
+        if maps.ndim != 4 or maps.shape[1:] != (3, 42, 42):
+            raise ValueError(f"{self.name}: maps must be (N, 3, 42, 42), not {maps.shape}")
+        if not len(maps):
+            return np.zeros(0, np.float32), np.zeros((0, len(self.artifact.classes)), np.float32)
+        # A sum is cheaper than a mask and finds any NaN or infinity; only then is it worth looking closer.
+        if np.isfinite(maps.sum(dtype=np.float64)):
+            spot, emotion = self.logits(np.ascontiguousarray(maps, dtype=np.float32))
+            return spot, softmax(emotion)
+        return self._run_finite_part(maps)
+
+    def _run_finite_part(self, maps: Float32) -> tuple[Float32, Float32]:
+        bad = ~np.isfinite(maps).all(axis=(1, 2, 3))
+        self.replaced_windows += int(bad.sum())
+        spot, emotion = self.logits(np.where(bad[:, None, None, None], np.float32(0), maps).astype(np.float32))
+        probabilities = softmax(emotion)
+        spot[bad] = 0.0
+        probabilities[bad] = np.eye(probabilities.shape[1], dtype=np.float32)[-1]
+        return spot, probabilities
+
+    def close(self) -> None:  # noqa: B027 - on the CPU there is nothing to give back
+        """Give back what the backend holds; safe to call twice."""
+
+
+def softmax(logits: Float32) -> Float32:
+    """Logits (N, C) -> probabilities (N, C)."""
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
+
+
+def open_backend(config: EngineConfig, artifact: ModelArtifact) -> Backend:
+    """Open the configured backend on a model; nothing else is ever run in its place.
+
+    Raises:
+        ModelError: its library is missing, or it cannot run this model.
+    """
+    name = AUTO if config.backend == "auto" else config.backend
+    if name not in BACKENDS:
+        raise ModelError(f"unknown backend {name!r}; choose one of {sorted(BACKENDS)}")
+    backend: Backend = _backend_class(name)(artifact, config.threads)
+    return backend
+
+
+def _backend_class(name: str) -> Any:
+    module, kind = BACKENDS[name].split(":")
+    return getattr(import_module(f".{module}", __package__), kind)
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReport:
+    """How far a backend is from the stored outputs."""
+
+    backend: str
+    windows: int
+    spot_error: float
+    logit_error: float
+    """Largest |difference| / (1 + |x|)."""
+
+
+def check_parity(backend: Backend, artifact: ModelArtifact) -> ParityReport:
+    """Compare a backend with the outputs stored in the artifact.
+
+    Raises:
+        ModelError: it computes something else.
+    """
+    vectors = artifact.parity()
+    spot, logits = backend.logits(np.ascontiguousarray(vectors.maps, np.float32))
+    if spot.shape != vectors.spot.shape or logits.shape != vectors.emotion_logits.shape:
+        raise ModelError(
+            f"model {artifact.name!r} on {backend.name}: outputs {spot.shape}, {logits.shape} do not fit "
+            f"{len(artifact.classes)} classes"
+        )
+    spot_error = np.abs(spot - vectors.spot).max()
+    relative = np.abs(logits - vectors.emotion_logits) / (1 + np.abs(vectors.emotion_logits))
+    report = ParityReport(backend.name, len(vectors.maps), float(spot_error), float(relative.max()))
+    spot_limit = SPOT_TOLERANCE if backend.precision == "fp32" else HALF_SPOT_TOLERANCE
+    logit_limit = LOGIT_TOLERANCE if backend.precision == "fp32" else float("inf")
+    # Written so that NaN fails.
+    if not (report.spot_error <= spot_limit and (logit_limit == float("inf") or report.logit_error <= logit_limit)):
+        raise ModelError(
+            f"model {artifact.name!r} on {backend.name} ({backend.precision}) is off its stored outputs: spot by "
+            f"{report.spot_error:.2g} (allowed {spot_limit:g}), logits by {report.logit_error:.2g} (allowed "
+            f"{logit_limit:g}); do not use this combination, choose another --engine"
+        )
+    return report
+
+
+def check_all_backends(artifact: ModelArtifact, threads: int = 1) -> dict[str, dict[str, Any]]:
+    """Parity on every backend of this machine, by name: present, ok, and errors or the reason."""
+    reports: dict[str, dict[str, Any]] = {}
+    for name in BACKENDS:
+        try:
+            backend: Backend = _backend_class(name)(artifact, threads)
+        except MissingBackendError as error:
+            reports[name] = {"present": False, "ok": False, "reason": str(error)}
+            continue
+        except ModelError as error:
+            reports[name] = {"present": True, "ok": False, "reason": str(error)}
+            continue
+        reports[name] = _checked(backend, artifact)
+        backend.close()
+    return reports
+
+
+class MissingBackendError(ModelError):
+    """A backend's library is not installed."""
+
+
+def _checked(backend: Backend, artifact: ModelArtifact) -> dict[str, Any]:
+    try:
+        report = check_parity(backend, artifact)
+    except ModelError as error:
+        return {"present": True, "ok": False, "reason": str(error)}
+    errors = {"spot_error": report.spot_error, "logit_error": report.logit_error}
+    return {"present": True, "ok": True, "precision": backend.precision, "windows": report.windows, **errors}

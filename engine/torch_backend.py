@@ -1,0 +1,41 @@
+"""torch on the CPU: the reference. Rebuilds the network from the artifact's weights, not from its graph.
+
+So its parity check is independent of the ONNX file: both must reproduce the stored outputs by different roads.
+"""
+
+from __future__ import annotations
+
+from .backend import Backend, Float32, MissingBackendError
+from .model import ModelArtifact, ModelError
+from .weights import WeightsError, read_weights
+
+try:
+    import torch
+
+    from .network import Judge, networks_from
+except ImportError as error:
+    raise MissingBackendError(f"torch cannot be imported ({error}); pip install sfam-live[train]") from error
+
+
+class TorchBackend(Backend):
+    """Eager execution in inference mode."""
+
+    name = "torch"
+
+    def __init__(self, artifact: ModelArtifact, threads: int = 1) -> None:
+        super().__init__(artifact)
+        if not artifact.weights_path.is_file():
+            raise ModelError(f"model {artifact.name!r} has no {artifact.weights_path.name}, which torch needs")
+        try:
+            networks = networks_from(read_weights(artifact.weights_path), artifact.folds)
+        except (WeightsError, RuntimeError, KeyError) as error:
+            raise ModelError(f"model {artifact.name!r}: {error}") from error
+        torch.set_num_threads(threads)
+        self._judge = Judge(networks, artifact.normalisation).eval()
+
+    def logits(self, maps: Float32) -> tuple[Float32, Float32]:
+        """See `Backend.logits`."""
+        x = torch.from_numpy(maps)
+        with torch.inference_mode():
+            spot, logits, _ = self._judge(x[:, 0:1], x[:, 1:2], x[:, 2:3])
+        return spot.numpy(), logits.numpy()
