@@ -40,14 +40,14 @@ def _lz4_block_prefix(block: memoryview, length: int) -> bytes | None:
     try:
         while len(out) < length:
             token = block[position]
-            literals, position = _lz4_length(block, position + 1, token >> 4, length)
+            literals, position = _lz4_length(block, position + 1, token >> 4)
             out += block[position : position + literals]
             position += literals
             if len(out) >= length:
                 break
             offset = block[position] | block[position + 1] << 8
             matched, position = _lz4_length(block, position + 2, token & 15, length)
-            matched = min(matched + 4, length)
+            matched = min(matched + 4, length)  # one match may run through the whole image
             if offset == 0 or offset > len(out):
                 return None
             tail = bytes(out[-offset:])
@@ -57,10 +57,10 @@ def _lz4_block_prefix(block: memoryview, length: int) -> bytes | None:
     return bytes(out[:length])
 
 
-def _lz4_length(block: memoryview, position: int, length: int, enough: int) -> tuple[int, int]:
-    """A length that goes on in further bytes when its nibble is full; not followed further than is of use."""
+def _lz4_length(block: memoryview, position: int, length: int, enough: int | None = None) -> tuple[int, int]:
+    """A length that goes on in further bytes when its nibble is full, followed until it is `enough`."""
     if length == 15:
-        while length < enough:
+        while enough is None or length < enough:
             more = block[position]
             position += 1
             length += more

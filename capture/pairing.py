@@ -90,7 +90,7 @@ class Pairer(Generic[FrameT]):
     """
 
     def __init__(self, period_ns: int | None = None, capacity: int = 16) -> None:
-        """Pair with a nominal period until five intervals were measured; hold at most `capacity` frames a side."""
+        """Pair with a nominal period unless the measured one is another; hold at most `capacity` frames a side."""
         self._nominal_ns = period_ns
         self._capacity = capacity
         self._sides: dict[Role, _Stream[FrameT]] = {"color": _Stream(), "depth": _Stream()}
@@ -111,9 +111,12 @@ class Pairer(Generic[FrameT]):
 
     @property
     def period_ns(self) -> int | None:
-        """Period of the faster stream: measured (median) once known, else nominal, else None."""
-        measured = [side.period_ns for side in self._sides.values() if side.period_ns]
-        return min(measured) if measured else self._nominal_ns
+        """Period of the faster stream: the nominal one as long as the measured median is near it, else that."""
+        measured = min((side.period_ns for side in self._sides.values() if side.period_ns), default=None)
+        nominal = self._nominal_ns
+        if measured is None or (nominal is not None and 0.75 <= measured / nominal <= 1.33):
+            return nominal
+        return measured
 
     def push(self, frame: FrameT) -> list[Pair[FrameT]]:
         """Take the next frame of either stream; returns the pairs that are now certain, in order."""
@@ -139,30 +142,30 @@ class Pairer(Generic[FrameT]):
         return pairs
 
     def _settle(self, *, final: bool) -> list[Pair[FrameT]]:
-        """Pair the nearest stamps as long as one of the pairs is certain."""
+        """Pair what is certain, oldest first."""
         pairs: list[Pair[FrameT]] = []
         period = self.period_ns or (DEFAULT_PERIOD_NS if final else None)
         while period is not None:
-            found = self._nearest()
-            if found is None or found[0] > period / 2:
+            for distance, color_at, depth_at in self._mutual():
+                if distance > period / 2:
+                    continue
+                if final or distance <= period / 4 or self._earlier_went_on(color_at, depth_at):
+                    pairs.append(self._take(color_at, depth_at))
+                    break
+            else:
                 break
-            distance, color_at, depth_at = found
-            if not (final or distance <= period / 4 or self._earlier_went_on(color_at, depth_at)):
-                break
-            pairs.append(self._take(color_at, depth_at))
         return pairs
 
-    def _nearest(self) -> tuple[int, int, int] | None:
-        """(distance in ns, place of the color frame, place of the depth frame) of the nearest two that wait."""
-        colors, depths = self._sides["color"].waiting, self._sides["depth"].waiting
-        return min(
-            (
-                (abs(color.t_device_ns - depth.t_device_ns), color_at, depth_at)
-                for color_at, (color, _) in enumerate(colors)
-                for depth_at, (depth, _) in enumerate(depths)
-            ),
-            default=None,
-        )
+    def _mutual(self) -> list[tuple[int, int, int]]:
+        """(distance in ns, place of the color frame, place of the depth frame) where each is the other's nearest."""
+        colors = [color.t_device_ns for color, _ in self._sides["color"].waiting]
+        depths = [depth.t_device_ns for depth, _ in self._sides["depth"].waiting]
+        found = []
+        for color_at, stamp in enumerate(colors):
+            distance, depth_at = min(((abs(stamp - one), at) for at, one in enumerate(depths)), default=(0, -1))
+            if depth_at >= 0 and all(abs(other - depths[depth_at]) >= distance for other in colors):
+                found.append((distance, color_at, depth_at))
+        return found
 
     def _earlier_went_on(self, color_at: int, depth_at: int) -> bool:
         """True when the earlier frame's stream has shown its next one, which then was no nearer."""

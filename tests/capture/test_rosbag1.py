@@ -1,0 +1,126 @@
+"""The bag container: every compression, whole and cut, on real and written files."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from sfam.capture.lz4_frames import lz4_prefix
+from sfam.capture.rosbag1 import Connection, Rosbag1, parse_fields
+from sfam.capture.source import SourceError
+from tests.capture.bag_writer import BagWriter, fields, record
+from tests.shared_data import shared
+
+
+def everything(_: Connection) -> bool:
+    return True
+
+
+def filled(compression: str) -> BagWriter:
+    writer = BagWriter(compression)
+    for number in range(6):
+        writer.add("/a", "std_msgs/UInt32", struct.pack("<I", number), time_ns=number)
+        writer.add("/b", "std_msgs/UInt32", struct.pack("<I", 100 + number) + bytes(3000), time_ns=number)
+        if number % 2:
+            writer.end_chunk()
+    return writer
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize("compression", ["none", "lz4", "bz2"])
+def test_messages_come_in_file_order_with_and_without_index(tmp_path: Path, compression: str, indexed: bool) -> None:
+    bag = Rosbag1(filled(compression).save(tmp_path / "a.bag", indexed=indexed))
+    got = [(one.topic, time, struct.unpack_from("<I", data)[0]) for one, time, data in bag.messages(everything)]
+    assert got == [(topic, n, n + add) for n in range(6) for topic, add in (("/a", 0), ("/b", 100))]
+    assert (bag.index is not None) == indexed
+    assert bag.damage is None
+    assert (bag.index_damage or "").startswith("unindexed") == (not indexed)
+    bag.close()
+
+
+def test_only_wanted_topics_are_given(tmp_path: Path) -> None:
+    bag = Rosbag1(filled("lz4").save(tmp_path / "a.bag"))
+    assert {one.topic for one, _, _ in bag.messages(lambda one: one.topic == "/b")} == {"/b"}
+
+
+@pytest.mark.parametrize("compression", ["none", "lz4", "bz2"])
+def test_a_cut_file_gives_a_prefix_of_the_messages_wherever_it_is_cut(tmp_path: Path, compression: str) -> None:
+    whole = filled(compression).save(tmp_path / "whole.bag")
+    expected = [bytes(data) for _, _, data in Rosbag1(whole).messages(everything)]
+    content = whole.read_bytes()
+    counts = []
+    for size in range(4200, len(content), max(1, (len(content) - 4200) // 60)):
+        cut = tmp_path / "cut.bag"
+        cut.write_bytes(content[:size])
+        bag = Rosbag1(cut)
+        got = [bytes(data) for _, _, data in bag.messages(everything)]
+        assert got == expected[: len(got)]
+        assert (bag.index_damage or "").startswith("truncated")
+        counts.append(len(got))
+        bag.close()
+    assert counts == sorted(counts)
+    assert counts[0] < 2
+    assert counts[-1] == 12
+
+
+def test_a_chunk_that_does_not_decompress_ends_the_walk_and_is_named(tmp_path: Path) -> None:
+    writer = filled("lz4")
+    path = writer.save(tmp_path / "a.bag")
+    content = bytearray(path.read_bytes())
+    second = writer.infos[1][0]
+    content[second + 100 : second + 140] = bytes(40)
+    path.write_bytes(bytes(content))
+    bag = Rosbag1(path)
+    assert len(list(bag.messages(everything))) == 4
+    assert bag.damage is not None
+    assert str(second) in bag.damage
+
+
+def test_zeros_behind_the_last_record_are_damage_not_an_endless_walk(tmp_path: Path) -> None:
+    path = filled("none").save(tmp_path / "a.bag", indexed=False)
+    path.write_bytes(path.read_bytes() + bytes(10_000))
+    bag = Rosbag1(path)
+    assert len(list(bag.messages(everything))) == 12
+    assert bag.damage is not None
+
+
+def test_message_headers_in_another_field_order_are_read_too(tmp_path: Path) -> None:
+    writer = BagWriter()
+    writer.add("/a", "std_msgs/UInt32", b"1234")
+    head = fields(op=b"\x02", time=struct.pack("<II", 2, 5), conn=struct.pack("<I", 0))
+    writer.chunk += record(head, b"5678")
+    bag = Rosbag1(writer.save(tmp_path / "a.bag"))
+    assert [(time, bytes(data)) for _, time, data in bag.messages(everything)] == [
+        (1, b"1234"),
+        (2_000_000_005, b"5678"),
+    ]
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "old.bag"
+    path.write_bytes(b"#ROSBAG V1.2\n" + bytes(100))
+    with pytest.raises(SourceError, match=r"2\.0"):
+        Rosbag1(path)
+
+
+def test_a_field_may_hold_an_equals_sign() -> None:
+    assert parse_fields(fields(topic=b"/a=b", op=b"=")) == {"topic": b"/a=b", "op": b"="}
+
+
+def test_the_front_of_a_compressed_chunk_equals_what_the_library_gives() -> None:
+    bag = Rosbag1(shared("recordings/face_a.bag"))
+    seen = 0
+    for chunk in bag.chunks():
+        whole = bytes(bag.unpack(chunk))
+        with bag.path.open("rb") as file:
+            file.seek(chunk.start)
+            stored = memoryview(file.read(chunk.stored))
+        for length in (1, 60, 700, 5000):
+            assert lz4_prefix(stored, length) == whole[:length]
+        assert lz4_prefix(stored[:40], 5000) is None
+        seen += 1
+        if seen == 12:
+            break
+    assert seen == 12
