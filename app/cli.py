@@ -1,0 +1,61 @@
+"""The command line: `sfam COMMAND`, and `sfam-live` for the live run. Only this room prints or exits."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from . import cli_bench, cli_bus, cli_files, cli_live, cli_model, cli_train
+from .exit_codes import class_names, exit_code
+
+app = typer.Typer(
+    name="sfam",
+    help="Spot facial micro-expressions in depth-camera streams and publish them while they happen.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command("live")(cli_live.live)
+app.command("inspect")(cli_files.inspect)
+app.command("tail")(cli_bus.tail)
+app.command("train")(cli_train.train)
+app.command("bench")(cli_bench.bench)
+app.add_typer(cli_model.app, name="model")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sfam-live {version('sfam-live')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Spot facial micro-expressions in depth-camera streams and publish them while they happen."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; errors of ours become one sentence and the documented exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(args=arguments, prog_name="sfam", standalone_mode=True)
+    except Exception as error:
+        code = exit_code(class_names(error))
+        if code is None or "-v" in arguments:
+            raise
+        typer.echo(f"sfam: {error}", err=True)
+        sys.exit(code)
+
+
+def main_live() -> None:
+    """`sfam-live ...` is `sfam live ...`."""
+    arguments = sys.argv[1:]
+    main(arguments if arguments == ["--version"] else ["live", *arguments])

@@ -1,0 +1,51 @@
+"""Commands on recordings: `sfam inspect`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .exit_codes import SOURCE
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A recording: file or folder.")],
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every frame and hash it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """Say what a recording holds and whether a run could use it.
+
+    Example: `sfam inspect session.bag --json`
+    """
+    from sfam.capture.inspection import inspect as inspect_recording
+
+    report = inspect_recording(file, deep=deep)
+    content = report.to_json()
+    if as_json:
+        typer.echo(json.dumps(content, indent=1))
+    else:
+        typer.echo(_in_words(file, content))
+    if report.error:
+        typer.echo(f"sfam: {report.error}", err=True)
+        raise typer.Exit(SOURCE)
+
+
+def _in_words(file: Path, content: dict[str, object]) -> str:
+    lines = [f"{file}: {content['container']}"]
+    summary = ("writer", "duration_s", "pairs", "recovered", "depth_unit_m")
+    lines += [f"  {key:13} {content[key]}" for key in summary]
+    streams = content["streams"]
+    assert isinstance(streams, list)
+    for stream in streams:
+        size = f"{stream['width']}x{stream['height']}"
+        lines.append(f"  stream        {stream['name']}: {stream['encoding']} {size}, {stream['frames']} frames")
+        if stream.get("sha256"):
+            lines.append(f"                sha256 {stream['sha256']}")
+    for key in ("gaps", "duplicates", "warnings"):
+        found = content[key]
+        assert isinstance(found, list)
+        lines += [f"  {key:13} {entry}" for entry in found]
+    return "\n".join(lines)

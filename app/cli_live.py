@@ -1,0 +1,118 @@
+"""`sfam live` (= `sfam-live`): one session from a camera or recording to published events."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .config import ConfigError, load_config, render_yaml
+
+
+class Overlay(StrEnum):
+    """Where the operator's picture goes."""
+
+    WINDOW = "window"
+    NONE = "none"
+
+
+class Engine(StrEnum):
+    """Who runs the network."""
+
+    AUTO = "auto"
+    ONNXRUNTIME = "onnxruntime"
+    TENSORRT = "tensorrt"
+    TORCH = "torch"
+
+
+EXAMPLES = """Spot micro-expressions in a camera stream or recording and publish them while they happen.
+
+Examples:
+
+    sfam-live                                            the synthetic demo face, no camera needed
+
+    sfam-live --camera interview.bag --out results       a recording, in real time
+
+    sfam-live --camera interview.bag --speed max         the same results, as fast as possible
+
+    sfam-live --camera demo --overlay window             with a picture
+
+Exit codes: 0 ok, 2 usage or config, 3 source, 4 model or engine, 5 sink.
+"""
+
+
+def live(
+    camera: Annotated[
+        list[str] | None,
+        typer.Option("--camera", "--input", help="demo, realsense[:SERIAL], kinect, orbbec or a recording."),
+    ] = None,
+    speed: Annotated[str | None, typer.Option(help="Replay speed: 1, 0.25, 4 ... or max.")] = None,
+    from_s: Annotated[float | None, typer.Option("--from", help="Recordings: start at this second.")] = None,
+    to_s: Annotated[float | None, typer.Option("--to", help="Recordings: stop at this second.")] = None,
+    duration: Annotated[float | None, typer.Option(help="Stop after this many seconds of capture time.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Session folder; default sessions/<date_time>.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write into a session folder that is not empty.")] = False,
+    publish: Annotated[str | None, typer.Option(help="ZeroMQ address of the bus, or none.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Allow a bus address beyond this machine.")] = False,
+    overlay: Annotated[Overlay | None, typer.Option(help="Show the picture that is analysed.")] = None,
+    engine: Annotated[Engine | None, typer.Option(help="Who runs the network.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of an installed model or an artifact folder.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Under load: latest, lossless (files) or decimate:N.")] = None,
+    privacy: Annotated[str | None, typer.Option(help="results, flow or full: what may be stored or leave.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Subject in the tables.")] = None,
+    video: Annotated[str | None, typer.Option(help="Video in the tables; default the file's stem.")] = None,
+    single_process: Annotated[bool, typer.Option("--single-process", help="Everything in one process.")] = False,
+    step: Annotated[bool, typer.Option("--step", help="Recordings: space shows one more frame, p runs on.")] = False,
+    config: Annotated[Path | None, typer.Option(help="YAML file with settings; see config.yaml.")] = None,
+    assignment: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the effective settings and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only events and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Full traceback on errors.")] = False,
+) -> None:
+    """Spot micro-expressions in a camera stream or recording; see --help."""
+    flags: dict[str, object] = {
+        "capture.camera": _one_camera(camera),
+        "capture.from_s": from_s,
+        "capture.to_s": to_s,
+        "engine.backend": engine.value if engine else None,
+        "engine.model": model,
+        "sinks.publish": publish,
+        "sinks.insecure": insecure or None,
+        "sinks.out": str(out) if out else None,
+        "sinks.overlay": overlay.value if overlay else None,
+        "sinks.privacy": privacy,
+        "app.speed": _speed(speed),
+        "app.policy": policy,
+        "app.duration_s": duration,
+        "app.subject": subject,
+        "app.video": video,
+        "app.single_process": single_process or None,
+    }
+    settings = load_config(config, os.environ, assignment or (), flags)
+    if dry_run:
+        typer.echo(render_yaml(settings), nl=False)
+        return
+    from .live import run_live
+
+    raise typer.Exit(run_live(settings, force=force, step=step, quiet=quiet, verbose=verbose))
+
+
+live.__doc__ = EXAMPLES
+
+
+def _one_camera(cameras: list[str] | None) -> str | None:
+    if cameras and len(cameras) > 1:
+        raise ConfigError(f"{len(cameras)} cameras named; this version runs one camera per session: start one each")
+    return cameras[0] if cameras else None
+
+
+def _speed(text: str | None) -> float | str | None:
+    if text is None or text == "max":
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ConfigError(f"--speed {text!r}: write a number such as 0.25 or 4, or max") from error

@@ -1,0 +1,257 @@
+"""One live session: settle the plan, start the processes, show what happens, return the exit code."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from sfam.capture.clock import SessionClock
+from sfam.capture.pacing import ReplayControl
+from sfam.engine.model import load_model
+from sfam.sinks.overlay_window import display_available
+from sfam.sinks.sink_error import SinkError
+from sfam.stream.ring import Policy, Ring
+
+from .config import Config, ConfigError
+from .exit_codes import OK, exit_code
+from .keys import Keys
+from .roles import (
+    AnalysisSettings,
+    CaptureSettings,
+    analysis_role,
+    capture_role,
+    offer_ring,
+    overlay_role,
+    run_single_process,
+)
+from .session import SessionPlan, open_session
+from .status_line import StatusLine
+from .supervisor import Role, RoleResult, Supervisor
+
+LIVE_CAMERAS = ("realsense", "kinect", "orbbec")
+
+
+def run_live(
+    config: Config, *, force: bool = False, step: bool = False, quiet: bool = False, verbose: bool = False
+) -> int:
+    """Run one session to its end; returns the exit code.
+
+    Raises:
+        ConfigError, ModelError: before anything started.
+    """
+    if config.sinks.overlay == "window":
+        _require_window(config)
+    clock = SessionClock.start()
+    typer.echo(load_model(config.engine.model).card(), err=True)
+    plan = make_plan(config, clock, force)
+    capture = CaptureSettings(
+        config=config.capture,
+        clock=clock,
+        speed=_speed(config),
+        duration_s=config.app.duration_s,
+        keep_every=_keep_every(config.app.policy),
+        paused=step,
+    )
+    analysis = AnalysisSettings(open_session=open_session, config=plan)
+    run = _SingleProcess if config.app.single_process else _Processes
+    with StatusLine(quiet) as line, Keys() as keys:
+        return run(config, plan, capture, analysis, line, keys, verbose).run()
+
+
+def make_plan(config: Config, clock: SessionClock, force: bool = False) -> SessionPlan:
+    """Folder, id and overload policy of a session.
+
+    Raises:
+        ConfigError: lossless with a live camera.
+    """
+    name = time.strftime("%Y%m%d_%H%M%S", time.gmtime(clock.anchor_utc_ns / 1e9))
+    folder = Path(config.sinks.out) if config.sinks.out else Path("sessions") / name
+    return SessionPlan(
+        config=config,
+        session=folder.name or name,
+        folder=folder,
+        force=force,
+        lossless=is_lossless(config),
+        clock=clock,
+    )
+
+
+def is_lossless(config: Config) -> bool:
+    """Whether capture waits for analysis: files do unless told otherwise, live cameras never can.
+
+    Raises:
+        ConfigError: `--policy lossless` with a live camera.
+    """
+    camera = config.capture.camera.partition(":")[0]
+    live = camera in LIVE_CAMERAS or (camera == "demo" and config.app.speed == 1.0)
+    if live and config.app.policy == "lossless":
+        raise ConfigError(
+            f"--policy lossless cannot hold with the live camera {camera!r}: it does not wait; use latest, or record "
+            "first and replay the recording"
+        )
+    return not live and config.app.policy != "latest"
+
+
+def _require_window(config: Config) -> None:
+    """Refuse a window that cannot open, before anything starts.
+
+    Raises:
+        SinkError: no display, or no bus to show.
+    """
+    if not display_available():
+        raise SinkError("--overlay window: no display answers here; run with --overlay none, or set DISPLAY")
+    if config.sinks.publish == "none":
+        raise SinkError("--overlay window shows what is published; leave --publish none out")
+
+
+def _speed(config: Config) -> float:
+    return math.inf if config.app.speed == "max" else float(config.app.speed)
+
+
+def _keep_every(policy: str) -> int:
+    name, _, every = policy.partition(":")
+    return int(every) if name == "decimate" else 1
+
+
+class _Run:
+    """What both ways of running share: the operator's line, keys, and the summary."""
+
+    def __init__(
+        self,
+        config: Config,
+        plan: SessionPlan,
+        capture: CaptureSettings,
+        analysis: AnalysisSettings,
+        line: StatusLine,
+        keys: Keys,
+        verbose: bool,
+    ) -> None:
+        self._config = config
+        self._plan = plan
+        self._capture = capture
+        self._analysis = analysis
+        self._line = line
+        self._keys = keys
+        self._verbose = verbose
+        self._started_s = time.monotonic()
+
+    def _tell(self, kind: str, text: Any) -> None:
+        self._line.say(f"warning: {text}" if kind == "warning" else str(text))
+
+    def _show(self, status: Mapping[str, Any]) -> None:
+        self._line.show(status, time.monotonic() - self._started_s)
+
+    def _summarise(self, totals: Mapping[str, Any]) -> None:
+        if not totals:
+            return
+        lost = ", ".join(f"{count} {cause}" for cause, count in totals["dropped"].items() if count) or "none"
+        events = ", ".join(f"{count} {state}" for state, count in totals["events"].items()) or "none"
+        self._line.say(
+            f"{totals['analysed']} of {totals['offered']} frames analysed in {totals['analysis_s']:.2f} s, "
+            f"lost: {lost}; events: {events}; results in {self._plan.folder}"
+        )
+
+
+class _SingleProcess(_Run):
+    """Capture and analysis one after the other in this process."""
+
+    def run(self) -> int:
+        """Run to the end; errors of ours pass to the caller."""
+        if self._config.sinks.overlay != "none":
+            raise ConfigError("--overlay needs processes of its own; leave --single-process out")
+        stopping = False
+
+        def on_interrupt(*_: object) -> None:
+            nonlocal stopping
+            if stopping:
+                raise KeyboardInterrupt
+            stopping = True
+
+        control = ReplayControl(self._capture.paused)
+
+        def show(status: Mapping[str, Any]) -> None:
+            self._show(status)
+            _obey(self._keys.pressed(), control.toggle, control.step, control.paused)
+
+        before = signal.signal(signal.SIGINT, on_interrupt)
+        try:
+            totals = run_single_process(
+                self._capture,
+                self._analysis,
+                stop=lambda: stopping,
+                control=control,
+                tell=self._tell,
+                show_status=show,
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
+        self._summarise(totals)
+        return OK
+
+
+class _Processes(_Run):
+    """Capture, analysis and overlay as supervised processes."""
+
+    def run(self) -> int:
+        """Run to the end; the first failure decides the exit code."""
+        self._ring: Ring | None = None
+        self._paused = self._capture.paused
+        roles = [
+            Role("capture", capture_role, self._capture),
+            Role("analysis", analysis_role, self._analysis),
+        ]
+        if self._config.sinks.overlay == "window":
+            roles.append(Role("overlay", overlay_role, self._config.sinks.publish, essential=False))
+        self._supervisor = Supervisor(roles, on_message=self._on_message, on_tick=self._on_tick)
+        try:
+            results = self._supervisor.run()
+        finally:
+            if self._ring is not None:
+                self._ring.close()
+        self._summarise(next((result.value for result in results if result.role == "analysis"), {}))
+        return self._verdict(results)
+
+    def _on_message(self, role: str, kind: str, message: Any) -> None:
+        if kind == "opened":
+            policy: Policy = "lossless" if self._plan.lossless else "latest"
+            self._ring = offer_ring(self._supervisor, message, policy, self._config.app.ring_slots)
+        elif kind == "status":
+            self._show(message)
+        else:
+            self._tell(kind, message)
+
+    def _on_tick(self) -> None:
+        def toggle() -> None:
+            self._paused = not self._paused
+            self._supervisor.send("capture", "pause")
+
+        _obey(self._keys.pressed(), toggle, lambda: self._supervisor.send("capture", "step"), self._paused)
+
+    def _verdict(self, results: tuple[RoleResult, ...]) -> int:
+        failed = [result for result in results if not result.ok]
+        for result in failed:
+            self._line.say(f"sfam: {result.role}: {result.message}")
+            if self._verbose and result.trace:
+                self._line.say(result.trace)
+        essential = [result for result in failed if result.role != "overlay"]
+        if not essential:
+            return OK
+        codes = [exit_code(list(result.error_names)) for result in essential]
+        return next((code for code in codes if code is not None), 1)
+
+
+def _obey(key: str, toggle: Any, step: Any, paused: bool) -> None:
+    """Space pauses; while paused, space lets one frame through and p runs on."""
+    if key == " " and paused:
+        step()
+    elif key == " " or (key == "p" and paused):
+        toggle()
+    elif key == "\x03":
+        sys.exit(130)

@@ -1,0 +1,129 @@
+"""One face stream through everything that judges: analysis, engine, spotter. The same code in every mode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from sfam.capture.frame import RGBDFrame
+from sfam.engine.backend import Backend, check_parity, open_backend
+from sfam.engine.decoding import PaperSpec
+from sfam.engine.events import Event, Score
+from sfam.engine.model import ModelArtifact, ModelError, load_model
+from sfam.engine.spotting import LiveSpotter
+from sfam.stream.analysis import Analysis
+from sfam.stream.face_track import FaceTrack
+from sfam.stream.flow_window import FlowWindow
+from sfam.stream.scene_flow import SceneFlow
+
+from .config import Config
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameAnalysis:
+    """Everything one frame gave."""
+
+    frame: RGBDFrame
+    tracks: tuple[FaceTrack, ...]
+    windows: tuple[FlowWindow, ...]
+    flows: tuple[SceneFlow, ...]
+    scores: tuple[Score, ...]
+    events: tuple[Event, ...]
+    cause: str
+    """Why there is no score at all, '' where there is one; the causes of `Analysis.cause`."""
+    causes: Mapping[int, str]
+    """The same for each face, by track id."""
+    stage_ns: Mapping[str, int]
+    """Wall time of each stage, for statistics only."""
+
+
+class Pipeline:
+    """Frames in, scores and events out.
+
+    Args:
+        config: the effective settings.
+
+    Raises:
+        ModelError: unknown or damaged model, parity mismatch, or a window length the model was not made for.
+    """
+
+    def __init__(self, config: Config) -> None:
+        cv2.setNumThreads(config.stream.opencv_threads)
+        self.config = config
+        self.model: ModelArtifact = load_model(config.engine.model)
+        if abs(self.model.window_ms - config.stream.window_ms) > 1e-6:
+            raise ModelError(
+                f"model {self.model.name!r} reads windows of {self.model.window_ms:g} ms but stream.window_ms is "
+                f"{config.stream.window_ms:g}; add --set stream.window_ms={self.model.window_ms:g}"
+            )
+        self.backend: Backend = open_backend(config.engine, self.model)
+        self.parity = check_parity(self.backend, self.model)
+        self._analysis = Analysis(config.stream)
+        spec = self.model.spotting_spec(config.engine.threshold)
+        self.threshold = spec.height if isinstance(spec, PaperSpec) else spec.hi
+        self._spotter = LiveSpotter(spec)
+
+    def process(self, frame: RGBDFrame) -> FrameAnalysis:
+        """Analyse one frame; frames come in the order of their `sequence`."""
+        windows = self._analysis.push(frame)
+        started = time.perf_counter_ns()
+        scores = self._judge(windows)
+        scored = time.perf_counter_ns()
+        events: list[Event] = []
+        for score, window in zip(scores, windows, strict=True):
+            events += self._spotter.push(score, window)
+        stage_ns = dict(self._analysis.stage_ns)
+        stage_ns["engine"] = scored - started
+        stage_ns["spotting"] = time.perf_counter_ns() - scored
+        return FrameAnalysis(
+            frame=frame,
+            tracks=self._analysis.tracks,
+            windows=tuple(windows),
+            flows=self._analysis.scene_flows,
+            scores=tuple(scores),
+            events=tuple(events),
+            cause=self._analysis.cause,
+            causes=dict(self._analysis.causes),
+            stage_ns=stage_ns,
+        )
+
+    def push(self, frame: RGBDFrame) -> list[Score | Event]:
+        """Analyse one frame of an embedding program; scores first, then the events they decided."""
+        result = self.process(frame)
+        return [*result.scores, *result.events]
+
+    def flush(self) -> list[Event]:
+        """Decide what is still open; call once at the end of a stream."""
+        return self._spotter.flush()
+
+    @property
+    def withheld(self) -> Mapping[str, int]:
+        """Frames without a window so far, by cause."""
+        return self._analysis.withheld
+
+    def close(self) -> None:
+        """End the detection thread; safe to call twice."""
+        self._analysis.close()
+
+    def _judge(self, windows: list[FlowWindow]) -> list[Score]:
+        if not windows:
+            return []
+        spots, emotions = self.backend.run(np.stack([window.maps for window in windows]))
+        return [
+            Score(
+                frame=window.frame,
+                t_capture_ns=window.t_capture_ns,
+                spot=float(spot),
+                emotion=tuple(float(value) for value in emotion),
+                track_id=window.track_id,
+                from_frame=window.from_frame,
+                t_from_ns=window.t_from_ns,
+                flags=window.flags,
+                model_id=self.model.model_id,
+            )
+            for window, spot, emotion in zip(windows, spots, emotions, strict=True)
+        ]

@@ -1,0 +1,305 @@
+"""What the analysis process does with each frame: pipeline, then tables, bus and heartbeat."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sfam.capture.clock import SessionClock
+from sfam.capture.frame import RGBDFrame
+from sfam.capture.source import SourceInfo
+from sfam.engine.events import Event
+from sfam.engine.model import ModelArtifact
+from sfam.sinks.frame_result import FrameResult
+from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher
+from sfam.sinks.session_folder import SessionFolder
+from sfam.sinks.session_info import SessionInfo, SessionState
+from sfam.sinks.status import Status
+from sfam.sinks.wire import Kind, Stamps
+from sfam.sinks.wire_fields import (
+    event_fields,
+    face_fields,
+    flow_fields,
+    flow_payload,
+    frame_fields,
+    frame_payload,
+    score_fields,
+    status_fields,
+)
+from sfam.stream.ring_reader import StreamEnd
+
+from .config import Config, render_yaml
+from .latency import StageLatencies
+from .pipeline import FrameAnalysis, Pipeline
+from .roles import Tell
+
+HEARTBEAT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPlan:
+    """What the operator's process settled before anything started; picklable."""
+
+    config: Config
+    session: str
+    """Id of the session: the folder's name."""
+    folder: Path
+    force: bool
+    lossless: bool
+    clock: SessionClock
+
+
+def open_session(plan: SessionPlan, tell: Tell) -> Session:
+    """The session of a plan; loads model and face backend."""
+    return Session(plan, tell)
+
+
+class Session:
+    """One session: takes frames, writes tables, publishes, and accounts for every frame.
+
+    Args:
+        plan: what to do.
+        tell: carries lines to the operator: ('event', text) and ('warning', text).
+
+    Raises:
+        ModelError, SinkError, FaceError: as the parts do.
+    """
+
+    def __init__(self, plan: SessionPlan, tell: Tell) -> None:
+        self._plan = plan
+        self._tell = tell
+        self._pipeline = Pipeline(plan.config)
+        self._model: ModelArtifact = self._pipeline.model
+        self._folder: SessionFolder | None = None
+        self._publisher: Publisher | NullPublisher = NullPublisher()
+        self._latencies = StageLatencies()
+        self._next_frame = 0
+        self._analysed = 0
+        self._events: Counter[str] = Counter()
+        self._drops: dict[str, int] = {}
+        self._lost: Counter[str] = Counter()
+        self._last: FrameAnalysis | None = None
+        self._total: int | None = None
+        self._beat_s = 0.0
+        self._rate_from = (time.monotonic(), 0)
+        self._fps = 0.0
+        self._first_frame_s = self._last_row_s = 0.0
+        self._first_capture_ns = 0
+
+    def begin(self, info: SourceInfo) -> None:
+        """Open folder and bus for the source."""
+        config = self._plan.config
+        self._total = info.frames
+        session_info = self._describe(info)
+        self._folder = SessionFolder(
+            self._plan.folder,
+            session_info,
+            render_yaml(config),
+            policy="lossless" if self._plan.lossless else "latest",
+            force=self._plan.force,
+        )
+        self._publisher = open_publisher(
+            config.sinks.publish,
+            session_info,
+            high_water_mark=config.sinks.high_water_mark,
+            insecure=config.sinks.insecure,
+            payload_kinds=_payload_kinds(config),
+            payload_rate_hz=config.sinks.frame_rate_hz,
+        )
+        self._publisher.session("running", {})
+
+    def push(self, frame: RGBDFrame, stage_ns: Mapping[str, int], drops: Mapping[str, int]) -> None:
+        """Analyse a frame, write its rows, publish it."""
+        if not self._analysed:
+            self._first_frame_s = time.monotonic()
+            self._first_capture_ns = frame.t_capture_ns
+        self._account_for_missing(frame, drops)
+        result = self._pipeline.process(frame)
+        self._analysed += 1
+        self._last = result
+        started = time.perf_counter_ns()
+        self._store(result)
+        self._send(result)
+        spent = {
+            **stage_ns,
+            **result.stage_ns,
+            "publish": time.perf_counter_ns() - started,
+            "total": time.monotonic_ns() - frame.t_host_ns,
+        }
+        self._latencies.add(spent)
+        self._last_row_s = time.monotonic()
+        if self._last_row_s - self._beat_s >= HEARTBEAT_S:
+            self._heartbeat(self._last_row_s)
+
+    def status(self) -> Mapping[str, Any]:
+        """What the status line shows."""
+        total = self._latencies.stages().get("total")
+        last = self._last
+        return {
+            "frame": self._next_frame - 1,
+            "total": self._total,
+            "fps": self._fps or self._rate(time.monotonic()),
+            "dropped": sum(self._lost.values()) + sum(self._drops.values()),
+            "latency_ms": {"p50": total.p50_us / 1e3, "p99": total.p99_us / 1e3} if total else {},
+            "face": last.tracks[0].state if last and last.tracks else "none",
+            "spot": last.scores[0].spot if last and last.scores else None,
+            "events": self._events["confirmed"],
+        }
+
+    def finish(self, end: StreamEnd, drops: Mapping[str, int]) -> Mapping[str, Any]:
+        """Decide what is open, write the totals, say goodbye on the bus."""
+        self._drops = dict(drops)
+        for event in self._pipeline.flush():
+            self._announce(event)
+        state: SessionState = "failed" if end.state == "failed" else "ended"
+        totals = {**self.totals(), "remarks": end.reason}
+        if self._folder is not None:
+            self._folder.close(totals, state)
+        self._publisher.close(totals, state)
+        return totals
+
+    def close(self) -> None:
+        """Let everything go; after `finish` nothing is left to do."""
+        self._publisher.close(self.totals(), "failed")
+        self._pipeline.close()
+        if self._folder is not None:
+            self._folder.close(self.totals(), "failed")
+
+    def totals(self) -> dict[str, Any]:
+        """Counters of the session: every frame offered is analysed or has a cause."""
+        lost = dict(self._lost)
+        captured_ns = self._last.frame.t_capture_ns - self._first_capture_ns if self._last else 0
+        unpaired = {cause: count for cause, count in self._drops.items() if cause not in lost}
+        return {
+            "offered": self._next_frame,
+            "analysed": self._analysed,
+            "dropped": {**unpaired, **lost},
+            "without_window": dict(self._pipeline.withheld),
+            "events": dict(self._events),
+            "lost_messages": self._publisher.lost_messages(),
+            "analysis_s": round(self._last_row_s - self._first_frame_s, 3),
+            "capture_s": round((self._last.frame.t_capture_ns - self._first_capture_ns) / 1e9, 3)
+            if self._last
+            else 0.0,
+            "latency_us": {
+                name: {"p50": row.p50_us, "p95": row.p95_us, "p99": row.p99_us}
+                for name, row in self._latencies.stages().items()
+            },
+        }
+
+    def _describe(self, info: SourceInfo) -> SessionInfo:
+        config = self._plan.config
+        return SessionInfo(
+            session=self._plan.session,
+            camera=info.camera,
+            classes=self._model.classes,
+            subject=config.app.subject,
+            video=config.app.video or (info.camera if info.kind == "recording" else self._plan.session),
+            source=config.capture.camera,
+            threshold=self._pipeline.threshold,
+            model=self._model.description,
+            model_sha256=self._model.sha256,
+            config_hash=config.sha256(),
+            devices={"kind": info.kind, "fps": info.fps, "warnings": list(info.warnings), **info.details},
+            clock=self._plan.clock,
+            privacy=config.sinks.privacy,
+        )
+
+    def _account_for_missing(self, frame: RGBDFrame, drops: Mapping[str, int]) -> None:
+        """A row for every captured frame that never came, with its cause."""
+        decimated = drops.get("decimated", 0) > self._drops.get("decimated", 0)
+        self._drops = dict(drops)
+        cause = "decimated" if decimated else "ring_overwritten"
+        for number in range(self._next_frame, frame.sequence):
+            self._lost[cause] += 1
+            row = FrameResult.dropped(number, cause)
+            if self._folder is not None:
+                self._folder.row(row)
+            self._publisher.publish("score", score_fields(row, self._model.classes))
+        self._next_frame = frame.sequence + 1
+
+    def _rows(self, result: FrameAnalysis) -> list[FrameResult]:
+        if not result.tracks:
+            return [FrameResult.of(result.frame, cause=result.cause)]
+        windows = {window.track_id: window for window in result.windows}
+        scores = {score.track_id: score for score in result.scores}
+        return [
+            FrameResult.of(
+                result.frame,
+                track,
+                windows.get(track.track_id),
+                scores.get(track.track_id),
+                result.causes.get(track.track_id, ""),
+            )
+            for track in result.tracks
+        ]
+
+    def _store(self, result: FrameAnalysis) -> None:
+        stamps = Stamps.of(result.frame, {stage: spent / 1e3 for stage, spent in result.stage_ns.items()})
+        for row in self._rows(result):
+            if self._folder is not None:
+                self._folder.row(row)
+            self._publisher.publish("score", score_fields(row, self._model.classes), stamps)
+        for event in result.events:
+            self._announce(event, stamps)
+
+    def _send(self, result: FrameAnalysis) -> None:
+        publisher, frame = self._publisher, result.frame
+        stamps = Stamps.of(frame)
+        if publisher.wants("face"):
+            for track in result.tracks:
+                publisher.publish("face", face_fields(track, frame.sequence), stamps)
+        if publisher.due("frame"):
+            quality = self._plan.config.sinks.jpeg_quality
+            publisher.publish("frame", frame_fields(frame), stamps, lambda: frame_payload(frame.color, quality))
+        if result.flows and publisher.due("flow"):
+            flow = result.flows[0]
+            publisher.publish("flow", flow_fields(flow), stamps, lambda: flow_payload(flow))
+
+    def _announce(self, event: Event, stamps: Stamps | None = None) -> None:
+        self._events[event.state] += 1
+        if self._folder is not None:
+            self._folder.event(event)
+        self._publisher.publish("event", event_fields(event, self._model.classes), stamps or Stamps())
+        if event.state == "confirmed":
+            self._tell(
+                "event",
+                f"{event.kind} #{event.id}: frames {event.onset.frame}-{event.apex.frame}-{event.offset.frame}, "
+                f"{event.emotion}, score {event.score:.2f}, decided {event.decision_delay_ms:.0f} ms after its end",
+            )
+
+    def _rate(self, now_s: float) -> float:
+        since_s, count = self._rate_from
+        return (self._analysed - count) / max(now_s - since_s, 1e-9)
+
+    def _heartbeat(self, now_s: float) -> None:
+        self._fps = self._rate(now_s)
+        self._rate_from = (now_s, self._analysed)
+        self._beat_s = now_s
+        last = self._last
+        status = Status(
+            frame=self._next_frame - 1,
+            fps=round(self._fps, 2),
+            offered=self._next_frame,
+            analysed=self._analysed,
+            dropped={**self._drops, **self._lost},
+            lost_messages=self._publisher.lost_messages(),
+            stages=self._latencies.stages(),
+            noise=last.windows[0].noise if last and last.windows else Status(-1, 0.0, 0, 0).noise,
+            faces=len(last.tracks) if last else 0,
+        )
+        self._publisher.publish("status", status_fields(status))
+        if self._folder is not None:
+            self._folder.count(self.totals())
+
+
+def _payload_kinds(config: Config) -> tuple[Kind, ...]:
+    """Pixels and flow leave by privacy tier; an overlay the operator asked for shows them on this machine only."""
+    loopback = not config.sinks.insecure
+    if config.sinks.privacy == "full" or (config.sinks.overlay != "none" and loopback):
+        return ("frame", "flow")
+    return ("flow",) if config.sinks.privacy == "flow" else ()
