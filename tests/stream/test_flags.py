@@ -25,6 +25,12 @@ def around(part: slice, value: float) -> np.ndarray:
     return v
 
 
+def jaw(pace: float) -> np.ndarray:
+    v = np.zeros((128, 128), dtype=np.float32)
+    v[int(POINTS[57, 1]) :] = pace
+    return v
+
+
 def test_lids_of_both_eyes_going_down_or_up_are_a_blink() -> None:
     for pace in (3.0, -3.0):
         both = around(slice(36, 42), pace) + around(slice(42, 48), pace)
@@ -39,7 +45,7 @@ def test_one_eye_opposite_eyes_and_raised_brows_are_no_blink() -> None:
 
 def test_a_mouth_that_opens_and_closes_again_and_again_speaks() -> None:
     flags = MotionFlags()
-    said = [flags.push(window(index, around(slice(55, 60), 3.0 * (-1) ** (index // 5))), POINTS) for index in range(40)]
+    said = [flags.push(window(index, jaw(3.0 * (-1) ** (index // 5))), POINTS) for index in range(40)]
     assert said[4] == ()
     assert said[-1] == ("speech",)
 
@@ -49,14 +55,14 @@ def test_a_smile_that_comes_and_goes_is_no_speech() -> None:
     said = set()
     for index in range(60):
         pace = 2.0 if 10 <= index < 18 else -2.0 if 30 <= index < 38 else 0.0
-        said.add(flags.push(window(index, around(slice(55, 60), pace)), POINTS))
+        said.add(flags.push(window(index, jaw(pace)), POINTS))
     assert said == {()}
 
 
 def test_speech_ends_with_the_talking() -> None:
     flags = MotionFlags()
     for index in range(40):
-        flags.push(window(index, around(slice(55, 60), 3.0 * (-1) ** (index // 5))), POINTS)
+        flags.push(window(index, jaw(3.0 * (-1) ** (index // 5))), POINTS)
     quiet = [flags.push(window(index, np.zeros((128, 128), np.float32)), POINTS) for index in range(40, 100)]
     assert quiet[0] == ("speech",)
     assert quiet[-1] == ()
