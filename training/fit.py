@@ -77,7 +77,7 @@ def fit(
     for step in range(schedule.steps):
         batch = batches.batch(rng)
         maps = torch.from_numpy(batch.maps).contiguous(memory_format=torch.channels_last)
-        u, v, w = compress(maps, *scales).split(1, dim=1)
+        u, v, w = torch.chunk(compress(maps, *scales), 3, dim=1)
         spot, emotion = network.logits(u, v, w)
         loss = binary_cross_entropy_with_logits(spot, torch.from_numpy(batch.spot))
         loss = loss + schedule.emotion_weight * cross_entropy(emotion, torch.from_numpy(batch.emotion))

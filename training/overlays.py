@@ -28,7 +28,7 @@ MICRO_STILL, MACRO_STILL = 0.08, 0.04
 """At or below these shares of the peak a window is negative; in between it is not used."""
 RISING = (0.35, 0.1)
 """The emotion is named on the rise only: the fall of one movement looks like the rise of another."""
-BLINK_CHANGE = 0.1
+LOOKALIKE_CHANGE = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,8 +41,8 @@ class Background:
     """(T,) whether there is a window at this frame."""
     lag: NDArray[np.int64]
     """(T,) frames from the window's begin to its end."""
-    eyelids: NDArray[np.float32]
-    """(T,) closure, 0 = open, 1 = shut."""
+    lookalikes: NDArray[np.float32]
+    """(T,) how far a blink, a shift of gaze or a syllable has gone, 0..1."""
     landmarks: FloatMap
     """(68, 2) crop pixels, in the middle of the sequence."""
     regions: Regions
@@ -64,7 +64,7 @@ class Overlay:
     spot: NDArray[np.int8]
     """(T,) 1 = moving, 0 = not, -1 = not used."""
     hard: NDArray[np.bool_]
-    """(T,) not moving, but a blink or the remnant of an expression."""
+    """(T,) not moving, but a look-alike or the remnant of an expression."""
     emotion: NDArray[np.int64]
     """(T,) class index."""
 
@@ -179,8 +179,8 @@ def _spot_labels(
         remnant |= size[row] > 0
     spot = np.where(moving, 1, np.where(unclear, -1, 0)).astype(np.int8)
     spot[~background.usable] = -1
-    blink = np.abs(background.eyelids - background.eyelids[begin]) > BLINK_CHANGE
-    return spot, (spot == 0) & (remnant | blink)
+    alike = np.abs(background.lookalikes - background.lookalikes[begin]) > LOOKALIKE_CHANGE
+    return spot, (spot == 0) & (remnant | alike)
 
 
 def _emotion_labels(happenings: list[Happening], change: FloatMap) -> NDArray[np.int64]:

@@ -1,0 +1,48 @@
+"""Presets: everything that decides what a default model becomes, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+DECODING_CHOICES: Mapping[str, Sequence[float]] = MappingProxyType(
+    {
+        "join_s": tuple(frames / 30 for frames in (2, 4, 6, 8, 10)),
+        "return_rho": (0.7, 0.85, 1.0, 1.15, 1.3),
+        "offset_shift_s": tuple(frames / 30 for frames in (4.5, 5.5, 6.5, 7.5)),
+        "onset_shift_s": tuple(frames / 30 for frames in (0.5, 1.5, 2.5, 3.5)),
+        "hi": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+        "lo": (0.1, 0.15, 0.2, 0.3, 0.4),
+        "box_s": (0.1, 5 / 30),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """One model's recipe. Sequences are numbered from `seed`; tuning and tests use other numbers than training."""
+
+    name: str
+    seed: int = 20_000
+    train_sequences: int = 24
+    """Sequences without expressions at natural head motion."""
+    restless_sequences: int = 6
+    """The same with 1.5 to 3 times the head motion."""
+    seconds: float = 20.0
+    overlays_each: int = 4
+    tune_sequences: int = 10
+    tune_seconds: float = 30.0
+    micros: float = 5.0
+    """Micro-expressions per 20 s."""
+    macros: float = 1.0
+    """Macro-expressions per 20 s, one more in every second overlay."""
+    steps: int = 800
+    scales: tuple[float, float] = (0.1, 0.3)
+    """Compression sign(x) log(1 + |x| / s): s of u and v in px, of w in mm."""
+    window_ms: float = 200.0
+    choices: Mapping[str, Sequence[float]] = field(default_factory=lambda: DECODING_CHOICES)
+    """Decoding settings that tuning may try."""
+
+
+PRESETS = MappingProxyType({"synthetic-4": Preset("synthetic-4")})
