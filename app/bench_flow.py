@@ -57,7 +57,7 @@ def bench_flow(truth: Path | None = None, mode: str = "fast", save: Path | None 
         raise ValueError("bench flow: --save needs --truth, the archive whose estimates it writes")
     pairs = None if truth is None else read_truth(truth)
     with one_thread():
-        stages = time_stream(METHODS[mode])
+        stages = time_stream(METHODS[mode], STREAM_FRAMES)
         report: dict[str, object] = {"machine": machine(), "stages": stages, "ratios": speed_ratios(stages)}
         if pairs is not None:
             measured, residual = estimate(open_flow(METHODS[mode]), pairs)
@@ -122,7 +122,7 @@ class _Laps:
         }
 
 
-def time_stream(method: str, frames: int = STREAM_FRAMES) -> Stages:
+def time_stream(method: str, frames: int) -> Stages:
     """Every stage on a warm stream, per frame, with the predecessor on some of the same pairs in between."""
     solver, predecessor, fit, laps = open_flow(method), Predecessor(), HeadMotionFit(), _Laps()
     camera = CropCamera(CANONICAL.fx, CANONICAL.fy, CANONICAL.cx, CANONICAL.cy)

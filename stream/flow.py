@@ -19,7 +19,7 @@ from .scene_flow import CROP_PX, FloatMap, Mask
 
 WARM_LEVELS = 2
 LEVELS = WARM_LEVELS + 1
-COLD_ITERATIONS = 3
+COLD_ITERATIONS = 5
 WINDOW_SIGMA_PX = 3.0
 MEAN_SIGMA_PX = 6.0
 PRE_BLUR_SIGMA_PX = 0.4
@@ -204,7 +204,7 @@ class LucasKanade:
             reference: products of the earlier crop.
             moving: products of the later crop.
             initial: field of the previous window (warm start: two levels, one iteration each).
-            shift_px: without `initial`, where a cold start (three levels, three iterations each) begins.
+            shift_px: without `initial`, where a cold start (three levels, five iterations each) begins.
         """
         ends = [products.levels for products in (reference, moving)]
         if initial is None:

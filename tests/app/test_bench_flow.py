@@ -1,0 +1,100 @@
+"""`sfam bench flow`: its figures mean what the design says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfam.app import bench_flow as bench
+from sfam.app.bench_accuracy import read_truth, score
+from sfam.app.bench_predecessor import Predecessor
+from tests.shared_data import shared
+from tests.stream.flow_pairs import inner, seen
+
+ACCURACY = {
+    "face_epe_px",
+    "act_epe_px",
+    "amplitude",
+    "w_face_mm",
+    "w_act_mm",
+    "head_face_epe_px",
+    "head_act_epe_px",
+    "head_act_w_mm",
+}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, object], Path]:
+    out = tmp_path_factory.mktemp("bench") / "estimates.npz"
+    short = pytest.MonkeyPatch()
+    short.setattr(bench, "STREAM_FRAMES", 24)
+    short.setattr(bench, "PREDECESSOR_EVERY", 6)
+    found = bench.bench_flow(truth=shared("golden/flow_pairs.npz"), save=out)
+    short.undo()
+    return found, out
+
+
+def test_the_report_is_the_documented_json(report: tuple[dict[str, object], Path]) -> None:
+    found = json.loads(json.dumps(report[0], allow_nan=False))
+    assert set(found["accuracy"]) == ACCURACY
+    assert {"flow_vs_tvl1", "motion_vs_tvl1"} <= set(found["ratios"])
+    assert all({"median_ms", "p99_ms"} == set(stage) for stage in found["stages"].values())
+
+
+def test_flow_is_far_faster_than_the_predecessors(report: tuple[dict[str, object], Path]) -> None:
+    ratios = report[0]["ratios"]
+    assert isinstance(ratios, dict)
+    # The full bench asks 200 and 110; a short run on a busy machine is only checked for the order of size.
+    assert ratios["flow_vs_tvl1"] > 80
+    assert ratios["motion_vs_tvl1"] > 40
+
+
+def test_saved_estimates_give_the_reported_accuracy(report: tuple[dict[str, object], Path]) -> None:
+    truth = read_truth(shared("golden/flow_pairs.npz"))
+    with np.load(report[1]) as saved:
+        assert all(saved[name].shape == (12, 128, 128) and saved[name].dtype == np.float32 for name in saved)
+        measured = np.stack([saved[name] for name in ("u", "v", "w")], axis=1)
+        residual = np.stack([saved[name] for name in ("ru", "rv", "rw")], axis=1)
+    assert score(measured, residual, truth)["accuracy"] == report[0]["accuracy"]
+
+
+def test_truth_scores_as_perfect_and_rest_as_the_motion_itself() -> None:
+    truth = read_truth(shared("golden/flow_pairs.npz"))
+    perfect = score(truth.motion, truth.motion - truth.rigid, truth)["accuracy"]
+    assert perfect.pop("amplitude") == pytest.approx(1.0)
+    assert max(perfect.values()) < 1e-6
+    rest = score(np.zeros_like(truth.motion), -truth.rigid, truth)["accuracy"]
+    assert rest["amplitude"] == 0.0
+    assert rest["act_epe_px"] > 0.3
+
+
+def test_groups_are_read_off_the_names() -> None:
+    truth = read_truth(shared("golden/flow_pairs.npz"))
+    assert [len(truth.group(kind)) for kind in ("still", "head", "light", "nothing")] == [4, 4, 2, 1]
+
+
+def test_the_predecessor_finds_a_translation_and_cuts_three_maps() -> None:
+    u, v = Predecessor().flow(seen(), seen(1.0, -0.5))
+    assert np.abs(u - 1.0)[inner()].mean() < 0.1
+    assert np.abs(v + 0.5)[inner()].mean() < 0.1
+    assert Predecessor().window(seen(), seen(1.0, -0.5)).shape == (3, 42, 42)
+
+
+def test_an_archive_without_its_description_is_refused(tmp_path: Path) -> None:
+    lonely = tmp_path / "pairs.npz"
+    np.savez(lonely, grey=np.zeros(1))
+    with pytest.raises(ValueError, match=r"no description pairs\.json"):
+        bench.bench_flow(truth=lonely)
+    lonely.with_suffix(".json").write_text('{"pairs": [{"name": "still 1 px"}]}')
+    with pytest.raises(ValueError, match="lacks depth_mm, u"):
+        bench.bench_flow(truth=lonely)
+
+
+def test_a_wrong_mode_and_a_save_without_truth_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="mode 'best' is unknown"):
+        bench.bench_flow(mode="best")
+    with pytest.raises(ValueError, match="--save needs --truth"):
+        bench.bench_flow(save=tmp_path / "x.npz")
