@@ -89,19 +89,23 @@ class BagWriter:
         """The file."""
         if self.chunk:
             self.end_chunk()
-        index = b"".join(self._connection(topic) for topic in self.connections) + self._chunk_infos()
-        position = 4117 + len(self.body) if indexed else 0
+        body = self.body + (self.index() if indexed else b"")
+        path.write_bytes(self.front(4117 + len(self.body) if indexed else 0) + body)
+        return path
+
+    def front(self, index_position: int) -> bytes:
+        """The 4117 bytes before the first chunk."""
         head = fields(
             op=b"\x03",
-            index_pos=struct.pack("<Q", position),
+            index_pos=struct.pack("<Q", index_position),
             conn_count=struct.pack("<I", len(self.connections)),
             chunk_count=struct.pack("<I", len(self.infos)),
         )
-        padding = b" " * (4096 - len(head) - 0)
-        front = b"#ROSBAG V2.0\n" + record(head, padding)
-        assert len(front) == 4117
-        path.write_bytes(front + self.body + (index if indexed else b""))
-        return path
+        return b"#ROSBAG V2.0\n" + record(head, b" " * (4096 - len(head)))
+
+    def index(self) -> bytes:
+        """What stands behind the last chunk."""
+        return b"".join(self._connection(topic) for topic in self.connections) + self._chunk_infos()
 
     def _connection(self, topic: str) -> bytes:
         number, datatype = self.connections[topic]

@@ -1,0 +1,156 @@
+"""What `inspect` says of every reference file, shallow and deep, and what it costs on a huge one."""
+
+from __future__ import annotations
+
+import json
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from sfam.capture.config import CaptureConfig
+from sfam.capture.inspection import inspect
+from sfam.capture.recording import RecordingSource
+from sfam.capture.ros1 import image_header
+from tests.capture.bag_writer import BagWriter
+from tests.capture.test_recording import READ, REFUSED, SET
+from tests.shared_data import shared
+
+KEYS = [
+    "container",
+    "writer",
+    "duration_s",
+    "pairs",
+    "recovered",
+    "depth_unit_m",
+    "gaps",
+    "duplicates",
+    "warnings",
+    "streams",
+]
+
+
+@pytest.mark.parametrize("name", READ)
+def test_the_report_agrees_with_the_manifest(name: str) -> None:
+    entry, report = READ[name], inspect(SET / name, deep=True)
+    content = json.loads(json.dumps(report.to_json()))
+    expect = entry["expect"]
+    assert list(content) == KEYS
+    assert report.error is None
+    assert content["pairs"] == expect.get("pairs", 0)
+    assert content["gaps"] == expect.get("gaps", [])
+    assert content["duplicates"] == expect.get("duplicates", [])
+    assert content["recovered"] == ("warning" in expect)
+    assert any(expect.get("warning", "") in warning for warning in content["warnings"]) == ("warning" in expect)
+    assert report.segments == len(expect.get("segments", [0])) if "segments" in expect else True
+    hashes = {one["sha256"]: one for one in content["streams"] if one["sha256"]}
+    wanted = expect.get("sha256_of_these_frames") or {key: one["sha256"] for key, one in entry["fed"].items()}
+    assert len(hashes) == 2
+    assert set(hashes) <= set(wanted.values())
+    for side in ("depth", "color"):
+        (stream,) = [one for one in hashes.values() if one["name"].endswith(side) or one["name"].startswith(side)][:1]
+        if "aligned" not in stream["name"]:
+            assert [stream["width"], stream["height"]] == entry["streams"][side]["size"]
+
+
+@pytest.mark.parametrize("name", READ)
+def test_shallow_and_deep_agree_in_everything_but_the_hashes(name: str) -> None:
+    shallow, deep = inspect(SET / name).to_json(), inspect(SET / name, deep=True).to_json()
+    for one in (*shallow["streams"], *deep["streams"]):
+        del one["sha256"]
+    assert shallow == deep
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_useless_file_still_gets_a_report(name: str) -> None:
+    report = inspect(SET / name)
+    assert report.error is not None
+    assert REFUSED[name]["expect"]["error"] in report.error
+    content = report.to_json()
+    assert list(content) == KEYS
+    assert content["pairs"] == 0
+    assert report.error in content["warnings"]
+
+
+def test_a_color_only_bag_lists_its_stream() -> None:
+    (stream,) = inspect(shared("recordings/odd_no_depth.bag")).streams
+    assert (stream.name, stream.frames, stream.width, stream.height) == ("color", 5, 640, 480)
+
+
+def test_both_streams_without_a_pair_is_no_error() -> None:
+    report = inspect(shared("recordings/realsense_d435_real.bag"))
+    assert (report.pairs, report.error) == (0, None)
+    assert {one.name: one.frames for one in report.streams} == {"depth": 2, "color": 1}
+
+
+def test_one_lost_frame_is_a_gap_and_jitter_is_not(tmp_path: Path) -> None:
+    writer = BagWriter()
+    writer.head()
+    rng = np.random.default_rng(3)
+    for k in [*range(10), *range(11, 20)]:
+        writer.pair(k, k * 33_000_000 + int(rng.integers(-2_000_000, 2_000_000)))
+    report = inspect(writer.save(tmp_path / "a.bag"))
+    assert [gap.after_index for gap in report.gaps] == [9]
+
+
+def huge_bag(path: Path, gigabytes: int) -> int:
+    """An indexed, uncompressed bag whose pixels are holes in the file; returns its number of pairs."""
+    writer = BagWriter()
+    writer.head(size=(848, 480))
+    writer.end_chunk()
+    writer.pair(0, 0, size=(848, 480))
+    chunk, entries = writer.chunk, sorted(offset for some in writer.entries.values() for _, offset in some)
+    before = len(writer.body)
+    writer.end_chunk()
+    template, writer.body = writer.body[before:], writer.body[:before]
+    start = template.index(chunk)
+    images = []
+    for offset in entries:
+        data = start + offset + 46  # behind the header of a message record
+        size = int.from_bytes(template[data - 4 : data], "little")
+        if size > 100_000:
+            images.append((data, image_header(template[data : data + 200])))
+    counts = writer.infos.pop()[1]
+    position, pairs = 4117 + len(writer.body), 0
+    with path.open("wb") as file:
+        while position < gigabytes * 10**9:
+            done = 0
+            for data, header in images:
+                file.seek(position + done)
+                file.write(template[done:data] + struct.pack("<III", pairs, *divmod(pairs * 33_333_333, 10**9)))
+                file.write(template[data + 12 : data + header.start])
+                done = data + header.start + header.size
+            file.seek(position + done)
+            file.write(template[done:])
+            writer.infos.append((position, counts))
+            position += len(template)
+            pairs += 1
+        file.write(writer.index())
+        file.seek(0)
+        file.write(writer.front(position) + writer.body)
+    return pairs
+
+
+def test_ten_gigabytes_are_opened_in_a_moment_and_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "huge.bag"
+    pairs = huge_bag(path, 10)
+    assert path.stat().st_size > 10 * 10**9
+    process = psutil.Process()
+    before = process.memory_info().rss
+    began = time.process_time()
+    report = inspect(path)
+    inspected_s = time.process_time() - began
+    began = time.process_time()
+    with RecordingSource(CaptureConfig(camera=str(path))) as source:
+        opened_s = time.process_time() - began
+        first = next(iter(source.frames()))
+    assert report.error is None
+    assert (report.pairs, report.gaps, report.duplicates) == (pairs, (), ())
+    assert source.info.frames == pairs
+    assert first.depth.shape == (480, 848)
+    assert process.memory_info().rss - before < 50 * 2**20
+    assert opened_s < 1
+    assert inspected_s < 2
