@@ -202,8 +202,8 @@ def test_a_rational_lens_is_undone_and_applied() -> None:
     ideal = cv2.undistortPoints(
         np.array([[[40.0, 60.0]]]), np.array([[252, 0, 160], [0, 252, 144], [0, 0, 1.0]]), np.array(lens.coeffs)
     )[0, 0]
-    assert columns.mean() == pytest.approx(ideal[0] * 252 + 160, abs=0.8)
-    assert rows.mean() == pytest.approx(ideal[1] * 252 + 144, abs=0.8)
+    assert columns.mean() == pytest.approx(ideal[0] * 252 + 160, abs=1.0)
+    assert rows.mean() == pytest.approx(ideal[1] * 252 + 144, abs=1.0)
 
 
 def test_a_face_box_of_a_recording_is_exact_and_quick() -> None:
