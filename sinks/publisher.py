@@ -17,15 +17,16 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import zmq
+from zmq.auth.thread import ThreadAuthenticator
 
+from .bus_address import PUBLISH_NOTHING, require_private, why_not_bound
+from .curve import PublisherKeys, guard
 from .session_info import SessionInfo, SessionState
 from .sink_error import SinkError
 from .wire import KINDS, PAYLOAD_KINDS, Kind, Stamps, WireError, encode_header, topic_of
 
-PUBLISH_NOTHING = "none"
 FAREWELL_MS = 500
 """How long the last messages of a session may take to leave."""
 SUBSCRIPTIONS_AT_ONCE = 256
@@ -53,7 +54,8 @@ class Publisher:
         address: `tcp://127.0.0.1:5571`; port `*` takes a free one, see `address` afterwards.
         info: what every `session` message says.
         high_water_mark: messages kept per subscriber, and before the socket; beyond it they are lost.
-        insecure: allow an address that other machines can reach.
+        insecure: allow an address that other machines can reach without keys.
+        keys: encrypt, and let only listed subscribers in; makes any address safe to use.
         payload_kinds: of frame and flow, what the privacy tier lets out.
         payload_rate_hz: frame and flow messages a second at most.
         clock_ns: host monotonic clock, the one `Stamps.t_host_ns` was read from.
@@ -69,6 +71,7 @@ class Publisher:
         *,
         high_water_mark: int = 1000,
         insecure: bool = False,
+        keys: PublisherKeys | None = None,
         payload_kinds: Iterable[Kind] = PAYLOAD_KINDS,
         payload_rate_hz: float = 15.0,
         clock_ns: Callable[[], int] = time.monotonic_ns,
@@ -90,9 +93,10 @@ class Publisher:
         self._rung = False
         self._failure: Exception | None = None
         self._greeting: list[bytes] = []
-        require_private(address, insecure)
+        require_private(address, insecure or keys is not None)
         self._context = zmq.Context()
-        self._socket = self._bind(address, high_water_mark)
+        self._guardian: ThreadAuthenticator | None = None
+        self._socket = self._bind(address, high_water_mark, keys)
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self._bell, self._bell_heard = socket.socketpair()
         self.session("started", {})
@@ -109,7 +113,8 @@ class Publisher:
             kind: what it is; frame and flow need a payload.
             fields: header fields of that kind, see `wire_fields`; must not be changed afterwards.
             stamps: of the frame behind it.
-            payload: bytes, or a function that makes them, called in the publisher's thread.
+            payload: bytes, or a function that makes them, called in the publisher's thread a little later: what it
+                reads must not change in between.
 
         Raises:
             SinkError: when the publisher has failed or was closed.
@@ -190,7 +195,7 @@ class Publisher:
             self._rung = True
         self._bell.send(b"!")
 
-    def _bind(self, address: str, high_water_mark: int) -> zmq.Socket[bytes]:
+    def _bind(self, address: str, high_water_mark: int, keys: PublisherKeys | None) -> zmq.Socket[bytes]:
         xpub = self._context.socket(zmq.XPUB)
         xpub.setsockopt(zmq.LINGER, 0)
         xpub.setsockopt(zmq.SNDHWM, high_water_mark)
@@ -198,12 +203,13 @@ class Publisher:
         xpub.setsockopt(zmq.IPV6, int("[" in address))
         xpub.setsockopt(zmq.XPUB_MANUAL, 1)
         xpub.setsockopt(zmq.XPUB_MANUAL_LAST_VALUE, 1)
+        if keys is not None:
+            self._guardian = guard(self._context, xpub, keys)
         try:
             xpub.bind(address)
         except zmq.ZMQError as error:
-            xpub.close()
-            self._context.term()
-            raise SinkError(_why_not_bound(address, error)) from error
+            self._leave(xpub)
+            raise SinkError(why_not_bound(address, error)) from error
         return xpub
 
     def _greet_with_first(self) -> None:
@@ -225,8 +231,13 @@ class Publisher:
             with self._lock:
                 self._failure = error
         finally:
-            self._socket.close(linger=FAREWELL_MS)
-            self._context.term()
+            self._leave(self._socket)
+
+    def _leave(self, xpub: zmq.Socket[bytes]) -> None:
+        xpub.close(linger=FAREWELL_MS)
+        if self._guardian is not None:
+            self._guardian.stop()
+        self._context.term()
 
     def _send_pending(self) -> bool:
         """Send all that is queued; True when the last message of a closing publisher went out."""
@@ -329,41 +340,13 @@ def _covers(prefix: bytes, kind: Kind, topic: bytes) -> bool:
     return topic == prefix if kind in PAYLOAD_KINDS else topic.startswith(prefix)
 
 
-def require_private(address: str, insecure: bool) -> None:
-    """Refuse a malformed address and one that other machines can reach.
-
-    Raises:
-        SinkError: unless the address is well formed, and a loopback one or `insecure` is set.
-    """
-    if address.startswith("ipc://"):
-        return
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
-    host = host.strip("[]")
-    if not address.startswith("tcp://") or not host or not (port == "*" or (port.isdecimal() and int(port) < 2**16)):
-        raise SinkError(f"cannot publish on {address!r}: expected tcp://HOST:PORT, such as tcp://127.0.0.1:5571")
-    if not insecure and host not in ("localhost", "::1") and not host.startswith("127."):
-        raise SinkError(
-            f"will not publish on {address}: other machines could read it; use tcp://127.0.0.1:PORT, or --insecure "
-            "in a network you trust"
-        )
-
-
-def _why_not_bound(address: str, error: zmq.ZMQError) -> str:
-    if error.errno == zmq.EADDRINUSE:
-        port = urlsplit(address).netloc.rpartition(":")[2]
-        return (
-            f"cannot publish on {address}: port {port} is in use, probably by another session; "
-            "end that one or choose another address with --publish tcp://127.0.0.1:PORT (or --publish none)"
-        )
-    return f"cannot publish on {address}: {error.strerror}; expected tcp://HOST:PORT, such as tcp://127.0.0.1:5571"
-
-
 def open_publisher(
     address: str,
     info: SessionInfo,
     *,
     high_water_mark: int = 1000,
     insecure: bool = False,
+    keys: PublisherKeys | None = None,
     payload_kinds: Iterable[Kind] = PAYLOAD_KINDS,
     payload_rate_hz: float = 15.0,
 ) -> Publisher | NullPublisher:
@@ -375,6 +358,7 @@ def open_publisher(
         info,
         high_water_mark=high_water_mark,
         insecure=insecure,
+        keys=keys,
         payload_kinds=payload_kinds,
         payload_rate_hz=payload_rate_hz,
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import zmq
 
+from .curve import SubscriberKeys
 from .sink_error import SilenceError, SinkError
 from .wire import KINDS, PAYLOAD_KINDS, ROOT, Kind, Message, WireError, decode, topic_of
 
@@ -42,6 +43,7 @@ def subscribe(
     camera: str | None = None,
     timeout_s: float | None = None,
     max_age_ms: float | None = None,
+    keys: SubscriberKeys | None = None,
     utc_ns: Callable[[], int] = time.time_ns,
     running: Callable[[], bool] = lambda: True,
 ) -> Generator[Message, None, None]:
@@ -57,6 +59,7 @@ def subscribe(
         timeout_s: give up after so many seconds without any message of any kind; None = wait for ever.
         max_age_ms: leave out messages published longer ago than this, and count them in `Message.stale`; between
             two machines it is as exact as their clocks agree.
+        keys: for a publisher that lets only listed keys in; with a wrong key nothing ever arrives.
         utc_ns: clock for `max_age_ms`.
         running: asked after every message and at least twice a second; False ends the iteration.
 
@@ -70,12 +73,12 @@ def subscribe(
     if not asked <= frozenset(KINDS):
         raise WireError(f"no such kind: {', '.join(sorted(asked - frozenset(KINDS)))}; choose from {', '.join(KINDS)}")
     with zmq.Context() as context, context.socket(zmq.SUB) as reader:
-        _connect(reader, address)
+        _connect(reader, address, keys)
         _ask_for(reader, asked, camera)
         yield from _receive(reader, address, asked, camera, timeout_s, max_age_ms, utc_ns, running)
 
 
-def _connect(reader: zmq.Socket[bytes], address: str) -> None:
+def _connect(reader: zmq.Socket[bytes], address: str, keys: SubscriberKeys | None) -> None:
     for option, value in (
         (zmq.LINGER, 0),
         (zmq.RCVHWM, QUEUE_LIMIT),
@@ -87,6 +90,8 @@ def _connect(reader: zmq.Socket[bytes], address: str) -> None:
         (zmq.IPV6, int("[" in address)),
     ):
         reader.setsockopt(option, value)
+    if keys is not None:
+        keys.apply(reader)
     try:
         reader.connect(address)
     except zmq.ZMQError as error:

@@ -11,7 +11,8 @@ import psutil
 import pytest
 import zmq
 
-from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher, require_private
+from sfam.sinks.bus_address import require_private
+from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher
 from sfam.sinks.sink_error import SinkError
 from sfam.sinks.status import Status
 from sfam.sinks.wire import KINDS, Kind, Message, Stamps, decode, load_schema

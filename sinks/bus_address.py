@@ -1,0 +1,41 @@
+"""Addresses of the bus: which ones may be used, and why one could not."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import zmq
+
+from .sink_error import SinkError
+
+PUBLISH_NOTHING = "none"
+
+
+def require_private(address: str, insecure: bool) -> None:
+    """Refuse a malformed address and one that other machines can reach.
+
+    Raises:
+        SinkError: unless the address is well formed, and a loopback one or `insecure` is set.
+    """
+    if address.startswith("ipc://"):
+        return
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    host = host.strip("[]")
+    if not address.startswith("tcp://") or not host or not (port == "*" or (port.isdecimal() and int(port) < 2**16)):
+        raise SinkError(f"cannot publish on {address!r}: expected tcp://HOST:PORT, such as tcp://127.0.0.1:5571")
+    if not insecure and host not in ("localhost", "::1") and not host.startswith("127."):
+        raise SinkError(
+            f"will not publish on {address}: other machines could read it; use tcp://127.0.0.1:PORT, or keys "
+            "(sfam keys new), or --insecure in a network you trust"
+        )
+
+
+def why_not_bound(address: str, error: zmq.ZMQError) -> str:
+    """What to tell somebody whose address ZeroMQ refused."""
+    if error.errno == zmq.EADDRINUSE:
+        port = urlsplit(address).netloc.rpartition(":")[2]
+        return (
+            f"cannot publish on {address}: port {port} is in use, probably by another session; "
+            "end that one or choose another address with --publish tcp://127.0.0.1:PORT (or --publish none)"
+        )
+    return f"cannot publish on {address}: {error.strerror}; expected tcp://HOST:PORT, such as tcp://127.0.0.1:5571"
