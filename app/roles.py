@@ -130,7 +130,8 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
         with RingReader(offer.ring, ANALYSIS_ROW) as reader:
             reported_s = 0.0
             for frame in _until_end(reader, link):
-                session.push(frame, reader.stage_ns, reader.drops)
+                if frame is not None:
+                    session.push(frame, reader.stage_ns, reader.drops)
                 if time.monotonic() - reported_s >= STATUS_EVERY_S:
                     reported_s = time.monotonic()
                     link.report("status", session.status())
@@ -147,14 +148,13 @@ def overlay_role(address: str, link: RoleLink) -> None:
     show_overlay(address, running=lambda: not link.stopping())
 
 
-def _until_end(reader: RingReader, link: RoleLink) -> Iterator[RGBDFrame]:
-    """Frames to the end; after a stop those that are still there, as capture has stopped before."""
+def _until_end(reader: RingReader, link: RoleLink) -> Iterator[RGBDFrame | None]:
+    """Frames to the end, None where none comes for a while; after a stop those that are there: capture went before."""
     while not link.orphaned:
         frame = reader.read(0.05)
-        if frame is not None:
-            yield frame
-        elif reader.end is not None or link.stopping():
+        if frame is None and (reader.end is not None or link.stopping()):
             return
+        yield frame
 
 
 def _end_of(reader: RingReader, link: RoleLink) -> StreamEnd:

@@ -29,7 +29,7 @@ class Role:
     settings: Any
     """Picklable; handed to `run`."""
     essential: bool = True
-    """A failure stops the session; a sink that fails is only reported."""
+    """A failure stops the session. Others, such as sinks, may fail; they are stopped once the essential ones ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +176,9 @@ class Supervisor:
         code = child.process.exitcode
         child.result = _result(child, 1 if code is None else code)
         child.process.close()
-        if child.role.essential and not child.result.ok:
-            self._stopping = True
+        if child.role.essential:
+            left = any(other.role.essential for other in self._running())
+            self._stopping = self._stopping or not left or not child.result.ok
 
     def _stop_next(self) -> None:
         """Ask the first role still running to stop; be firmer with it as time goes by."""

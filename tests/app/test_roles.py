@@ -45,8 +45,9 @@ def run_processes(
     config: CountingConfig | None = None,
     policy: Policy = "lossless",
     on_tick: Callable[[Supervisor], None] | None = None,
+    run: Run | None = None,
 ) -> Run:
-    run, rings = Run(), list[Ring]()
+    run, rings = run or Run(), list[Ring]()
 
     def hear(role: str, kind: str, message: Any) -> None:
         if kind == "opened":
@@ -117,10 +118,10 @@ def test_a_stop_ends_a_replay_at_once_and_the_analysis_takes_what_was_written() 
     began_s = time.monotonic()
 
     def soon(supervisor: Supervisor) -> None:
-        if time.monotonic() - began_s > 2.5:
+        if time.monotonic() - began_s > 1.5:
             supervisor.stop()
 
-    captured, analysed = run_processes(settings(shared("recordings/face_a.bag"), speed=0.5), on_tick=soon).results
+    captured, analysed = run_processes(settings(shared("recordings/face_a.bag"), speed=1), on_tick=soon).results
     assert 0 < captured.value["frames"] < 60
     assert analysed.value["frames"] == captured.value["frames"]
     assert time.monotonic() - began_s < 5
@@ -136,18 +137,19 @@ def test_duration_and_decimation_count_in_capture_time() -> None:
     assert stamps[-1] - stamps[0] < 2e9 < stamps[-1] - stamps[0] + 3.1 * 1e9 / 30
 
 
-def test_a_paused_replay_goes_by_steps() -> None:
-    steps = 0
+def test_a_paused_replay_goes_by_steps_and_reports_where_it_stands() -> None:
+    run, ticks, third_s = Run(), 0, 0.0
 
     def press(supervisor: Supervisor) -> None:
-        nonlocal steps
-        if steps < 100:
-            steps += 1
-            if steps in (70, 80, 90):
-                supervisor.send("capture", "step")
-            if steps == 100:
-                supervisor.stop()
+        nonlocal ticks, third_s
+        ticks += 1
+        if ticks in (5, 7, 9):
+            supervisor.send("capture", "step")
+        if not third_s and run.statuses and run.statuses[-1] == 3:
+            third_s = time.monotonic()
+        if third_s and time.monotonic() - third_s > 0.3:
+            supervisor.stop()
 
-    run = run_processes(settings(shared("recordings/face_a.bag"), paused=True), on_tick=press)
+    run_processes(settings(shared("recordings/face_a.bag"), paused=True), on_tick=press, run=run)
     assert run.results[0].value["frames"] == 3
     assert run.results[1].value["frames"] == 3

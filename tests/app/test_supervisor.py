@@ -54,17 +54,23 @@ def test_an_error_comes_up_as_data_and_ends_the_others_in_order(capfd: pytest.Ca
 def test_a_failed_sink_does_not_end_the_session() -> None:
     began_s = time.monotonic()
 
-    def after_two_seconds() -> None:
-        if time.monotonic() - began_s > 2:
+    def after_a_while() -> None:
+        if time.monotonic() - began_s > 1.2:
             supervisor.stop()
 
     supervisor = Supervisor(
-        [Role("sink", roles.break_off, 1, essential=False), Role("work", roles.work, None)], on_tick=after_two_seconds
+        [Role("sink", roles.break_off, 1, essential=False), Role("work", roles.work, None)], on_tick=after_a_while
     )
     sink, work = supervisor.run()
     assert not sink.ok
     assert work.ok
-    assert time.monotonic() - began_s > 2
+    assert time.monotonic() - began_s > 1.2
+
+
+def test_sinks_are_stopped_once_the_work_is_done() -> None:
+    done, sink = supervise(Role("one", roles.finish, 1), Role("sink", roles.work, None, essential=False))
+    assert done.ok
+    assert sink.ok
 
 
 @POSIX
@@ -79,7 +85,7 @@ def test_a_killed_child_is_named_with_its_signal(capfd: pytest.CaptureFixture[st
 @POSIX
 def test_a_frozen_child_is_killed_after_its_silence() -> None:
     began_s = time.monotonic()
-    (frozen,) = supervise(Role("one", roles.freeze, None), silence_timeout_s=2.0)
+    (frozen,) = supervise(Role("one", roles.freeze, None), silence_timeout_s=1.5)
     assert "no sign of life" in frozen.message
     assert time.monotonic() - began_s < 6
 
