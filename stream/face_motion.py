@@ -193,7 +193,7 @@ class FaceMotion:
             crop=face.crop,
             head_motion=head,
             residual_grey=field.residual_grey,
-            depth_valid_share=float(known.mean()),
+            depth_valid_share=cv2.countNonZero(known.view(np.uint8)) / known.size,
             noise=self._noise.floor,
         )
         return flow, moved_px
@@ -226,9 +226,8 @@ class FaceMotion:
     def _window(self, flow: SceneFlow, moved_px: float, span: Span, segment: int) -> Motion:
         """The network's input of a scene flow, with all that limits what it says."""
         started = time.perf_counter_ns()
-        landmarks = self._past.frames[span.begin].landmarks_px
-        regions = self._regions.regions(landmarks, flow.crop)
-        flags = list(self._flags.push(flow, to_crop(landmarks, flow.crop)))
+        regions = self._regions.regions(self._past.frames[span.begin].landmarks_px, flow.crop)
+        flags = list(self._flags.push(flow, regions))
         deep = min(_share(flow.valid, box) for box in (regions.upper, regions.lower)) >= DEPTH_SHARE_MIN
         if not deep:
             flow = replace(flow, w=np.zeros_like(flow.w))
@@ -279,4 +278,4 @@ def _moved(field: FlowField, change: tuple[float, float]) -> FlowField:
 
 def _share(mask: Mask, box: CropBox) -> float:
     x, y, width, height = box
-    return float(mask[y : y + height, x : x + width].mean())
+    return cv2.countNonZero(mask[y : y + height, x : x + width].view(np.uint8)) / (width * height)

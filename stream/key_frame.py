@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .face import GreyImage, Landmarks
 
-POINTS = 28
+POINTS = 24
 WINDOW = (17, 17)
 LEVELS = 3
 CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.01)

@@ -19,7 +19,7 @@ from .flow import FlowProducts, FlowSolver
 from .key_frame import cut
 from .scene_flow import CROP_PX, Crop, FloatMap
 
-MARGIN = 0.2
+MARGIN = 0.15
 """Region kept around the crop, on each side, as a share of the crop's side."""
 SHRINK_DEPTH_BELOW = 0.6
 """Scale below which depth is averaged over its pixels rather than picked: large faces hold more than one per pixel."""

@@ -26,10 +26,17 @@ CropBox = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Regions:
-    """Both regions on the crop, each as x, y, width, height in crop pixels."""
+    """Boxes on the crop, each as x, y, width, height in crop pixels."""
 
     upper: CropBox
+    """Brows and eyes: the upper half of the network's maps."""
     lower: CropBox
+    """Mouth: the lower half."""
+    eyes: tuple[CropBox, CropBox]
+    """Each eye from corner to corner, lid to lid."""
+    upper_lip: CropBox
+    jaw: CropBox
+    """Below the lower lip, half way to the chin, as wide as the mouth."""
 
 
 def to_crop(landmarks: Landmarks, crop: Crop) -> NDArray[np.float32]:
@@ -44,38 +51,43 @@ class RegionFinder:
     def __init__(self) -> None:
         self._crop: Crop | None = None
         self._anchor: NDArray[np.float32] | None = None
-        self._regions = Regions((0, 0, CROP_PX, HALF_PX), (0, HALF_PX, CROP_PX, HALF_PX))
+        self._regions: Regions | None = None
 
     def regions(self, landmarks: Landmarks, crop: Crop) -> Regions:
         """Regions for these landmarks (color pixels) on this crop."""
-        points = to_crop(landmarks, crop)[17:]
-        moved = np.inf if self._anchor is None else float(np.abs((points - self._anchor).mean(axis=0)).max())
-        if crop != self._crop or moved > HOLD_PX:
-            self._crop, self._anchor = crop, points
-            self._regions = Regions(_upper(points), _lower(points))
+        if self._regions is None or crop != self._crop or self._moved(landmarks, crop) > HOLD_PX:
+            self._crop, self._anchor = crop, landmarks
+            self._regions = find_regions(to_crop(landmarks, crop))
         return self._regions
 
-
-def _upper(inner: NDArray[np.float32]) -> CropBox:
-    """Brows and eyes (landmarks 17-26 and 36-47), `inner` being landmarks 17-67."""
-    width = float(np.ptp(inner[0:10, 0]))
-    points = np.concatenate((inner[0:10], inner[19:31]))
-    return _box(points, 0.06 * width, 0.08 * width)
-
-
-def _lower(inner: NDArray[np.float32]) -> CropBox:
-    """Mouth (landmarks 48-67) with the skin beside the lip corners."""
-    width = float(np.ptp(inner[31:51, 0]))
-    return _box(inner[31:51], 0.25 * width, 0.15 * width)
+    def _moved(self, landmarks: Landmarks, crop: Crop) -> float:
+        """How far the inner landmarks went on the crop since the boxes were made, on average and along either axis."""
+        assert self._anchor is not None
+        step = (landmarks[17:] - self._anchor[17:]).mean(axis=0)
+        return max(abs(float(step[0])), abs(float(step[1]))) * crop.scale
 
 
-def _box(points: NDArray[np.float32], margin_x: float, margin_y: float) -> CropBox:
-    """Integer box around points with margins, clipped to the crop and never empty."""
+def find_regions(points: NDArray[np.float32]) -> Regions:
+    """Boxes for (68, 2) landmarks in crop pixels."""
+    brows, mouth, lip, chin = points[17:27], points[48:68], points[57], points[8]
+    brow_width, mouth_width = float(np.ptp(brows[:, 0])), float(np.ptp(mouth[:, 0]))
+    below = np.array(((mouth[:, 0].min(), lip[1]), (mouth[:, 0].max(), (lip[1] + chin[1]) / 2)), dtype=np.float32)
+    return Regions(
+        upper=_box(np.concatenate((brows, points[36:48])), 0.06 * brow_width, 0.08 * brow_width, MIN_SIDE_PX),
+        lower=_box(mouth, 0.25 * mouth_width, 0.15 * mouth_width, MIN_SIDE_PX),
+        eyes=(_box(points[36:42]), _box(points[42:48])),
+        upper_lip=_box(points[49:54]),
+        jaw=_box(below),
+    )
+
+
+def _box(points: NDArray[np.float32], margin_x: float = 0.0, margin_y: float = 0.0, least: int = 2) -> CropBox:
+    """Integer box around points with margins, clipped to the crop, `least` pixels wide and high or more."""
     low = np.floor(points.min(axis=0) - (margin_x, margin_y)).astype(int)
     high = np.ceil(points.max(axis=0) + (margin_x, margin_y)).astype(int) + 1
-    left, top = (int(value) for value in np.clip(low, 0, CROP_PX - MIN_SIDE_PX))
+    left, top = (int(value) for value in np.clip(low, 0, CROP_PX - least))
     right, bottom = (int(value) for value in np.minimum(high, CROP_PX))
-    return left, top, max(right - left, MIN_SIDE_PX), max(bottom - top, MIN_SIDE_PX)
+    return left, top, max(right - left, least), max(bottom - top, least)
 
 
 def cut_maps(flow: SceneFlow, regions: Regions) -> NDArray[np.float32]:

@@ -233,7 +233,7 @@ def test_another_resolution_starts_a_new_track() -> None:
     def small(index: int) -> RGBDFrame:
         shown = frame(index)
         camera = replace(shown.calibration.color, width=240, height=200)
-        color, depth = (np.ascontiguousarray(image[:200, :240]) for image in (shown.color, shown.depth))
+        color, depth = shown.color[:200, :240].copy(), shown.depth[:200, :240].copy()
         return RGBDFrame.from_arrays(color, depth, camera, shown.t_capture_ns, sequence=index)
 
     windows, causes, _ = run(frame(index) if index < 15 else small(index) for index in range(40))

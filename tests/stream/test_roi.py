@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from sfam.stream.face_manual import template_landmarks
-from sfam.stream.roi import RegionFinder, Regions, cut_maps, to_crop
+from sfam.stream.roi import RegionFinder, Regions, cut_maps, find_regions, to_crop
 from sfam.stream.scene_flow import Crop, SceneFlow
 
 CROP = Crop(100, 60, 116)
 LANDMARKS = template_landmarks() * np.float32(100) + np.array((108, 68), dtype=np.float32)
+
+
+def placed(upper: tuple[int, int, int, int], lower: tuple[int, int, int, int]) -> Regions:
+    return replace(find_regions(to_crop(LANDMARKS, CROP)), upper=upper, lower=lower)
 
 
 def flow(u: np.ndarray, v: np.ndarray, w: np.ndarray) -> SceneFlow:
@@ -61,7 +67,7 @@ def test_regions_of_a_face_outside_the_crop_are_still_boxes_in_it(shift: float) 
 
 
 def test_maps_keep_units_and_places() -> None:
-    regions = Regions((10, 8, 84, 42), (30, 70, 63, 42))
+    regions = placed((10, 8, 84, 42), (30, 70, 63, 42))
     u, v, w = flat(0.25), flat(-0.5), flat(1.5)
     u[70:, :] = 2.0
     maps = cut_maps(flow(u, v, w), regions)
@@ -75,6 +81,6 @@ def test_maps_keep_units_and_places() -> None:
 
 def test_resizing_averages_over_the_area() -> None:
     u = np.random.default_rng(4).standard_normal((128, 128)).astype(np.float32)
-    maps = cut_maps(flow(u, u, u), Regions((0, 0, 84, 42), (0, 60, 84, 42)))
+    maps = cut_maps(flow(u, u, u), placed((0, 0, 84, 42), (0, 60, 84, 42)))
     blocks = u[:42, :84].reshape(21, 2, 42, 2).mean(axis=(1, 3))
     assert np.allclose(maps[0, :21], blocks, atol=1e-5)
