@@ -18,11 +18,13 @@ from .scene_flow import CROP_PX, FloatMap, HeadMotion, Mask
 
 Reals = NDArray[np.float64]
 
-STRIDE_PX = 4
-MIN_POINTS = 40
+STRIDE_PX = 5
+MIN_POINTS = 30
 ITERATIONS = 5
+LARGE_TURN_RAD = 0.01
+"""Above it the exact model is visited a second time."""
 SIGMA_PX = 0.08
-SIGMA_MM = 0.6
+SIGMA_MM = 0.3
 UNKNOWN_DEPTH_MM = 600.0
 """Distance assumed where the face has no depth at all: u and v can still be corrected, w is not valid anyway."""
 
@@ -77,7 +79,7 @@ def rigid_mask(landmarks_crop: NDArray[np.floating]) -> Mask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Points:
-    """Grid points of the face in camera coordinates about their centre, and the linear model there."""
+    """Grid points of the face in camera coordinates, and the linear model of their motion about their centre."""
 
     rays: Reals
     """(3, N): x / z, y / z, 1."""
@@ -88,27 +90,22 @@ class _Points:
 
 
 def _points(rows: NDArray[np.intp], columns: NDArray[np.intp], depth_mm: Reals, camera: CropCamera) -> _Points:
-    rays = np.stack([(columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones(len(rows))])
-    space = rays * depth_mm
-    pivot: Reals = space.mean(axis=1)
-    x, y, z = np.subtract(space, pivot[:, None], dtype=np.float64)
-    a, b, _ = rays
     count = len(rows)
+    rays = np.ones((3, count))
+    a, b = rays[0], rays[1]
+    a[:] = (columns - camera.cx) / camera.fx
+    b[:] = (rows - camera.cy) / camera.fy
+    space = rays * depth_mm
+    pivot: Reals = space.sum(axis=1) / count
+    space -= pivot[:, None]
+    x, y, z = space
     model = np.zeros((6, 3, count))
-    to_px_x, to_px_y = camera.fx / depth_mm, camera.fy / depth_mm
-    for row, (in_u, in_v, in_w) in enumerate(
-        (
-            (-a * y, -z - b * y, y),
-            (z + a * x, b * x, -x),
-            (-y, x, None),
-            (1.0, 0.0, None),
-            (0.0, 1.0, None),
-            (-a, -b, 1.0),
-        )
-    ):
-        model[row, 0], model[row, 1] = to_px_x * in_u, to_px_y * in_v
-        if in_w is not None:
-            model[row, 2] = in_w
+    u, v, w = model[:, 0], model[:, 1], model[:, 2]
+    u[0], u[1], u[2], u[3], u[5] = -a * y, z + a * x, -y, 1.0, -a
+    v[0], v[1], v[2], v[4], v[5] = -z - b * y, b * x, x, 1.0, -b
+    w[0], w[1], w[5] = y, -x, 1.0
+    u *= camera.fx / depth_mm
+    v *= camera.fy / depth_mm
     return _Points(rays, depth_mm, pivot, model.reshape(6, 3 * count))
 
 
@@ -116,10 +113,16 @@ def _exact(points: _Points, parameters: Reals, camera: CropCamera) -> Reals:
     """(3 N,) u, v, w that the motion gives the points: rotate, shift, project."""
     rotation = cv2.Rodrigues(parameters[:3])[0]
     offset = points.pivot + parameters[3:] - rotation @ points.pivot
-    moved = (rotation @ points.rays) * points.depth_mm + offset[:, None]
-    u = camera.fx * (moved[0] / moved[2] - points.rays[0])
-    v = camera.fy * (moved[1] / moved[2] - points.rays[1])
-    return np.concatenate([u, v, moved[2] - points.depth_mm])
+    moved = rotation @ points.rays
+    moved *= points.depth_mm
+    moved += offset[:, None]
+    flow = np.empty_like(moved)
+    np.subtract(moved[2], points.depth_mm, out=flow[2])
+    moved[:2] /= moved[2]
+    moved[:2] -= points.rays[:2]
+    np.multiply(moved[0], camera.fx, out=flow[0])
+    np.multiply(moved[1], camera.fy, out=flow[1])
+    return flow.reshape(-1)
 
 
 def _median(values: Reals) -> float:
@@ -127,20 +130,51 @@ def _median(values: Reals) -> float:
     return float(np.partition(values, middle)[middle])
 
 
+def _geman_mcclure(squares: Reals, sharpness: float, sigma: float) -> Reals:
+    """Weights over sigma squared; half weight where a square is about 0.4 x `sharpness` x the median square."""
+    weights = squares * (1.0 / max(sharpness * _median(squares), 1e-6 * sigma**2))
+    weights += 1.0
+    weights *= sigma
+    return np.square(np.reciprocal(weights, out=weights), out=weights)
+
+
 def _robust_weights(misfit: Reals, w_weight: Reals) -> Reals:
-    """(3 N,) Geman-McClure weights of squared, sigma-scaled misfits; u and v of a point share theirs."""
-    count = len(w_weight)
-    squares = misfit * misfit
-    in_plane = (squares[:count] + squares[count : 2 * count]) / SIGMA_PX**2
-    in_depth = squares[2 * count :] / SIGMA_MM**2
-    plane = 1 / (1 + in_plane / max(4 * _median(in_plane), 1e-6)) ** 2
-    depth = w_weight / (1 + in_depth / max(9 * _median(in_depth), 1e-6)) ** 2
-    return np.concatenate([plane / SIGMA_PX**2, plane / SIGMA_PX**2, depth / SIGMA_MM**2])
+    """(3 N,) weights of a misfit; u and v of a point share theirs."""
+    squares = np.square(misfit).reshape(3, -1)
+    weights = np.empty_like(squares)
+    weights[0] = weights[1] = _geman_mcclure(squares[0] + squares[1], 4.0, SIGMA_PX)
+    np.multiply(_geman_mcclure(squares[2], 9.0, SIGMA_MM), w_weight, out=weights[2])
+    return weights.reshape(-1)
 
 
 def _solve(model: Reals, weights: Reals, measured: Reals) -> Reals:
     weighted = model * weights
-    return cast(Reals, np.linalg.solve(weighted @ model.T + _PRIOR, weighted @ measured))
+    right = (weighted @ measured)[:, None]
+    _, solution = cv2.solve(weighted @ model.T + _PRIOR, right, flags=cv2.DECOMP_CHOLESKY)
+    return cast(Reals, solution[:, 0])
+
+
+def _fit(points: _Points, measured: Reals, w_weight: Reals, camera: CropCamera) -> tuple[Reals, Reals]:
+    """Parameters (6,) and the misfit (3 N,)."""
+    weights = np.full((3, len(w_weight)), SIGMA_PX**-2)
+    np.multiply(w_weight, SIGMA_MM**-2, out=weights[2])
+    parameters = _solve(points.model, weights.reshape(-1), measured)
+    for _ in range(ITERATIONS):
+        weights = _robust_weights(measured - parameters @ points.model, w_weight)
+        parameters = _solve(points.model, weights, measured)
+    large = np.abs(parameters[:3]).max() > LARGE_TURN_RAD
+    for _ in range(2 if large else 1):
+        misfit = measured - _exact(points, parameters, camera)
+        step = _solve(points.model, weights, misfit)
+        parameters = parameters + step
+    return parameters, misfit - step @ points.model
+
+
+def _known_depth(depth_mm: Reals) -> Reals:
+    known = depth_mm > 0
+    if known.all():
+        return depth_mm
+    return np.where(known, depth_mm, depth_mm[known].mean() if known.any() else UNKNOWN_DEPTH_MM)
 
 
 class HeadMotionFit:
@@ -166,22 +200,21 @@ class HeadMotionFit:
         Returns:
             The motion; no motion with a NaN residual when fewer than `MIN_POINTS` grid points are left.
         """
-        step = slice(STRIDE_PX // 2, None, STRIDE_PX)
+        start = STRIDE_PX // 2
+        step = slice(start, None, STRIDE_PX)
         rows, columns = np.nonzero(mask[step, step])
         if len(rows) < MIN_POINTS:
             return HeadMotion()
-
-        def pick(image: NDArray[np.generic]) -> Reals:
-            return image[step, step][rows, columns].astype(np.float64)
-
-        offset = STRIDE_PX // 2
-        points = _points(rows * STRIDE_PX + offset, columns * STRIDE_PX + offset, _known_depth(pick(depth_mm)), camera)
-        measured = np.concatenate([pick(field.u), pick(field.v), pick(w)])
-        parameters, misfit = _fit(points, measured, pick(w_valid), camera)
-        count = len(rows)
-        residual = np.sqrt(misfit[:count] ** 2 + misfit[count : 2 * count] ** 2)
+        rows, columns = rows * STRIDE_PX + start, columns * STRIDE_PX + start
+        places = rows * CROP_PX + columns
+        depth, valid = (image.take(places).astype(np.float64) for image in (depth_mm, w_valid))
+        measured = np.concatenate([image.take(places) for image in (field.u, field.v, w)]).astype(np.float64)
+        points = _points(rows, columns, _known_depth(depth), camera)
+        parameters, misfit = _fit(points, measured, valid, camera)
+        u, v, _ = misfit.reshape(3, -1)
+        residual = float(np.sqrt(_median(u * u + v * v)))
         rotation, translation = parameters[:3].tolist(), parameters[3:].tolist()
-        return HeadMotion(tuple(rotation), tuple(translation), tuple(points.pivot.tolist()), _median(residual))
+        return HeadMotion(tuple(rotation), tuple(translation), tuple(points.pivot.tolist()), residual)
 
     def induced(
         self, motion: HeadMotion, depth_mm: FloatMap, camera: CropCamera
@@ -197,29 +230,15 @@ class HeadMotionFit:
         along_x = (self._columns - np.float32(camera.cx)) / np.float32(camera.fx)
         along_y = (self._rows - np.float32(camera.cy)) / np.float32(camera.fy)
         turn = (rotation - np.eye(3)).astype(np.float32)
-        gain = [(turn[i, 0] * along_x + turn[i, 2]) + turn[i, 1] * along_y for i in range(3)]
-        change = [gain[i] * depth_mm + offset[i] for i in range(3)]
-        scale = np.float32(1) / (change[2] + depth_mm)
-        u = (change[0] - along_x * change[2]) * (scale * np.float32(camera.fx))
-        v = (change[1] - along_y * change[2]) * (scale * np.float32(camera.fy))
-        return u, v, change[2]
-
-
-def _known_depth(depth_mm: Reals) -> Reals:
-    known = depth_mm > 0
-    if known.all():
-        return depth_mm
-    return np.where(known, depth_mm, depth_mm[known].mean() if known.any() else UNKNOWN_DEPTH_MM)
-
-
-def _fit(points: _Points, measured: Reals, w_weight: Reals, camera: CropCamera) -> tuple[Reals, Reals]:
-    """Parameters (6,) and the misfit (3 N,) of the exact model."""
-    weights = np.concatenate([np.full(2 * len(w_weight), SIGMA_PX**-2), w_weight * SIGMA_MM**-2])
-    parameters = _solve(points.model, weights, measured)
-    for _ in range(ITERATIONS):
-        weights = _robust_weights(measured - parameters @ points.model, w_weight)
-        parameters = _solve(points.model, weights, measured)
-    for _ in range(2):
-        misfit = measured - _exact(points, parameters, camera)
-        parameters = parameters + _solve(points.model, weights, misfit)
-    return parameters, measured - _exact(points, parameters, camera)
+        u, v, w = change = [(turn[i, 0] * along_x + turn[i, 2]) + turn[i, 1] * along_y for i in range(3)]
+        for axis, image in enumerate(change):
+            image *= depth_mm
+            image += offset[axis]
+        scale = w + depth_mm
+        np.reciprocal(scale, out=scale)
+        product = np.empty_like(scale)
+        for image, along, focal in ((u, along_x, camera.fx), (v, along_y, camera.fy)):
+            image -= np.multiply(along, w, out=product)
+            image *= scale
+            image *= np.float32(focal)
+        return u, v, w
