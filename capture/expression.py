@@ -151,12 +151,3 @@ def displace(
         dy += my * bell
         dz += mz * bell
     return dx, dy, dz
-
-
-def peak_of(event: FaceEvent, model: FaceModel) -> tuple[float, float]:
-    """Largest displacement the event causes at its apex: tangential in canonical pixels, and depth in mm."""
-    if event.kind == "blink":
-        return event.closure * max(eye.opening for eye in model.eyes), 0.0
-    sx, sy = np.meshgrid(np.arange(128.0), np.arange(128.0))
-    dx, dy, dz = displace(event_bumps(event, model), sx, sy)
-    return float(np.hypot(dx, dy).max()) / MM_PER_PX, float(np.abs(dz).max())

@@ -52,7 +52,7 @@ SKINS: tuple[tuple[Color, float], ...] = (
     ((1.0, 1.0, 1.0), 1.0),
     ((0.86, 0.78, 0.68), 1.1),
     ((0.66, 0.55, 0.46), 1.2),
-    ((0.47, 0.37, 0.31), 1.25),
+    ((0.62, 0.49, 0.41), 1.1),
     ((1.03, 0.95, 0.92), 0.95),
     ((0.93, 0.86, 0.70), 1.05),
 )
@@ -65,6 +65,7 @@ def draw_looks(identity: int) -> Looks:
     if identity < 2:
         return Looks(mirror=identity == 1)
     rng = np.random.default_rng((20240, identity))
+    hair = HAIRS[int(rng.integers(len(HAIRS)))]
     skin, gamma = SKINS[(identity + int(rng.integers(2))) % len(SKINS)]
     cloth = np.array(PLAIN_CLOTH)[rng.permutation(3)] * rng.uniform(0.5, 1.0)
     red, green, blue = (tuple(float(value) for value in row) for row in cloth)
@@ -78,9 +79,9 @@ def draw_looks(identity: int) -> Looks:
         bends=_bends(rng),
         skin=skin,
         skin_gamma=gamma,
-        hair=HAIRS[int(rng.integers(len(HAIRS)))],
-        freckles=int(rng.integers(40, 120)) if rng.random() < 0.35 else 0,
-        beard=float(rng.uniform(0.35, 0.8)) if rng.random() < 0.4 else 0.0,
+        hair=hair if skin[0] > 0.7 else HAIRS[0],
+        freckles=int(rng.integers(40, 120)) if identity % 5 == 4 else 0,
+        beard=float(rng.uniform(0.35, 0.6)) * skin[0] if identity % 3 == 1 else 0.0,
         glasses=identity % 4 == 3,
         side_light=float(rng.uniform(-0.3, 0.3)),
         wall=WALLS[int(rng.integers(len(WALLS)))],
@@ -170,8 +171,8 @@ def _beard(
     jaw = np.concatenate([points[2:15], lip_side])
     area = _polygons(shape, [jaw], 2.5 * texels)
     area *= 1.0 - _polygons(shape, [points[48:60]], 0.8 * texels)
-    grain = cv2.GaussianBlur(rng.standard_normal(shape[:2], dtype=np.float32), (0, 0), 0.45 * texels)
-    grain = np.clip(0.75 + 0.25 * grain / grain.std(), 0.0, 1.3)
+    grain = cv2.GaussianBlur(rng.standard_normal(shape[:2], dtype=np.float32), (0, 0), 0.8 * texels)
+    grain = np.clip(0.75 + 0.14 * grain / grain.std(), 0.0, 1.3)
     return np.asarray(1.0 - amount * area * grain, dtype=np.float32)
 
 

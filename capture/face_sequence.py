@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .expression import REGION, Action, Bumps, FaceEvent, event_bumps, peak_of
+from .expression import REGION, Action, Bumps, FaceEvent, event_bumps
 from .face_model import FaceModel, face_model
+from .flow_truth import FlowTruth, event_peak, flow_between, landmark_pixels
 from .frame import Calibration, ClockDomain, Extrinsics, Intrinsics, RGBDFrame
-from .render import CANONICAL, FaceState, Renderer, View, forward, solve
+from .render import CANONICAL, FaceState, Renderer, View
 from .sensor_noise import Noise, sense_color, sense_depth
 from .sequence_plan import Plan
 
@@ -52,25 +52,6 @@ class TruthEvent:
     actions: tuple[Action, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FlowTruth:
-    """True motion of the point seen at each pixel of frame a, to frame b."""
-
-    u: NDArray[np.float32]
-    """(H, W) px of the view."""
-    v: NDArray[np.float32]
-    w: NDArray[np.float32]
-    """(H, W) change of depth, mm, positive = away."""
-    rigid: NDArray[np.float32]
-    """(3, H, W): u, v, w if only the head had moved."""
-    head: NDArray[np.bool_]
-    """(H, W) where frame a shows the head; elsewhere everything is 0."""
-    hull: NDArray[np.bool_]
-    """(H, W) hull of the landmarks, grown by 2 px."""
-    act: NDArray[np.bool_]
-    """(H, W) where the expression part exceeds half its peak (all False when nothing but the head moves)."""
-
-
 def truth_of(event: FaceEvent, model: FaceModel, fps: float) -> TruthEvent | None:
     """The event in frames; None when no frame falls into it."""
     first = math.floor(event.start_s * fps + 1e-6) + 1
@@ -78,7 +59,7 @@ def truth_of(event: FaceEvent, model: FaceModel, fps: float) -> TruthEvent | Non
     if last < first:
         return None
     courses = [round(event.course(frame / fps), 9) for frame in range(first, last + 1)]
-    peak_px, peak_mm = peak_of(event, model)
+    peak_px, peak_mm = event_peak(event, model)
     return TruthEvent(
         event.kind,
         event.name,
@@ -101,7 +82,7 @@ class FaceSequence:
         self.plan, self.noise, self.fps = plan, noise or Noise(), float(fps)
         self.model = face_model(plan.identity)
         self._bumps = lru_cache(maxsize=64)(self._event_bumps)
-        self._renderers: dict[str, Renderer] = {}
+        self._renderer = lru_cache(maxsize=4)(self._new_renderer)
 
     def _event_bumps(self, event: FaceEvent) -> Bumps:
         return event_bumps(event, self.model)
@@ -116,23 +97,21 @@ class FaceSequence:
                 parts.append(self._bumps(event) * np.array([1, 1, 1, 1, share, share, share]))
         rotation, translation = self.plan.sway.pose(t_s)
         gain, offset = self.plan.light.at(t_s)
-        return FaceState(np.concatenate(parts), min(closure, 1.0), rotation, translation, gain, offset)
+        place = self.plan.place_mm
+        moved = (translation[0] + place[0], translation[1] + place[1], translation[2] + place[2])
+        return FaceState(np.concatenate(parts), min(closure, 1.0), rotation, moved, gain, offset)
+
+    def _new_renderer(self, view: View) -> Renderer:
+        return Renderer(self.model, view, self.plan.place_mm)
 
     def _rng(self, index: int, stream: int) -> np.random.Generator:
         return np.random.default_rng((self.plan.seed, 3 + stream, index))
 
-    def _renderer(self, key: str, view: View, *, color: bool = True, depth: bool = True) -> Renderer:
-        if key not in self._renderers:
-            self._renderers[key] = Renderer(self.model, view, color=color, depth=depth)
-        return self._renderers[key]
-
     def frame(self, index: int) -> RGBDFrame:
         """Full RGB-D frame number `index`, as the demo camera gives it."""
         state = self.state(index / self.fps)
-        light, _ = self._renderer("color", COLOR_VIEW, depth=False).render(state)
-        _, metric = self._renderer("depth", DEPTH_VIEW, color=False).render(state)
-        assert light is not None
-        assert metric is not None
+        light = self._renderer(COLOR_VIEW).color(state)
+        metric = self._renderer(DEPTH_VIEW).depth(state)
         rng = self._rng(index, 0)
         color = sense_color(light, self.noise, state.gain, state.offset, rng)
         depth = np.rint(sense_depth(metric, self.noise, rng)).astype(np.uint16)
@@ -156,9 +135,7 @@ class FaceSequence:
     def crop(self, index: int, view: View = CANONICAL) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """The face alone: color (H, W, 3) uint8 RGB and depth (H, W) float32 mm (0 = hole) of `view`."""
         state = self.state(index / self.fps)
-        light, metric = self._renderer(f"{view}", view).render(state)
-        assert light is not None
-        assert metric is not None
+        light, metric = self._renderer(view).render(state)
         rng = self._rng(index, 1)
         return sense_color(light, self.noise, state.gain, state.offset, rng), sense_depth(metric, self.noise, rng)
 
@@ -173,46 +150,8 @@ class FaceSequence:
 
     def landmarks(self, index: int, view: View = COLOR_VIEW) -> NDArray[np.float64]:
         """(68, 2) true landmark pixels of a frame in `view`."""
-        mark = self.model.landmarks
-        px, py, _ = forward(self.model, self.state(index / self.fps), view, mark[:, 0], mark[:, 1])
-        return np.stack([px, py], axis=1).astype(np.float64)
+        return landmark_pixels(self.model, self.state(index / self.fps), view)
 
     def flow(self, frame_a: int, frame_b: int, view: View = CANONICAL) -> FlowTruth:
         """Exact scene flow from frame a to frame b, in pixels of `view` and mm."""
-        a, b = self.state(frame_a / self.fps), self.state(frame_b / self.fps)
-        gx, gy = np.meshgrid(np.arange(view.width, dtype=np.float64), np.arange(view.height, dtype=np.float64))
-        sx, sy = solve(self.model, a, view, gx, gy, 40)
-        x0, y0, z0 = forward(self.model, a, view, sx, sy)
-        moved = self._lids(sx, sy, a.closure, b.closure)
-        x1, y1, z1 = forward(self.model, b, view, sx, moved)
-        x2, y2, z2 = forward(self.model, a.posed_like(b), view, sx, sy)
-        head = self._head_mask(sx, sy)
-        flow = np.stack([x1 - x0, y1 - y0, z1 - z0]) * head
-        rigid = np.stack([x2 - x0, y2 - y0, z2 - z0]) * head
-        part = np.hypot(flow[0] - rigid[0], flow[1] - rigid[1])
-        hull = self._hull(frame_a, view)
-        act = (part > 0.5 * part[hull].max()) & hull if hull.any() and part[hull].max() > 1e-4 else np.zeros_like(hull)
-        u, v, w = (channel.astype(np.float32) for channel in flow)
-        return FlowTruth(u, v, w, rigid.astype(np.float32), head, hull, act)
-
-    def _lids(
-        self, sx: NDArray[np.floating], sy: NDArray[np.floating], before: float, after: float
-    ) -> NDArray[np.floating]:
-        """Where the skin seen at (sx, sy) lies once the lids have gone from `before` to `after`."""
-        if before == after:
-            return sy
-        for eye in self.model.eyes:
-            near = (np.abs(sx - eye.middle_x) < eye.half_width) & (np.abs(sy - eye.corner_y) < 20.0)
-            texture = eye.to_texture(sx, sy, before)
-            sy = np.where(near, eye.from_texture(sx, texture, after), sy)
-        return sy
-
-    def _head_mask(self, sx: NDArray[np.floating], sy: NDArray[np.floating]) -> NDArray[np.bool_]:
-        renderer = self._renderer("mask", CANONICAL)
-        return renderer.alpha(sx.astype(np.float32), sy.astype(np.float32)) > 0.5
-
-    def _hull(self, index: int, view: View) -> NDArray[np.bool_]:
-        mask = np.zeros((view.height, view.width), np.uint8)
-        points = np.round(self.landmarks(index, view)).astype(np.int32)
-        cv2.fillConvexPoly(mask, cv2.convexHull(points), 1)
-        return np.asarray(cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0)
+        return flow_between(self.model, self.state(frame_a / self.fps), self.state(frame_b / self.fps), view)

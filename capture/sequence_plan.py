@@ -18,6 +18,7 @@ FRAME_S = 1.0 / 30.0
 GAP_S = 12 * FRAME_S
 """Rest between two expressions, at least."""
 MICRO_PX = (0.2, 0.5, 1.0, 2.0)
+DEMO_PX = (2.0, 1.0, 1.5, 0.6)
 BLOCK_S = 30.0
 
 
@@ -83,6 +84,11 @@ class Plan(Protocol):
         ...
 
     @property
+    def place_mm(self) -> tuple[float, float, float]:
+        """Where the head sits, away from 0.6 m straight ahead."""
+        ...
+
+    @property
     def light(self) -> Light:
         """Brightness of the scene."""
         ...
@@ -102,6 +108,7 @@ class SequencePlan:
     events: tuple[FaceEvent, ...]
     sway: Sway = field(default_factory=Sway)
     light: Light = field(default_factory=Light)
+    place_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def events_between(self, start_s: float, end_s: float) -> tuple[FaceEvent, ...]:
         """Events that touch the span, by start."""
@@ -118,6 +125,7 @@ class EndlessPlan:
     light: Light = field(default_factory=Light)
     first_micro_s: float = 2.0
     seconds: float = math.inf
+    place_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def events_between(self, start_s: float, end_s: float) -> tuple[FaceEvent, ...]:
         """Events that touch the span, by start; no event crosses a block."""
@@ -134,13 +142,13 @@ class EndlessPlan:
 def _block_events(seed: int, block: int, first_micro_s: float | None) -> tuple[FaceEvent, ...]:
     rng = np.random.default_rng((seed, 1, block))
     counts = _Counts(micro=6, macro=1, blinks=7)
-    return _draw_events(rng, BLOCK_S, counts, MICRO_PX, (), offset_s=block * BLOCK_S, first_micro_s=first_micro_s)
+    return _draw_events(rng, BLOCK_S, counts, DEMO_PX, (), offset_s=block * BLOCK_S, first_micro_s=first_micro_s)
 
 
 def draw_sway(seed: int, scale: float = 1.0) -> Sway:
     """Natural sway: at scale 1 the head wanders over about 10 color pixels and 3 degrees within seconds."""
     rng = np.random.default_rng((seed, 2))
-    slow = np.array([0.011, 0.013, 0.008, 2.6, 2.2, 1.6])
+    slow = np.array([0.016, 0.018, 0.012, 4.0, 3.4, 2.4])
     sizes = [slow * share for share in (0.9, 0.6, 0.35)] + [np.array([2e-4, 2e-4, 2e-4, 0.03, 0.03, 0.03])]
     spans = ((6.0, 11.0), (3.5, 6.0), (2.0, 3.5), (0.15, 0.3))
     periods = [rng.uniform(low, high, 6) for low, high in spans]
@@ -177,6 +185,7 @@ def draw_plan(
     durations: Sequence[tuple[int, int]] = (),
     light: Light | None = None,
     first_micro_s: float | None = None,
+    place_mm: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> SequencePlan:
     """A plan of `seconds`, drawn from `seed` alone.
 
@@ -194,6 +203,7 @@ def draw_plan(
         durations: annotated (rise, total) in frames at 30 fps; when given, 60 % of the micros take theirs from it.
         light: None = constant.
         first_micro_s: where the first expression, a micro, starts.
+        place_mm: shift of the head from 0.6 m straight ahead (nose tip at 0.582 m), color camera's frame.
 
     Raises:
         ValueError: when the expressions do not fit into `seconds`.
@@ -208,7 +218,7 @@ def draw_plan(
     )
     rng = np.random.default_rng((seed, 0))
     events = _draw_events(rng, seconds, counts, tuple(micro_px), tuple(durations), first_micro_s=first_micro_s)
-    return SequencePlan(seed, seconds, identity, events, draw_sway(seed, sway), light or Light())
+    return SequencePlan(seed, seconds, identity, events, draw_sway(seed, sway), light or Light(), place_mm)
 
 
 def _draw_events(
@@ -222,8 +232,10 @@ def _draw_events(
     first_micro_s: float | None = None,
 ) -> tuple[FaceEvent, ...]:
     peaks = [micro_px[int(k) % len(micro_px)] for k in rng.permutation(counts.micro)]
-    expressions = [_micro(rng, peak, durations) for peak in peaks]
-    expressions += [_macro(rng) for _ in range(counts.macro)] + [_speech(rng) for _ in range(counts.speech)]
+    mains = _mains(rng, counts.micro + counts.macro)
+    expressions = [_micro(rng, main, peak, durations) for main, peak in zip(mains, peaks, strict=False)]
+    expressions += [_macro(rng, main) for main in mains[counts.micro :]]
+    expressions += [_speech(rng) for _ in range(counts.speech)]
     lead = expressions[:1] if first_micro_s is not None else []
     others = expressions[len(lead) :]
     others = [others[int(k)] for k in rng.permutation(len(others))]
@@ -257,9 +269,19 @@ def _spread(
     return placed
 
 
-def _micro(rng: np.random.Generator, peak_px: float, durations: tuple[tuple[int, int], ...]) -> FaceEvent:
+def _mains(rng: np.random.Generator, count: int) -> list[ActionName]:
+    """Main actions in random order, every one about equally often."""
+    names: list[ActionName] = []
+    while len(names) < count:
+        names += [EXPRESSIONS[int(k)] for k in rng.permutation(len(EXPRESSIONS))]
+    return names[:count]
+
+
+def _micro(
+    rng: np.random.Generator, main: ActionName, peak_px: float, durations: tuple[tuple[int, int], ...]
+) -> FaceEvent:
     rise, hold, fall = _micro_frames(rng, durations)
-    actions = _actions(rng, peak_px, float(rng.uniform(0.3, 1.5)))
+    actions = _actions(rng, main, peak_px, float(rng.uniform(0.3, 1.3)))
     return FaceEvent("micro", actions[0].name, 0.0, rise * FRAME_S, hold * FRAME_S, fall * FRAME_S, actions)
 
 
@@ -279,16 +301,17 @@ def _micro_frames(rng: np.random.Generator, durations: tuple[tuple[int, int], ..
     return rise, hold, rest - hold
 
 
-def _macro(rng: np.random.Generator) -> FaceEvent:
+def _macro(rng: np.random.Generator, main: ActionName) -> FaceEvent:
     rise, hold, fall = int(rng.integers(8, 26)), int(rng.integers(4, 41)), int(rng.integers(10, 41))
     hold += max(36 - rise - hold - fall, 0)
-    actions = _actions(rng, float(rng.uniform(2.4, 4.0)), float(rng.uniform(0.4, 1.2)))
+    actions = _actions(rng, main, float(rng.uniform(2.4, 4.0)), float(rng.uniform(0.4, 1.2)))
     return FaceEvent("macro", actions[0].name, 0.0, rise * FRAME_S, hold * FRAME_S, fall * FRAME_S, actions)
 
 
-def _actions(rng: np.random.Generator, peak_px: float, mm_per_px: float) -> tuple[Action, ...]:
+def _actions(rng: np.random.Generator, main: ActionName, peak_px: float, mm_per_px: float) -> tuple[Action, ...]:
     """One action, in 30 % of the cases with a weaker companion from the other half of the face or beside it."""
-    main, other = (EXPRESSIONS[int(k)] for k in rng.permutation(len(EXPRESSIONS))[:2])
+    others = [name for name in EXPRESSIONS if name != main]
+    other = others[int(rng.integers(len(others)))]
     # two lips pressed over more than 3 px would fold the skin between them
     extent = min(peak_px, 3.0) if main == "lip_press" else peak_px
     actions = [_action(rng, main, extent, mm_per_px)]

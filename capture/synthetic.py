@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from .config import CaptureConfig
 from .face_sequence import CALIBRATION, FaceSequence, TruthEvent
 from .frame import RGBDFrame
-from .sequence_plan import EndlessPlan, draw_sway
+from .sequence_plan import EndlessPlan, Light, draw_sway
 from .source import FrameSource, SourceInfo
 
 DEMO_FPS = 30.0
@@ -24,7 +24,9 @@ class SyntheticSource(FrameSource):
     def __init__(self, config: CaptureConfig, fps: float = DEMO_FPS) -> None:
         """Draws the plan from `config.demo_seed`; renders nothing yet."""
         seed = config.demo_seed
-        self.sequence = FaceSequence(EndlessPlan(seed, sway=draw_sway(seed, DEMO_SWAY)), fps=fps)
+        self.sequence = FaceSequence(
+            EndlessPlan(seed, sway=draw_sway(seed, DEMO_SWAY), light=Light(drift=0.01)), fps=fps
+        )
         self._fps = fps
         self._closed = False
 
