@@ -116,6 +116,17 @@ def idle(seconds: float) -> dict[str, float]:
         return {"waiting_reader_cpu_share": round((time.process_time() - used_s) / seconds, 4)}
 
 
+def plain_sleep(seconds: float) -> dict[str, float]:
+    """How late this machine wakes a process that only sleeps: the floor under every latency here."""
+    late_ms, begin_s = [], time.monotonic()
+    for number in range(1, int(30 * seconds)):
+        due_s = begin_s + number / 30
+        time.sleep(max(0.0, due_s - time.monotonic()))
+        late_ms.append((time.monotonic() - due_s) * 1e3)
+    p50, p99 = np.percentile(late_ms, (50, 99))
+    return {"late_p50_ms": round(float(p50), 3), "late_p99_ms": round(float(p99), 3)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each paced run")
@@ -123,6 +134,7 @@ def main() -> None:
     results = {
         "copies": copies(400),
         "idle": idle(2.0),
+        "plain sleep": plain_sleep(seconds),
         "lossless, full speed": transfer("lossless", 2000, 0.0, 0.0),
         "latest, 30 fps, no work": transfer("latest", int(30 * seconds), 1 / 30, 0.0),
         "latest, 90 fps, 3 ms of work": transfer("latest", int(90 * seconds), 1 / 90, 0.003),
