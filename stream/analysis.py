@@ -120,19 +120,16 @@ class Analysis:
         """Direct flow of a face from one past frame to another, head motion removed.
 
         Args:
-            track_id: a face that is followed now.
+            track_id: a face that is followed now, or was until less than `buffer_s` ago.
             frame_a: `sequence` of the first frame; may also be the later one.
             frame_b: `sequence` of the second frame.
 
         Returns:
-            The flow on the face's current crop, None when a frame is no longer (or was never) held for this face:
+            The flow on the face's last crop, None when a frame is no longer (or was never) held for this face:
             the last `buffer_s` seconds are, since the face was found and within one segment.
         """
-        face = next((face for face in self._watch.faces if face.track_id == track_id), None)
         motion = self._motions.get(track_id)
-        if face is None or motion is None or self._last is None:
-            return None
-        return motion.between(frame_a, frame_b, face, self._last.calibration.color)
+        return None if motion is None else motion.between(frame_a, frame_b)
 
     def _order(self, frame: RGBDFrame) -> str:
         """Put the frame in time; names what is wrong with it, '' = nothing."""
@@ -165,8 +162,7 @@ class Analysis:
         self._stage_ns["face"] = time.perf_counter_ns() - started
         frozen = self._frozen(grey)
         followed = {face.track_id for face in self._watch.faces}
-        for track_id in [known for known in self._motions if known not in followed]:
-            del self._motions[track_id]
+        self._forget_lost(followed, frame.t_capture_ns)
         if not followed:
             return "detecting" if self._watch.undecided else "no_face"
         if frozen:
@@ -178,6 +174,12 @@ class Analysis:
         windows += [m.window for m in motions if m.window is not None]
         return "" if windows else motions[0].cause
 
+    def _forget_lost(self, followed: set[int], t_ns: int) -> None:
+        """Drop the past of faces that were lost longer ago than the buffer reaches."""
+        for track_id, motion in list(self._motions.items()):
+            if track_id not in followed and abs(t_ns - motion.t_ns) > self._config.buffer_s * 1e9:
+                del self._motions[track_id]
+
     def _measure(self, frame: RGBDFrame, grey: GreyImage, face: FollowedFace) -> Motion:
         """Motion of one face in this frame."""
         started = time.perf_counter_ns()
@@ -185,7 +187,7 @@ class Analysis:
         self._stage_ns["align"] += time.perf_counter_ns() - started
         motion = self._motions.get(face.track_id)
         if motion is None:
-            motion = self._motions[face.track_id] = FaceMotion(self._config, self._solver)
+            motion = self._motions[face.track_id] = FaceMotion(face.track_id, self._config, self._solver)
         result = motion.push(frame, grey, face, depth, self._period.ns)
         for stage, spent in motion.stage_ns.items():
             self._stage_ns[stage] += spent

@@ -57,7 +57,8 @@ class _Warm:
 class FaceMotion:
     """Everything that motion needs to remember of one face."""
 
-    def __init__(self, config: StreamConfig, solver: FlowSolver) -> None:
+    def __init__(self, track_id: int, config: StreamConfig, solver: FlowSolver) -> None:
+        self._track_id = track_id
         self._config = config
         self._solver = solver
         self._window_ns = round(config.window_ms * 1e6)
@@ -71,7 +72,10 @@ class FaceMotion:
         self._regions = RegionFinder()
         self._noise = NoiseMeter()
         self._flags = MotionFlags()
-        self._mask: tuple[Crop, Regions, Mask] | None = None
+        self._mask: tuple[Regions, Mask] | None = None
+        self._face: FollowedFace | None = None
+        self._view: tuple[Crop, Intrinsics] | None = None
+        self.t_ns = 0
         self._warm: _Warm | None = None
         self._residuals: deque[float] = deque(maxlen=RESIDUALS_KEPT)
         self.stage_ns: dict[str, int] = {}
@@ -93,6 +97,9 @@ class FaceMotion:
             period_ns: current frame period.
         """
         self.stage_ns = {"flow": 0, "depth": 0, "head_motion": 0, "window": 0}
+        if face is not self._face:
+            self.restart()
+        self._face, self._view, self.t_ns = face, (face.crop, frame.calibration.color), frame.t_capture_ns
         box = region_box(face.crop)
         self._past.add(
             PastFrame(
@@ -114,20 +121,25 @@ class FaceMotion:
             self._warm = None
             return Motion(cause="moved")
         last = len(self._past.frames) - 1
-        flow, moved_px = self._scene_flow(span.begin, last, field, face, frame.calibration.color)
+        mask = self._rigid_mask(span.begin, face.crop)
+        flow, moved_px = self._scene_flow(span.begin, last, field, mask)
         return self._window(flow, moved_px, span, frame.segment)
 
-    def between(self, sequence_a: int, sequence_b: int, face: FollowedFace, camera: Intrinsics) -> SceneFlow | None:
-        """Direct flow from one past frame to another (either order), None when one of them is no longer held."""
+    def between(self, sequence_a: int, sequence_b: int) -> SceneFlow | None:
+        """Direct flow from one past frame to another (either order), None when one of them is no longer held.
+
+        Leaves the windows as they are: neither their regions nor their warm start know of it.
+        """
         first, second = self._past.index_of(sequence_a), self._past.index_of(sequence_b)
-        if first is None or second is None:
+        if first is None or second is None or self._view is None:
             return None
-        reference, moving = self._past.end(first, face.crop), self._past.end(second, face.crop)
+        crop = self._view[0]
+        reference, moving = self._past.end(first, crop), self._past.end(second, crop)
         if reference is None or moving is None:
             return None
-        shift = self._shift(first, second, face.crop)
-        field = self._solver.solve(reference[0], moving[0], shift_px=shift)
-        return self._scene_flow(first, second, field, face, camera)[0]
+        field = self._solver.solve(reference[0], moving[0], shift_px=self._shift(first, second, crop))
+        mask = rigid_mask(to_crop(self._past.frames[first].landmarks_px, crop))
+        return self._scene_flow(first, second, field, mask)[0]
 
     def _shift(self, first: int, second: int, crop: Crop) -> tuple[float, float]:
         """How far the tracker says the face went, crop pixels."""
@@ -164,24 +176,23 @@ class FaceMotion:
         self._residuals.append(field.residual_grey)
         return field
 
-    def _scene_flow(
-        self, first: int, second: int, field: FlowField, face: FollowedFace, camera: Intrinsics
-    ) -> tuple[SceneFlow, float]:
+    def _scene_flow(self, first: int, second: int, field: FlowField, mask: Mask) -> tuple[SceneFlow, float]:
         """Scene flow of a field, head motion removed; and how many crop pixels the head moved on average."""
         started = time.perf_counter_ns()
-        frames = self._past.frames
-        reference, moving = self._past.end(first, face.crop), self._past.end(second, face.crop)
+        assert self._view is not None
+        frames, (crop, color) = self._past.frames, self._view
+        reference, moving = self._past.end(first, crop), self._past.end(second, crop)
         assert reference is not None
         assert moving is not None
         w, known = depth_change(reference[1], moving[1], field)
         depth_done = time.perf_counter_ns()
         u, v, head, moved_px = field.u, field.v, HeadMotion(), 0.0
         if self._config.head_motion:
-            u, v, w, head, moved_px = self._without_head(first, field, w, known, reference[1], face.crop, camera)
+            u, v, w, head, moved_px = self._without_head(field, w, known, reference[1], mask, crop_camera(color, crop))
         self.stage_ns["depth"] = depth_done - started
         self.stage_ns["head_motion"] = time.perf_counter_ns() - depth_done
         flow = SceneFlow(
-            track_id=face.track_id,
+            track_id=self._track_id,
             from_frame=frames[first].sequence,
             to_frame=frames[second].sequence,
             t_from_ns=frames[first].t_ns,
@@ -190,7 +201,7 @@ class FaceMotion:
             v=v,
             w=w * known,
             valid=field.valid & known,
-            crop=face.crop,
+            crop=crop,
             head_motion=head,
             residual_grey=field.residual_grey,
             depth_valid_share=cv2.countNonZero(known.view(np.uint8)) / known.size,
@@ -199,19 +210,11 @@ class FaceMotion:
         return flow, moved_px
 
     def _without_head(
-        self,
-        first: int,
-        field: FlowField,
-        w: FloatMap,
-        known: Mask,
-        depth: DepthProducts,
-        crop: Crop,
-        camera: Intrinsics,
+        self, field: FlowField, w: FloatMap, known: Mask, depth: DepthProducts, mask: Mask, camera: CropCamera
     ) -> tuple[FloatMap, FloatMap, FloatMap, HeadMotion, float]:
         """u, v, w without what the head did, the head's motion, and its mean length on the face in crop pixels."""
-        view, mask = crop_camera(camera, crop), self._rigid_mask(first, crop)
-        head = self._head.fit(field, w, known, depth.shape_mm, view, mask)
-        rigid_u, rigid_v, rigid_w = self._head.induced(head, depth.shape_mm, view)
+        head = self._head.fit(field, w, known, depth.shape_mm, camera, mask)
+        rigid_u, rigid_v, rigid_w = self._head.induced(head, depth.shape_mm, camera)
         moved_px = float(cv2.mean(cv2.magnitude(rigid_u, rigid_v), mask.view(np.uint8))[0])
         return field.u - rigid_u, field.v - rigid_v, w - rigid_w, head, moved_px
 
@@ -219,9 +222,9 @@ class FaceMotion:
         """Where the face moves with the head; held as still as the network's regions are."""
         landmarks = self._past.frames[first].landmarks_px
         regions = self._regions.regions(landmarks, crop)
-        if self._mask is None or self._mask[:2] != (crop, regions):
-            self._mask = (crop, regions, rigid_mask(to_crop(landmarks, crop)))
-        return self._mask[2]
+        if self._mask is None or self._mask[0] is not regions:
+            self._mask = (regions, rigid_mask(to_crop(landmarks, crop)))
+        return self._mask[1]
 
     def _window(self, flow: SceneFlow, moved_px: float, span: Span, segment: int) -> Motion:
         """The network's input of a scene flow, with all that limits what it says."""

@@ -126,6 +126,17 @@ def test_a_direct_flow_between_past_frames_sees_the_way_between_them() -> None:
     analysis.close()
 
 
+def test_asking_for_a_direct_flow_leaves_the_windows_as_they_are() -> None:
+    quiet, asking = Analysis(MANUAL), Analysis(MANUAL)
+    for index in range(40):
+        shown = frame(index, dx=0.4 * index)
+        first, second = quiet.push(shown), asking.push(shown)
+        assert scores_of([first]) == scores_of([second])
+        asking.flow_between(0, max(index - 25, 3), index)
+    quiet.close()
+    asking.close()
+
+
 def test_frames_older_than_the_buffer_are_gone() -> None:
     analysis = Analysis(settings(buffer_s=0.5))
     for index in range(40):
@@ -248,7 +259,15 @@ def test_a_face_that_leaves_gives_no_window_and_returns_with_one() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(face_manual, "ManualDetector", Seeing)
-        windows, causes, analysis = run(frame(index, hide=20 <= index < 40) for index in range(70))
+        analysis = Analysis(MANUAL)
+        windows, causes = [], []
+        for index in range(70):
+            windows.append(analysis.push(frame(index, hide=20 <= index < 40)))
+            causes.append(analysis.cause)
+            if index == 26:
+                assert not analysis.tracks
+                assert analysis.flow_between(0, 10, 18) is not None
+        analysis.close()
     assert "no_face" in causes[25:40]
     assert not any(windows[26:40])
     assert windows[-1][0].from_frame > 40
