@@ -67,7 +67,7 @@ class Backend(ABC):
         return self._run_finite_part(maps)
 
     def _run_finite_part(self, maps: Float32) -> tuple[Float32, Float32]:
-        bad = ~np.isfinite(maps).all(axis=(1, 2, 3))
+        bad = np.logical_not(np.isfinite(maps).reshape(len(maps), -1).all(axis=1))
         self.replaced_windows += int(bad.sum())
         spot, emotion = self.logits(np.where(bad[:, None, None, None], np.float32(0), maps).astype(np.float32))
         probabilities = softmax(emotion)

@@ -1,0 +1,83 @@
+"""The life of events: ids from 0, provisional -> confirmed | withdrawn, with the time each decision took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from .events import Event, EventKind, EventState, Moment, Score
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What a decoder saw; the book gives it an id and a state."""
+
+    kind: EventKind
+    onset: Moment
+    apex: Moment
+    offset: Moment
+    emotion: str
+    probabilities: tuple[float, ...]
+    score: float
+    flags: tuple[str, ...] = ()
+
+
+class EventBook:
+    """Numbers events over all faces of a session."""
+
+    def __init__(self) -> None:
+        self._next = 0
+
+    def open(self, sighting: Sighting, score: Score) -> Event:
+        """A provisional event with a new id; `score` is the one that showed it."""
+        event = _event(self._next, "provisional", sighting, score)
+        self._next += 1
+        return event
+
+    def decide(self, event: Event, sighting: Sighting | None, score: Score) -> Event:
+        """Confirm an event as finally seen, or withdraw it (None); `score` is the one that decided it."""
+        if sighting is not None:
+            return _event(event.id, "confirmed", sighting, score)
+        delay = (score.t_capture_ns - event.offset.t_capture_ns) / 1e6
+        return replace(event, state="withdrawn", decision_delay_ms=delay)
+
+
+def _event(number: int, state: EventState, sighting: Sighting, score: Score) -> Event:
+    return Event(
+        id=number,
+        kind=sighting.kind,
+        state=state,
+        onset=sighting.onset,
+        apex=sighting.apex,
+        offset=sighting.offset,
+        emotion=sighting.emotion,
+        probabilities=sighting.probabilities,
+        score=sighting.score,
+        decision_delay_ms=(score.t_capture_ns - sighting.offset.t_capture_ns) / 1e6,
+        track_id=score.track_id,
+        model_id=score.model_id,
+        flags=sighting.flags,
+    )
+
+
+def moment_of(score: Score) -> Moment:
+    """Where and when a score is."""
+    return Moment(score.frame, score.t_capture_ns)
+
+
+def mean_probabilities(scores: Sequence[Score]) -> tuple[float, ...]:
+    """Mean class probabilities, () where there are none."""
+    rows = [score.emotion for score in scores if score.emotion]
+    return tuple(sum(column) / len(rows) for column in zip(*rows, strict=True)) if rows else ()
+
+
+def united_flags(scores: Iterable[Score]) -> tuple[str, ...]:
+    """All flags of the scores, sorted."""
+    return tuple(sorted({flag for score in scores for flag in score.flags}))
+
+
+def class_name(classes: tuple[str, ...], index: int) -> str:
+    """The name of a class, its number where names are not known, '' where there is no class."""
+    if index < 0:
+        return ""
+    return classes[index] if index < len(classes) else str(index)

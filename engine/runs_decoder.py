@@ -1,0 +1,165 @@
+"""The `runs` decoding live: runs of one face become provisional events, and confirmed ones once the face is at rest."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfam.stream.flow_window import FlowWindow
+
+from .decoding import RunsSpec
+from .event_book import EventBook, Sighting, class_name, mean_probabilities, moment_of, united_flags
+from .events import Event, EventKind, Score
+from .recent import Recent
+from .spotting_runs import (
+    SECOND_NS,
+    Expression,
+    Run,
+    RunFinder,
+    Sample,
+    box_mean,
+    expression_of,
+    follow,
+    kind_of,
+    nearest,
+    rms,
+)
+
+MotionBetween = Callable[[int, int], NDArray[np.float32] | None]
+"""(frame_a, frame_b) -> maps (3, 42, 42) of the direct flow between two past frames, None when they are not held."""
+
+UNHELD = 1 << 40
+"""Samples are forgotten by need, not by number."""
+
+
+class RunsDecoder:
+    """One gap-free stretch of one face."""
+
+    def __init__(self, spec: RunsSpec, book: EventBook, motion_between: MotionBetween | None = None) -> None:
+        self._spec = spec
+        self._book = book
+        self._motion_between = motion_between
+        self._half_ns = round(spec.box_s * SECOND_NS / 2)
+        self._samples: Recent[Sample] = Recent(UNHELD)
+        self._smoothed = 0
+        self._finder = RunFinder(spec)
+        self._runs: deque[Run] = deque()
+        self._checked = 0
+        """Runs of the first expression that were found not to bring the face back to rest."""
+        self._event: Event | None = None
+
+    def push(self, score: Score, window: FlowWindow | None) -> list[Event]:
+        """Add a score and the window it was read from."""
+        self._samples.append(Sample(score, None if window is None else window.maps[:2].copy()))
+        due_ns = score.t_capture_ns - self._half_ns
+        while self._smoothed < len(self._samples) and self._samples[self._smoothed].score.t_capture_ns <= due_ns:
+            self._smooth()
+        events = self._judge(score, ended=False)
+        self._forget()
+        return events
+
+    def flush(self, last: Score) -> list[Event]:
+        """The stretch has ended: everything still open is decided."""
+        while self._smoothed < len(self._samples):
+            self._smooth()
+        self._runs += self._finder.flush()
+        return self._judge(last, ended=True)
+
+    def _smooth(self) -> None:
+        x = box_mean(self._samples, self._smoothed, self._half_ns)
+        self._runs += self._finder.push(self._samples[self._smoothed].score.t_capture_ns, x)
+        self._smoothed += 1
+
+    def _judge(self, now: Score, ended: bool) -> list[Event]:
+        """Decide on the first run as often as possible; announce what then comes first."""
+        events = self._announce(now)
+        while self._runs:
+            pieces, expression = self._next_rest(ended)
+            if pieces == 0:
+                break
+            sighting = None if expression is None else self._sight(expression)
+            if self._event is not None:
+                events.append(self._book.decide(self._event, sighting, now))
+            self._event, self._checked = None, 0
+            for _ in range(pieces):
+                self._runs.popleft()
+            events += self._announce(now)
+        return events
+
+    def _next_rest(self, ended: bool) -> tuple[int, Expression | None]:
+        """How many runs are decided (0 = wait), and the expression they make, None for none."""
+        gap_ns = round(self._spec.piece_gap_s * SECOND_NS)
+        first = self._runs[0]
+        while self._checked < self._spec.pieces:
+            before = self._runs[self._checked - 1] if self._checked else first
+            if self._checked == len(self._runs):
+                over = ended or self._finder.quiet_until_ns - before.end_ns > gap_ns
+                return (1, None) if over else (0, None)
+            last = self._runs[self._checked]
+            expression = expression_of(first, last, self._spec)
+            if last.begin_ns - before.end_ns > gap_ns or expression.end_ns - expression.begin_ns > self._longest_ns:
+                break
+            self._checked += 1
+            if self._at_rest(expression):
+                return self._checked, expression if kind_of(expression, self._spec) else None
+        return 1, None
+
+    @property
+    def _longest_ns(self) -> int:
+        return round(self._spec.longest_s * SECOND_NS)
+
+    def _at_rest(self, expression: Expression) -> bool:
+        """Whether the face is back where it was; without motion to tell, the duration alone decides."""
+        path = follow(self._samples, expression)
+        if path is None:
+            return True
+        if self._motion_between is not None and path.peak_px > 0:
+            ends = [self._samples[nearest(self._samples, t)].score for t in (expression.onset_ns, expression.offset_ns)]
+            direct = self._motion_between(ends[0].frame, ends[1].frame)
+            if direct is not None:
+                return rms(direct[:2]) / path.peak_px < self._spec.return_rho
+        return path.rho < self._spec.return_rho
+
+    def _announce(self, now: Score) -> list[Event]:
+        """A provisional event for the run that is now the first, if it has none yet."""
+        begin_ns = self._runs[0].begin_ns if self._runs else self._finder.running
+        if self._event is not None or begin_ns is None:
+            return []
+        onset_ns = begin_ns - round(self._spec.onset_shift_s * SECOND_NS)
+        expression = Expression(onset_ns, now.t_capture_ns, begin_ns, now.t_capture_ns)
+        self._event = self._book.open(self._sight(expression), now)
+        return [self._event]
+
+    def _sight(self, expression: Expression) -> Sighting:
+        samples, spec = self._samples, self._spec
+        onset, offset = nearest(samples, expression.onset_ns), nearest(samples, expression.offset_ns)
+        whole = [sample.score for sample in samples.window(onset, nearest(samples, expression.end_ns) + 1)]
+        rise_end_ns = expression.begin_ns + round(spec.rise_s * SECOND_NS)
+        rise = [score for score in whole if expression.begin_ns <= score.t_capture_ns <= rise_end_ns]
+        probabilities = mean_probabilities(rise)
+        path = follow(samples, expression)
+        strongest = max(range(len(whole)), key=lambda i: whole[i].spot)
+        apex = path.apex if path is not None else min(onset + strongest, offset)
+        kind: EventKind = "macro" if kind_of(expression, spec) == "macro" else "micro"
+        # Neutral is what a run is not, so it is never its name.
+        named = range(len(probabilities) - 1)
+        emotion = max(named, key=probabilities.__getitem__) if named else -1
+        return Sighting(
+            kind=kind,
+            onset=moment_of(samples[onset].score),
+            apex=moment_of(samples[apex].score),
+            offset=moment_of(samples[offset].score),
+            emotion=class_name(spec.classes, emotion),
+            probabilities=probabilities,
+            score=whole[strongest].spot,
+            flags=united_flags(whole),
+        )
+
+    def _forget(self) -> None:
+        """Let go of samples that no decision can need any more."""
+        begin_ns = self._runs[0].begin_ns if self._runs else self._finder.quiet_until_ns
+        needed_ns = begin_ns - round(self._spec.onset_shift_s * SECOND_NS) - SECOND_NS
+        self._samples.forget(min(nearest(self._samples, needed_ns), self._smoothed - 1))

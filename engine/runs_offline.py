@@ -1,0 +1,105 @@
+"""The `runs` decoding of a finished stretch, written as plainly as it can be: what the live one must agree with."""
+
+from __future__ import annotations
+
+import itertools
+
+from sfam.stream.flow_window import FlowWindow
+
+from .decoding import RunsSpec
+from .event_book import class_name, mean_probabilities
+from .events import Interval, Score
+from .recent import Recent
+from .spotting_runs import (
+    SECOND_NS,
+    Expression,
+    Run,
+    Sample,
+    box_mean,
+    crossing_ns,
+    expression_of,
+    follow,
+    kind_of,
+    nearest,
+)
+
+Stretch = list[tuple[Score, FlowWindow | None]]
+"""Scores of one face without a gap, with their windows."""
+
+
+def intervals_of(stretch: Stretch, spec: RunsSpec) -> list[Interval]:
+    """Confirmed intervals of a gap-free stretch, ascending."""
+    samples: Recent[Sample] = Recent(len(stretch) + 1)
+    for score, window in stretch:
+        samples.append(Sample(score, None if window is None else window.maps[:2]))
+    half_ns = round(spec.box_s * SECOND_NS / 2)
+    points = [(samples[i].score.t_capture_ns, box_mean(samples, i, half_ns)) for i in range(len(samples))]
+    runs = joined(raw_runs(points, spec), spec)
+    intervals: list[Interval] = []
+    while runs:
+        pieces, expression = next_rest(runs, samples, spec)
+        if expression is not None and kind_of(expression, spec):
+            intervals.append(_interval(expression, samples, spec))
+        runs = runs[pieces:]
+    return intervals
+
+
+def raw_runs(points: list[tuple[int, float]], spec: RunsSpec) -> list[Run]:
+    """Stretches at or above `lo`, cut at the longest length, of which those remain that reach `hi`."""
+    longest_ns = round(spec.longest_s * SECOND_NS)
+    runs: list[Run] = []
+    for high, group in itertools.groupby(range(len(points)), key=lambda i: points[i][1] >= spec.lo):
+        if not high:
+            continue
+        indices = list(group)
+        while indices:
+            first = indices[0]
+            begin = points[first][0]
+            if first and points[first - 1][1] < spec.lo:
+                begin = crossing_ns(*points[first - 1], *points[first], spec.lo)
+            part = [i for i in indices if i == first or points[i][0] - begin < longest_ns]
+            last, end = part[-1], points[part[-1]][0]
+            if last + 1 < len(points) and points[last + 1][1] < spec.lo:
+                end = crossing_ns(*points[last], *points[last + 1], spec.lo)
+            if max(points[i][1] for i in part) >= spec.hi:
+                runs.append(Run(begin, end))
+            indices = indices[len(part) :]
+    return runs
+
+
+def joined(runs: list[Run], spec: RunsSpec) -> list[Run]:
+    """Runs close together become one, unless that would be too long."""
+    join_ns, longest_ns = round(spec.join_s * SECOND_NS), round(spec.longest_s * SECOND_NS)
+    result: list[Run] = []
+    for run in runs:
+        if result and run.begin_ns - result[-1].end_ns <= join_ns and run.end_ns - result[-1].begin_ns <= longest_ns:
+            result[-1] = Run(result[-1].begin_ns, run.end_ns)
+        else:
+            result.append(run)
+    return result
+
+
+def next_rest(runs: list[Run], samples: Recent[Sample], spec: RunsSpec) -> tuple[int, Expression | None]:
+    """How many of the runs bring the face back to rest, and the expression they make; (1, None) if none do."""
+    gap_ns, longest_ns = round(spec.piece_gap_s * SECOND_NS), round(spec.longest_s * SECOND_NS)
+    for pieces, last in enumerate(runs[: spec.pieces], 1):
+        expression = expression_of(runs[0], last, spec)
+        too_far = pieces > 1 and last.begin_ns - runs[pieces - 2].end_ns > gap_ns
+        if too_far or expression.end_ns - expression.begin_ns > longest_ns:
+            break
+        path = follow(samples, expression)
+        if path is None or path.rho < spec.return_rho:
+            return pieces, expression
+    return 1, None
+
+
+def _interval(expression: Expression, samples: Recent[Sample], spec: RunsSpec) -> Interval:
+    onset, offset = nearest(samples, expression.onset_ns), nearest(samples, expression.offset_ns)
+    rise_end_ns = expression.begin_ns + round(spec.rise_s * SECOND_NS)
+    held = [sample.score for sample in samples.window(onset, nearest(samples, expression.end_ns) + 1)]
+    rise = [score for score in held if expression.begin_ns <= score.t_capture_ns <= rise_end_ns]
+    probabilities = mean_probabilities(rise)
+    named = range(len(probabilities) - 1)
+    emotion = max(named, key=probabilities.__getitem__) if named else -1
+    frames = samples[onset].score.frame, samples[offset].score.frame
+    return Interval(kind_of(expression, spec), *frames, class_name(spec.classes, emotion))

@@ -1,0 +1,226 @@
+"""The `runs` decoding: stretches of high score, joined until the face is back at rest.
+
+Everything is in time, so that 30, 60 and 90 fps, jitter and changing rates give the same events: the box is an integral
+over the linearly interpolated score, runs begin and end at interpolated crossings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .decoding import RunsSpec
+from .events import Score
+from .recent import Recent
+
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A score and the motion it was read from."""
+
+    score: Score
+    motion: NDArray[np.float32] | None
+    """(2, 42, 42): u, v px; w is left out, its noise is of another size and unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stretch of smoothed score above `lo` that reached `hi`; times are interpolated crossings."""
+
+    begin_ns: int
+    end_ns: int
+
+
+def box_mean(samples: Recent[Sample], index: int, half_ns: int) -> float:
+    """Mean of the linearly interpolated score within half_ns of a sample, as far as the stretch reaches."""
+    centre = samples[index].score
+    area, span = 0.0, 0
+    for step in (1, -1):
+        i, reach = index, centre.t_capture_ns + step * half_ns
+        while samples.holds(i + step):
+            a, b = samples[i].score, samples[i + step].score
+            length = abs(b.t_capture_ns - a.t_capture_ns)
+            part = min(length, abs(reach - a.t_capture_ns))
+            area += part * (a.spot + 0.5 * part / length * (b.spot - a.spot))
+            span += part
+            i += step
+            if abs(b.t_capture_ns - centre.t_capture_ns) >= half_ns:
+                break
+    return area / span if span else centre.spot
+
+
+def crossing_ns(t_a: int, a: float, t_b: int, b: float, level: float) -> int:
+    """When the line from (t_a, a) to (t_b, b) passes a level that lies between them."""
+    return t_a + round((t_b - t_a) * (level - a) / (b - a)) if a != b else t_b
+
+
+class RunFinder:
+    """Finds runs point by point; a run is reported once nothing later can join it."""
+
+    def __init__(self, spec: RunsSpec) -> None:
+        self._spec = spec
+        self._join_ns = round(spec.join_s * SECOND_NS)
+        self._longest_ns = round(spec.longest_s * SECOND_NS)
+        self._last: tuple[int, float] | None = None
+        self._begin_ns: int | None = None
+        self._peak = 0.0
+        self._held: Run | None = None
+
+    @property
+    def running(self) -> int | None:
+        """Where the run that is under way or not yet reported began, None when there is none."""
+        if self._held is not None:
+            return self._held.begin_ns
+        return self._begin_ns if self._begin_ns is not None and self._peak >= self._spec.hi else None
+
+    @property
+    def quiet_until_ns(self) -> int:
+        """No run that is still to be reported begins before this."""
+        if self._held is not None:
+            return self._held.begin_ns
+        if self._begin_ns is not None:
+            return self._begin_ns
+        return self._last[0] if self._last is not None else 0
+
+    def push(self, t_ns: int, x: float) -> list[Run]:
+        """Add a point of the smoothed score; gives the runs that are complete."""
+        runs: list[Run] = []
+        if x >= self._spec.lo:
+            if self._begin_ns is None:
+                self._begin_ns = self._crossing(t_ns, x)
+                self._peak = 0.0
+            elif t_ns - self._begin_ns >= self._longest_ns:
+                runs += self._close(self._last[0] if self._last is not None else t_ns)
+                self._begin_ns, self._peak = t_ns, 0.0
+            self._peak = max(self._peak, x)
+        elif self._begin_ns is not None:
+            runs += self._close(self._crossing(t_ns, x))
+        self._last = (t_ns, x)
+        held, next_ns = self._held, self._begin_ns if self._begin_ns is not None else t_ns
+        if held is not None and next_ns - held.end_ns > self._join_ns:
+            self._held = None
+            runs.append(held)
+        return runs
+
+    def flush(self) -> list[Run]:
+        """The stretch has ended: what is open ends here."""
+        runs = self._close(self._last[0]) if self._begin_ns is not None and self._last is not None else []
+        if self._held is not None:
+            runs.append(self._held)
+            self._held = None
+        return runs
+
+    def _crossing(self, t_ns: int, x: float) -> int:
+        return t_ns if self._last is None else crossing_ns(*self._last, t_ns, x, self._spec.lo)
+
+    def _close(self, end_ns: int) -> list[Run]:
+        """End the open run; gives the one before it if they do not belong together."""
+        begin_ns, self._begin_ns = self._begin_ns, None
+        if begin_ns is None or self._peak < self._spec.hi:
+            return []
+        held, self._held = self._held, Run(begin_ns, end_ns)
+        if held is None:
+            return []
+        if begin_ns - held.end_ns <= self._join_ns and end_ns - held.begin_ns <= self._longest_ns:
+            self._held = Run(held.begin_ns, end_ns)
+            return []
+        return [held]
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """One or several runs between rest and rest."""
+
+    onset_ns: int
+    offset_ns: int
+    begin_ns: int
+    """First crossing of its first run."""
+    end_ns: int
+    """Last crossing of its last run."""
+
+    @property
+    def duration_s(self) -> float:
+        """From onset to offset."""
+        return (self.offset_ns - self.onset_ns) / SECOND_NS
+
+
+def expression_of(first: Run, last: Run, spec: RunsSpec) -> Expression:
+    """Runs -> onset and offset: windows see a motion a little after it begins and still after it ends."""
+    onset = first.begin_ns - round(spec.onset_shift_s * SECOND_NS)
+    return Expression(onset, last.end_ns - round(spec.offset_shift_s * SECOND_NS), first.begin_ns, last.end_ns)
+
+
+def kind_of(expression: Expression, spec: RunsSpec) -> str:
+    """`micro`, `macro` or '' for what is too short."""
+    if expression.duration_s < spec.shortest_s:
+        return ""
+    return "micro" if expression.duration_s <= spec.micro_longest_s else "macro"
+
+
+def nearest(samples: Recent[Sample], t_ns: int) -> int:
+    """Index of the held sample nearest in time."""
+    low, high = samples.first, len(samples) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if samples[middle].score.t_capture_ns < t_ns:
+            low = middle + 1
+        else:
+            high = middle
+    if low > samples.first:
+        before = t_ns - samples[low - 1].score.t_capture_ns
+        if before < samples[low].score.t_capture_ns - t_ns:
+            return low - 1
+    return low
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """How far the face went and what of it was left at the end."""
+
+    apex: int
+    """Index of the sample with the largest displacement since the onset."""
+    residual_px: float
+    """Root mean square displacement from onset to offset."""
+    peak_px: float
+    """Largest root mean square of a single window."""
+
+    @property
+    def rho(self) -> float:
+        """The motion left over, as a share of the strongest window."""
+        return self.residual_px / self.peak_px if self.peak_px > 0 else 0.0
+
+
+def follow(samples: Recent[Sample], expression: Expression) -> Path | None:
+    """Add up the windows that tile onset .. t for every t until the offset.
+
+    Each window is added to the displacement at the sample where it began; one that begins before the onset starts at
+    rest. None where motion is missing.
+    """
+    first, last = nearest(samples, expression.onset_ns), nearest(samples, expression.offset_ns)
+    end = nearest(samples, expression.end_ns)
+    begin_ns = samples[first].score.t_capture_ns
+    moved: dict[int, NDArray[np.float32]] = {}
+    apex, farthest, peak, residual = first, -1.0, 0.0, 0.0
+    for i in range(first, max(last, end) + 1):
+        motion = samples[i].motion
+        if motion is None:
+            return None
+        peak = max(peak, rms(motion))
+        if i > last:
+            continue
+        since = samples[i].score.t_from_ns
+        moved[i] = motion + moved[min(nearest(samples, since), i - 1)] if since > begin_ns else motion
+        residual = rms(moved[i])
+        if residual > farthest:
+            apex, farthest = i, residual
+    return Path(apex, residual, peak)
+
+
+def rms(motion: NDArray[np.float32]) -> float:
+    """Root mean square length of the vectors of a (2, 42, 42) field, px."""
+    flat = motion.ravel()
+    return float(np.sqrt(np.dot(flat, flat) / (flat.size / 2)))
