@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import struct
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -87,13 +91,15 @@ def decode_png(data: Bytes, role: str) -> NDArray[np.uint8] | NDArray[np.uint16]
     Raises:
         ValueError: when it does not decode or has another depth.
     """
-    flag = cv2.IMREAD_COLOR_RGB if role == "color" else cv2.IMREAD_UNCHANGED
+    flag = cv2.IMREAD_COLOR if role == "color" else cv2.IMREAD_UNCHANGED
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if len(data) else None
     if image is None:
         raise ValueError(f"a {role} image of {len(data)} bytes does not decode")
+    if role == "color":
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
     if role == "depth" and (image.dtype != np.uint16 or image.ndim != 2):
         raise ValueError(f"a depth image is {image.dtype} {image.shape}, expected 16-bit with one channel")
-    return image.astype(np.uint16, copy=False) if role == "depth" else image.astype(np.uint8, copy=False)
+    return image.astype(np.uint16, copy=False)
 
 
 def _rows(flat: NDArray[np.uint8], row_bytes: int, height: int, step: int) -> NDArray[np.uint8]:
@@ -106,3 +112,78 @@ def _rows(flat: NDArray[np.uint8], row_bytes: int, height: int, step: int) -> ND
     padded = np.zeros(step * height, np.uint8)
     padded[: min(len(flat), step * height)] = flat[: step * height]
     return np.ascontiguousarray(padded.reshape(height, step)[:, :row_bytes])
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """The pixels of a ROS image message, raw (`encoding`, size, step) or compressed (`format`)."""
+
+    data: Bytes
+    encoding: str = ""
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    step: int = 0
+    big_endian: bool = False
+
+
+def decode_payload(payload: Payload, role: str) -> ColorImage | DepthImage:
+    """An image message's pixels as RGB8 or uint16, whatever its form; read-only.
+
+    Raises:
+        ValueError: when it does not decode, or its form is not known.
+    """
+    if payload.format:
+        image = _decode_compressed(payload, role)
+    elif role == "depth":
+        image = depth_image(
+            payload.data, payload.encoding, payload.width, payload.height, payload.step, big=payload.big_endian
+        )
+    else:
+        image = color_image(payload.data, payload.encoding, payload.width, payload.height, payload.step)
+    image.flags.writeable = False
+    return image
+
+
+def _decode_compressed(payload: Payload, role: str) -> ColorImage | DepthImage:
+    """A CompressedImage; formats read like '16UC1; compressedDepth png' or 'rgb8; jpeg compressed bgr8'."""
+    parts = [part.strip() for part in payload.format.split(";")]
+    if "zstd" in parts[1:]:
+        return _decode_zstd(payload, parts, role)
+    if role == "depth" and "compressedDepth" in payload.format:
+        if "rvl" in payload.format.lower():
+            raise ValueError(f"depth compressed as {payload.format!r} is not read; record it as PNG or raw")
+        return _decode_compressed_depth(payload.data, parts[0])
+    return decode_png(payload.data, role)
+
+
+def _decode_zstd(payload: Payload, parts: list[str], role: str) -> ColorImage | DepthImage:
+    """Raw pixels under zstd, as the RealSense SDK packs what PNG cannot hold: 'YUYV; zstd; 640x480 step=1280'."""
+    import zstandard
+
+    size = re.search(r"(\d+)x(\d+)(?: step=(\d+))?", parts[-1])
+    if size is None:
+        raise ValueError(f"a zstd image says {payload.format!r}, without its size")
+    width, height, step = (int(one or 0) for one in size.groups())
+    try:
+        data = zstandard.ZstdDecompressor().decompressobj().decompress(bytes(payload.data))
+    except zstandard.ZstdError as error:
+        raise ValueError(f"a zstd image does not decompress: {error}") from error
+    decode = depth_image if role == "depth" else color_image
+    return decode(data, parts[0], width, height, step)
+
+
+def _decode_compressed_depth(data: Bytes, encoding: str) -> DepthImage:
+    """PNG behind a 12-byte header; for float depth the header says how it was quantised.
+
+    metres = a / (stored - b) after compressed_depth_image_transport.
+    """
+    if len(data) < 12:
+        raise ValueError(f"a compressed depth image has {len(data)} bytes")
+    _, a, b = struct.unpack_from("<iff", data)
+    stored = np.asarray(decode_png(memoryview(data)[12:], "depth"), np.uint16)
+    if encoding.lower() != "32fc1" or a == 0:
+        return stored
+    with np.errstate(divide="ignore", invalid="ignore"):
+        metres = np.where(stored > 0, np.float32(a) / (stored.astype(np.float32) - np.float32(b)), 0)
+    return depth_from_metres(metres.astype(np.float32))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,10 +19,10 @@ from .source import SOURCES, FrameSource, SourceError, SourceInfo
 
 READERS: dict[bytes, str] = {
     b"#ROSBAG V2.0": "bag:BagRecording",
+    b"SQLite format 3\0": "db3:open_db3",
 }
-"""First bytes of a file -> 'module:class' in this room; a file's name never decides."""
+"""First bytes of a file -> 'module:class or function' in this room; a file's name never decides."""
 LATER: dict[bytes, str] = {
-    b"SQLite format 3\0": "a RealSense ROS 2 recording (.db3)",
     b"\x1a\x45\xdf\xa3": "a Matroska recording (.mkv)",
     b"\x89MCAP0\r\n": "an mcap recording",
 }
@@ -194,10 +194,10 @@ def open_recording(path: Path, config: CaptureConfig | None = None) -> Recording
     raise SourceError(f"{path}: not a recording; its first bytes are {head[:12]!r}, which no reader here knows")
 
 
-def _reader(target: str) -> type[Recording]:
-    """A reader class by 'module:class'."""
+def _reader(target: str) -> Callable[[Path, CaptureConfig], Recording]:
+    """What opens a recording, by 'module:name'."""
     module, _, name = target.partition(":")
-    return cast(type[Recording], getattr(import_module(f".{module}", __package__), name))
+    return cast(Callable[[Path, CaptureConfig], Recording], getattr(import_module(f".{module}", __package__), name))
 
 
 class RecordingSource(FrameSource):

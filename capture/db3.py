@@ -1,0 +1,304 @@
+"""RealSense SDK recordings in ROS 2 bags (.db3, SDK 2.58 and later): zstd blobs, PNG images or raw ones.
+
+Everything but images is text, `key=value;...`. The image's own header carries file time, so number and stamp of a frame
+come from the metadata text with the same time of recording.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+
+from . import cdr
+from .config import CaptureConfig
+from .decode_ahead import DecodeAhead
+from .encoding import Payload, decode_payload
+from .frame import Calibration, ClockDomain, Extrinsics, Intrinsics
+from .pairing import Role
+from .realsense_names import DOMAINS, STREAM_TOPIC, between, intrinsics, stream_name, stream_role
+from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
+from .rosbag2 import Rosbag2
+from .source import SourceError
+
+IMAGES = ("image/data", "image/data/compressedDepth", "image/data/compressed")
+METADATA = "image/metadata"
+_ENCODINGS = {"z16": "mono16", "rgb8": "rgb8", "bgr8": "bgr8", "rgba8": "rgba8", "bgra8": "bgra8", "y8": "mono8"}
+_HELD = 3
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What the texts say about one stream."""
+
+    kind: str
+    index: int
+    topic: str
+    image_topic: str = ""
+    info: dict[str, str] = field(default_factory=dict)
+    camera: Intrinsics | None = None
+    poses: dict[str, Extrinsics] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Held:
+    """An image that waits for its metadata."""
+
+    stream: RecordedStream
+    time_ns: int
+    data: bytes
+    metadata: dict[str, str] = field(default_factory=dict)
+    number: int = -1
+    stamp_ns: int = 0
+    domain: ClockDomain = ClockDomain.FILE
+
+
+class Db3Recording(Recording):
+    """One RealSense .db3."""
+
+    def __init__(self, path: Path, config: CaptureConfig, bag: Rosbag2) -> None:
+        """Read the texts before the frames: streams, calibration, device.
+
+        Raises:
+            SourceError: when the database is damaged, or a stream asked for by name is not in it.
+        """
+        super().__init__(path, config)
+        self._bag = bag
+        self._found: dict[str, _Stream] = {}
+        self._device: dict[str, str] = {}
+        self._domains: dict[str, ClockDomain] = {}
+        self._version = 0
+        self._read_head()
+        forms = {one.image_topic.rpartition("/")[2] for one in self._found.values()}
+        form = "PNG images" if any("compressed" in one for one in forms) else "raw images"
+        self.container = f"ROS 2 bag (SQLite), {'zstd messages' if bag.compressed else form}"
+        self.writer = f"RealSense SDK, file version {self._version}" if self._version else "unknown"
+        self.streams = tuple(self._recorded(one) for one in self._found.values() if one.image_topic)
+        self.choose_streams()
+        self.depth_unit_m = self._first_unit_m()
+
+    @property
+    def calibration(self) -> Calibration:
+        """Intrinsics and extrinsics of the chosen streams."""
+        color, depth = self.require_streams()
+        cameras = [self._found[stream.source].camera for stream in (color, depth)]
+        if cameras[0] is None or cameras[1] is None:
+            raise SourceError(f"{self.path}: no usable camera_info for color or depth; the recording cannot be aligned")
+        poses = [self._found[stream.source].poses for stream in (color, depth)]
+        shared = sorted(poses[0].keys() & poses[1].keys())
+        if shared:
+            return Calibration(cameras[0], cameras[1], between(poses[1][shared[0]], poses[0][shared[0]]))
+        text = "no extrinsics between depth and color in the file; taken as one camera"
+        if text not in self.warnings:
+            self.warnings.append(text)
+        return Calibration(cameras[0], cameras[1])
+
+    def details(self) -> dict[str, str | int | float | bool]:
+        """Device name, serial number, firmware, USB type, as recorded."""
+        names = ("Name", "Serial Number", "Firmware Version", "Product Id", "Usb Type Descriptor")
+        return {name.lower().replace(" ", "_"): self._device[name] for name in names if name in self._device}
+
+    def frames(self) -> Iterator[StreamFrame]:
+        """Color and depth images in file order, decoded on two threads where they are compressed."""
+        for frame in DecodeAhead(self._decode).over(self._with_metadata()):
+            if isinstance(frame, StreamFrame):
+                yield frame
+            else:
+                self.unreadable[frame] += 1
+
+    def stamps(self) -> Iterator[FrameStamp]:
+        """Stamps from the metadata alone."""
+        topics = {f"{one.source}/{METADATA}": one for one in self._chosen()}
+        for topic, time_ns, data in self._bag.messages(topics):
+            stream, metadata = topics[topic], _texts(cdr.string(data))
+            number, stamp_ns, domain = self._read_metadata(stream, metadata, time_ns)
+            yield FrameStamp(stream.name, self._role(stream), number, stamp_ns, domain)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._bag.close()
+
+    def _chosen(self) -> list[RecordedStream]:
+        """Color and depth, as far as they are there."""
+        return [one for one in (self.color, self.depth) if one is not None]
+
+    def _role(self, stream: RecordedStream) -> Role:
+        """What a chosen stream is used as."""
+        return "depth" if stream is self.depth else "color"
+
+    def _with_metadata(self) -> Iterator[_Held]:
+        """Images in file order, each with the metadata that follows it."""
+        images = {self._found[one.source].image_topic: one for one in self._chosen()}
+        texts = {f"{one.source}/{METADATA}": one for one in self._chosen()}
+        held: deque[_Held] = deque()
+        for topic, time_ns, data in self._bag.messages({*images, *texts}):
+            if topic in images:
+                held.append(_Held(images[topic], time_ns, data))
+                if len(held) > _HELD:
+                    yield self._stamped(held.popleft())
+                continue
+            for image in reversed(held):
+                if image.stream is texts[topic] and image.time_ns == time_ns:
+                    image.metadata = _texts(cdr.string(data))
+                    break
+        while held:
+            yield self._stamped(held.popleft())
+
+    def _stamped(self, held: _Held) -> _Held:
+        """Number and stamp taken in file order, before the images go to threads."""
+        held.number, held.stamp_ns, held.domain = self._read_metadata(held.stream, held.metadata, held.time_ns)
+        return held
+
+    def _decode(self, held: _Held) -> StreamFrame | Role:
+        """The image as a frame, or the role of one that does not decode."""
+        stream, role = held.stream, self._role(held.stream)
+        try:
+            is_raw = self._found[stream.source].image_topic.endswith(IMAGES[0])
+            message = cdr.image(held.data) if is_raw else cdr.compressed_image(held.data)
+            image = decode_payload(
+                Payload(
+                    message.pixels,
+                    message.encoding,
+                    message.format,
+                    message.width or stream.width,
+                    message.height or stream.height,
+                    message.step,
+                    message.big_endian,
+                ),
+                role,
+            )
+        except ValueError:
+            return role
+        unit = held.metadata.get("depth_units") if role == "depth" else None
+        sensor_us = held.metadata.get("Sensor Timestamp")
+        arrival = held.metadata.get("Time Of Arrival") or held.metadata.get("system_time")
+        return StreamFrame(
+            stream=stream.name,
+            role=role,
+            image=image,
+            number=held.number,
+            t_device_ns=held.stamp_ns,
+            clock_domain=held.domain,
+            t_sensor_ns=int(sensor_us) * 1000 if sensor_us else None,
+            t_arrival_ms=float(arrival) or None if arrival else None,
+            depth_unit_m=float(unit) or None if unit else None,
+        )
+
+    def _read_metadata(
+        self, stream: RecordedStream, metadata: dict[str, str], file_ns: int
+    ) -> tuple[int, int, ClockDomain]:
+        """Number, stamp in ns and clock domain; an image whose metadata is missing keeps file time."""
+        try:
+            stamp_ns = int(Decimal(metadata["timestamp"]) * 1_000_000)  # text to integer: a float would round twice
+        except (KeyError, InvalidOperation):
+            return -1, file_ns, ClockDomain.FILE
+        known = DOMAINS.get(metadata.get("timestamp_domain", "").lower())
+        if known is not None:
+            self._domains[stream.source] = known
+        number = metadata.get("Frame number", "")
+        domain = self._domains.get(stream.source, ClockDomain.UNKNOWN)
+        return int(number) if number.isdigit() else -1, stamp_ns, domain
+
+    def _read_head(self) -> None:
+        """Texts that describe the recording."""
+        for topic in self._bag.topics:
+            match = STREAM_TOPIC.match(topic)
+            if match is None:
+                continue
+            _, kind, index, rest = match.groups()
+            base = topic[: -len(rest) - 1]
+            stream = self._found.setdefault(base, _Stream(kind, int(index), base))
+            if rest in IMAGES:
+                stream.image_topic = topic
+        wanted = [topic for topic in self._bag.topics if topic.endswith(("/info", "/camera_info", "/file_version"))]
+        wanted += [topic for topic in self._bag.topics if "/tf/" in topic]
+        wanted = [topic for topic in wanted if not topic.endswith("image/camera_info")]
+        # with the number of them known the search ends at the last one, not at the end of the file
+        for topic, _, data in self._bag.messages(wanted, sum(self._bag.counts[topic] for topic in wanted)):
+            try:
+                self._take(topic, data)
+            except ValueError as error:
+                self.warnings.append(f"{topic} is not readable ({error}) and was left out")
+
+    def _take(self, topic: str, data: bytes) -> None:
+        """One text."""
+        if topic == "/file_version":
+            self._version = cdr.uint32(data)
+            return
+        texts = _texts(cdr.string(data))
+        match = STREAM_TOPIC.match(topic)
+        if match is None:
+            if topic.count("/") == 2:
+                self._device.update(texts)
+            return
+        rest = match.group(4)
+        stream = self._found[topic[: -len(rest) - 1]]
+        if rest == "info":
+            stream.info = texts
+        elif rest == "camera_info":
+            stream.camera = _camera(texts)
+        elif rest.startswith("tf/"):
+            stream.poses[rest] = _pose(texts)
+
+    def _recorded(self, stream: _Stream) -> RecordedStream:
+        """A stream as the contract wants it."""
+        name, camera = stream.info.get("encoding", ""), stream.camera
+        fps = stream.info.get("fps", "")
+        return RecordedStream(
+            stream_name(stream.kind, stream.index),
+            stream.topic,
+            stream_role(stream.kind),
+            _ENCODINGS.get(name.lower(), name),
+            camera.width if camera else 0,
+            camera.height if camera else 0,
+            self._bag.counts[stream.image_topic],
+            float(fps) if fps.isdigit() and int(fps) else None,
+        )
+
+    def _first_unit_m(self) -> float | None:
+        """Metres per depth unit of the first depth frame, else the cameras' default, with a warning."""
+        if self.depth is None:
+            return None
+        for _, _, data in self._bag.messages([f"{self.depth.source}/{METADATA}"], 1):
+            unit = _texts(cdr.string(data)).get("depth_units", "")
+            if unit and float(unit) > 0:
+                return float(unit)
+        if self.config.depth_unit_m is None:
+            self.warnings.append("the file does not say its depth unit; 0.001 m taken, the cameras' default")
+        return self.config.depth_unit_m or 0.001
+
+
+def open_db3(path: Path, config: CaptureConfig) -> Recording:
+    """Open a .db3 as what its topics say it is.
+
+    Raises:
+        SourceError: when the database is damaged or holds neither form.
+    """
+    return Db3Recording(path, config, Rosbag2(path))
+
+
+def _texts(text: str) -> dict[str, str]:
+    """`key=value;key=value` as a mapping."""
+    return {key: value for key, found, value in (part.partition("=") for part in text.split(";")) if found}
+
+
+def _camera(texts: dict[str, str]) -> Intrinsics | None:
+    """Intrinsics from text."""
+    try:
+        focal, centre = (float(texts["fx"]), float(texts["fy"])), (float(texts["ppx"]), float(texts["ppy"]))
+        coeffs = [float(one) for one in texts.get("coeffs", "").split(",") if one]
+        return intrinsics(int(texts["width"]), int(texts["height"]), focal, centre, texts.get("model", ""), coeffs)
+    except KeyError as error:
+        raise ValueError(f"camera_info lacks {error}") from error
+
+
+def _pose(texts: dict[str, str]) -> Extrinsics:
+    """A pose from text; the rotation is column-major and has six decimals only."""
+    columns = [float(one) for one in texts.get("rotation", "").split(",") if one]
+    moved = [float(one) for one in texts.get("translation", "").split(",") if one]
+    if len(columns) != 9 or len(moved) != 3:
+        raise ValueError(f"a pose has {len(columns)} and {len(moved)} values, expected 9 and 3")
+    rotation = tuple(columns[3 * column + row] for row in range(3) for column in range(3))
+    return Extrinsics(rotation, (moved[0], moved[1], moved[2]))

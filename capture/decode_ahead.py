@@ -1,0 +1,36 @@
+"""Images decoded a few frames ahead on worker threads, handed out in the order they came."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
+
+
+class DecodeAhead(Generic[JobT, ResultT]):
+    """A bounded row of jobs on `threads` threads; results come in the order of the jobs, whatever the load."""
+
+    def __init__(self, work: Callable[[JobT], ResultT], *, threads: int = 2, ahead: int = 6) -> None:
+        """Run `work` on each job; at most `ahead` jobs and results are held."""
+        self._work = work
+        self._threads = threads
+        self._ahead = ahead
+
+    def over(self, jobs: Iterator[JobT]) -> Iterator[ResultT]:
+        """Results of all jobs."""
+        row: deque[Future[ResultT]] = deque()
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="decode") as pool:
+            try:
+                for job in jobs:
+                    row.append(pool.submit(self._work, job))
+                    if len(row) >= self._ahead:
+                        yield row.popleft().result()
+                while row:
+                    yield row.popleft().result()
+            finally:
+                for waiting in row:
+                    waiting.cancel()

@@ -1,0 +1,91 @@
+"""SQLite container of ROS 2 bags (.db3): topics and messages, zstd blobs undone; nothing here knows what they mean."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from functools import cached_property
+from pathlib import Path
+
+from .source import SourceError
+
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+class Rosbag2:
+    """One .db3 file, opened read-only.
+
+    Raises:
+        SourceError: when it is damaged or holds no messages table.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open and list the topics."""
+        self.path = path
+        self.compressed = False
+        self._check_size()
+        # a journal beside the file belongs to a recorder that was killed: only SQLite itself can replay it
+        beside = [path.with_name(path.name + ending) for ending in ("-journal", "-wal")]
+        mode = "mode=ro" if any(one.exists() for one in beside) else "mode=ro&immutable=1"
+        try:
+            self._base = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True)
+            self.topics: dict[str, tuple[int, str]] = {
+                name: (number, datatype)
+                for number, name, datatype in self._base.execute("SELECT id, name, type FROM topics")
+            }
+        except sqlite3.Error as error:
+            raise self._damaged(error) from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._base.close()
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Messages per topic; one walk over the rows' heads, the blobs stay unread."""
+        try:
+            rows = dict(self._base.execute("SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"))
+        except sqlite3.Error as error:
+            raise self._damaged(error) from error
+        return {topic: int(rows.get(number, 0)) for topic, (number, _) in self.topics.items()}
+
+    def messages(self, topics: Collection[str], limit: int | None = None) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, time of recording in ns, CDR data) of some topics in file order."""
+        names = {self.topics[topic][0]: topic for topic in topics if topic in self.topics}
+        marks = ",".join("?" * len(names))
+        query = f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks}) ORDER BY id"
+        if limit is not None:
+            query += f" LIMIT {limit:d}"
+        try:
+            for number, time_ns, data in self._base.execute(query, tuple(names)):
+                yield names[number], time_ns, self._plain(data)
+        except sqlite3.Error as error:
+            raise self._damaged(error) from error
+
+    def _plain(self, data: bytes) -> bytes:
+        """A message without the zstd frame that one SDK version puts around each of them."""
+        if data[:4] != ZSTD_MAGIC:
+            return data
+        import zstandard
+
+        self.compressed = True
+        try:
+            return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        except zstandard.ZstdError:
+            return b""  # too short for any message: the reader counts it as unreadable
+
+    def _check_size(self) -> None:
+        """A database says how many pages it has; fewer in the file mean that its end is missing."""
+        with self.path.open("rb") as file:
+            head = file.read(100)
+        page = int.from_bytes(head[16:18], "big")
+        expected = int.from_bytes(head[28:32], "big") * (65536 if page == 1 else page)
+        size = self.path.stat().st_size
+        if len(head) < 100 or size < expected:
+            raise self._damaged(f"cut: {size} of {expected} bytes")
+
+    def _damaged(self, reason: object) -> SourceError:
+        """The one sentence for every kind of damage."""
+        return SourceError(
+            f"{self.path}: damaged database ({reason}); `sqlite3 FILE .recover` may save part of it into a new file"
+        )
