@@ -65,7 +65,7 @@ def draw_looks(identity: int) -> Looks:
     if identity < 2:
         return Looks(mirror=identity == 1)
     rng = np.random.default_rng((20240, identity))
-    hair = HAIRS[int(rng.integers(len(HAIRS)))]
+    hair = HAIRS[(2 * identity + int(rng.integers(2))) % len(HAIRS)]
     skin, gamma = SKINS[(identity + int(rng.integers(2))) % len(SKINS)]
     cloth = np.array(PLAIN_CLOTH)[rng.permutation(3)] * rng.uniform(0.5, 1.0)
     red, green, blue = (tuple(float(value) for value in row) for row in cloth)

@@ -130,6 +130,8 @@ class FaceModel:
     shape: HeadShape
     eyes: tuple[Eye, Eye]
     looks: Looks
+    extent: tuple[float, float, float, float]
+    """Left, top, right and bottom of what the texture covers, canonical pixels, with 2 px to spare."""
 
 
 @lru_cache(maxsize=1)
@@ -144,7 +146,7 @@ def _portrait() -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     return bgra[..., [2, 1, 0, 3]], np.array(points, dtype=np.float64)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def face_model(identity: int) -> FaceModel:
     """The head with this number: 0 the plain portrait, 1 its mirror image, from 2 on all drawn from the number.
 
@@ -164,11 +166,22 @@ def face_model(identity: int) -> FaceModel:
     color = paint(canvas[..., :3], local, looks, TEXELS)
     if looks.mirror:
         color, alpha, landmarks = color[:, ::-1], alpha[:, ::-1], _mirrored(landmarks)
-    texture = np.dstack([color * alpha[..., None], alpha]).astype(np.float32)
-    torso = _torso(portrait, looks)
     return FaceModel(
-        identity, np.ascontiguousarray(texture), torso, landmarks, _shape(landmarks, looks), _eyes(landmarks), looks
+        identity=identity,
+        texture=np.ascontiguousarray(np.dstack([color * alpha[..., None], alpha]), dtype=np.float32),
+        torso=_torso(portrait, looks),
+        landmarks=landmarks,
+        shape=_shape(landmarks, looks),
+        eyes=_eyes(landmarks),
+        looks=looks,
+        extent=_extent(alpha),
     )
+
+
+def _extent(alpha: NDArray[np.float32]) -> tuple[float, float, float, float]:
+    columns, rows = np.flatnonzero(alpha.any(axis=0)) / TEXELS, np.flatnonzero(alpha.any(axis=1)) / TEXELS
+    left, top = float(columns[0]) + LAYER_ORIGIN[0] - 2.0, float(rows[0]) + LAYER_ORIGIN[1] - 2.0
+    return left, top, float(columns[-1]) + LAYER_ORIGIN[0] + 2.0, float(rows[-1]) + LAYER_ORIGIN[1] + 2.0
 
 
 def layer_grid() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
