@@ -18,6 +18,7 @@ from sfam.engine.model import load_model
 from sfam.sinks.overlay_window import display_available
 from sfam.sinks.sink_error import SinkError
 from sfam.stream.ring import Policy, Ring
+from sfam.stream.ring_segment import sweep
 
 from .config import Config, ConfigError
 from .exit_codes import OK, exit_code
@@ -48,6 +49,7 @@ def run_live(
     """
     if config.sinks.overlay == "window":
         _require_window(config)
+    sweep()
     clock = SessionClock.start()
     typer.echo(load_model(config.engine.model).card(), err=True)
     plan = make_plan(config, clock, force)
@@ -176,19 +178,20 @@ class _SingleProcess(_Run):
 
         control = ReplayControl(self._capture.paused)
 
-        def show(status: Mapping[str, Any]) -> None:
-            self._show(status)
+        def stop() -> bool:
+            # Asked every 20 ms also while a paused replay waits, so keys are looked at here.
             _obey(self._keys.pressed(), control.toggle, control.step, control.paused)
+            return stopping
 
         before = signal.signal(signal.SIGINT, on_interrupt)
         try:
             totals = run_single_process(
                 self._capture,
                 self._analysis,
-                stop=lambda: stopping,
+                stop=stop,
                 control=control,
                 tell=self._tell,
-                show_status=show,
+                show_status=self._show,
             )
         finally:
             signal.signal(signal.SIGINT, before)

@@ -182,9 +182,7 @@ class Session:
             "events": dict(self._events),
             "lost_messages": self._publisher.lost_messages(),
             "analysis_s": round(self._last_row_s - self._first_frame_s, 3),
-            "capture_s": round((self._last.frame.t_capture_ns - self._first_capture_ns) / 1e9, 3)
-            if self._last
-            else 0.0,
+            "capture_s": round(captured_ns / 1e9, 3),
             "latency_us": {
                 name: {"p50": row.p50_us, "p95": row.p95_us, "p99": row.p99_us}
                 for name, row in self._latencies.stages().items()
