@@ -137,3 +137,36 @@ def test_another_resolution_or_a_clock_turned_back_is_survived() -> None:
     assert grey.shape == (120, 160)
     assert kept == 1
     assert not faces.tracks
+
+
+def two_discs(index: int, left_dx: float = 0.0, *, hide_right: bool = False) -> np.ndarray:
+    left, right = frame(index, left_dx - 80.0).color, frame(index + 500, 80.0, hide=hide_right).color
+    return np.ascontiguousarray(np.concatenate((left[:, :160], right[:, 160:]), axis=1))
+
+
+class BothHalves(BrightDisc):
+    """Looks for one disc in each half of the image."""
+
+    def detect(self, grey: GreyImage, near: tuple[Box, ...], attempt: int) -> list[Detection]:
+        found = []
+        for start in (0, 160):
+            half = np.full_like(grey, 90)
+            half[:, start : start + 160] = grey[:, start : start + 160]
+            found += super().detect(half, near, attempt)
+        return found
+
+
+def test_two_faces_keep_their_ids_when_one_goes_and_returns() -> None:
+    faces = watch(BothHalves(), max_faces=2)
+    seen: list[dict[int, float]] = []
+    for index in range(90):
+        faces.push(two_discs(index, left_dx=0.3 * index, hide_right=30 <= index < 50), index * PERIOD_NS)
+        alive = [track for track in faces.tracks if track.state != "lost"]
+        seen.append({track.track_id: float(track.landmarks_px[:, 0].mean()) for track in alive})
+    faces.close()
+    left, right = (min(seen[10], key=lambda i: seen[10][i]), max(seen[10], key=lambda i: seen[10][i]))
+    assert left != right
+    assert set(seen[45]) == {left}
+    assert set(seen[-1]) == {left, right}
+    assert seen[-1][left] == pytest.approx(seen[10][left] + 0.3 * 79, abs=1.0)
+    assert seen[-1][right] == pytest.approx(seen[10][right], abs=1.0)
