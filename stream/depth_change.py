@@ -2,8 +2,8 @@
 
 Normalised convolution (Knutsson & Westin, CVPR 1993) of the warp difference. The two depths are differenced before they
 are averaged: a hole at one end then drops out of both, where averaging first would tilt the mean down the face's slope.
-The kernel is twice a Gaussian minus that Gaussian applied twice ("twicing", Tukey 1977): against a plain Gaussian of
-the same noise it loses far less of a narrow peak.
+The kernel is, along x and y, twice a Gaussian minus that Gaussian applied twice ("twicing", Tukey 1977): against a
+plain Gaussian of the same noise it loses far less of a narrow peak.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from .flow import FlowField
 from .scene_flow import CROP_PX, FloatMap, Mask
 
-SIGMA_PX = 4.5
+SIGMA_PX = 4.8
 SHAPE_SIGMA_PX = 2.0
 MIN_SHARE = 0.3
 """Below this share of depth under the kernel, w is not known."""
@@ -52,9 +52,18 @@ def _blur(half: FloatMap, sigma_px: float) -> FloatMap:
     return cast(FloatMap, cv2.GaussianBlur(half, (size, size), sigma_px / 2, borderType=_BORDER))
 
 
-def _twice(image: FloatMap) -> FloatMap:
-    once = _blur(_halve(image), SIGMA_PX)
-    return cast(FloatMap, cv2.addWeighted(once, 2.0, _blur(once, SIGMA_PX), -1.0, 0.0))
+def _twiced_gaussian(sigma: float) -> FloatMap:
+    """Twice a Gaussian minus the Gaussian of its own convolution, summing to 1."""
+    reach = np.arange(-round(4 * sigma), round(4 * sigma) + 1) / sigma
+    kernel = 2 * np.exp(-(reach**2) / 2) - np.exp(-(reach**2) / 4) / np.sqrt(2)
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+_KERNEL = _twiced_gaussian(SIGMA_PX / 2)
+
+
+def _average(image: FloatMap) -> FloatMap:
+    return cast(FloatMap, cv2.sepFilter2D(_halve(image), -1, _KERNEL, _KERNEL, borderType=_BORDER))
 
 
 def _double(image: FloatMap) -> FloatMap:
@@ -116,8 +125,8 @@ def depth_change(reference: DepthProducts, moving: DepthProducts, field: FlowFie
     difference -= reference.depth_mm
     weight = (np.abs(difference) < np.float32(MAX_CHANGE_MM)).astype(np.float32)
     difference *= weight
-    total = _twice(weight)
-    w: FloatMap = np.divide(_twice(difference), np.maximum(total, np.float32(0.05)), dtype=np.float32)
+    total = _average(weight)
+    w: FloatMap = np.divide(_average(difference), np.maximum(total, np.float32(0.05)), dtype=np.float32)
     valid = _double(total) > np.float32(MIN_SHARE)
     full: FloatMap = _double(w) * valid
     return full, valid

@@ -26,6 +26,7 @@ PRE_BLUR_SIGMA_PX = 0.4
 PULL_GREY2 = 12.0
 """Weight of the pull towards the field under the same window: 3 x the variance of 2 grey levels of noise."""
 
+_MIDDLE = np.float32((CROP_PX - 1) / 2)
 _BORDER = cv2.BORDER_REFLECT_101
 _ONE = np.ones(1, np.float32)
 _DERIVATIVE = np.array([1, -8, 0, 8, -1], np.float32) / 12
@@ -219,16 +220,7 @@ class LucasKanade:
             for _ in range(iterations):
                 squared = self._step(grid, ends[0][level], ends[1][level], self._workspaces[level])
         u, v = _double(grid[0]), _double(grid[1])
-        return FlowField(u, v, self._inside(u, v), float(np.sqrt(squared)), grid)
-
-    def _inside(self, u: FloatMap, v: FloatMap) -> Mask:
-        work = self._workspaces[0]
-        inside = np.ones(u.shape, np.bool_)
-        for base, motion in ((work.base_x, u), (work.base_y, v)):
-            place = cv2.scaleAdd(base, 0.5, motion, dst=work.product)
-            inside &= place >= 0
-            inside &= place <= CROP_PX - 1
-        return inside
+        return FlowField(u, v, _inside(grid), float(np.sqrt(squared)), grid)
 
     @staticmethod
     def _start(initial: FlowField | None, shift_px: tuple[float, float] | None, top: int) -> FloatMap:
@@ -265,6 +257,15 @@ class LucasKanade:
         grid[0] -= xx * along_x + xy * along_y
         grid[1] -= xy * along_x + yy * along_y
         return float(cv2.norm(work.error, cv2.NORM_L2SQR)) / work.error.size
+
+
+def _inside(grid: FloatMap) -> Mask:
+    """(128, 128) bool: where the field, sampled on every second pixel, leads into the crop."""
+    side = grid.shape[1]
+    place = np.arange(side, dtype=np.float32) * 2 + 0.5
+    distance = np.maximum(np.abs(grid[0] + (place - _MIDDLE)), np.abs(grid[1] + (place - _MIDDLE)[:, None]))
+    inside = (distance <= _MIDDLE).view(np.uint8)
+    return cast(Mask, cv2.resize(inside, (2 * side, 2 * side), interpolation=cv2.INTER_NEAREST).view(np.bool_))
 
 
 def _pulled(slope: FloatMap, axis: FloatMap, work: _Workspace) -> FloatMap:

@@ -31,6 +31,10 @@ UNKNOWN_DEPTH_MM = 600.0
 _BROWS, _MOUTH = slice(17, 27), slice(48, 68)
 _PRIOR = np.diag([1e-2] * 3 + [1e-6] * 3)
 """Keeps the system solvable on a plane; far below what any face point weighs."""
+_SIGMAS = np.array([SIGMA_PX, SIGMA_MM])
+_SHARPNESS = np.array([4.0, 9.0])
+"""In-plane and depth misfits weigh a quarter where their square is this many times the median square."""
+_SMALLEST = 1e-6 * _SIGMAS**2
 
 
 class FlowLike(Protocol):
@@ -130,21 +134,20 @@ def _median(values: Reals) -> float:
     return float(np.partition(values, middle)[middle])
 
 
-def _geman_mcclure(squares: Reals, sharpness: float, sigma: float) -> Reals:
-    """Weights over sigma squared; half weight where a square is about 0.4 x `sharpness` x the median square."""
-    weights = squares * (1.0 / max(sharpness * _median(squares), 1e-6 * sigma**2))
-    weights += 1.0
-    weights *= sigma
-    return np.square(np.reciprocal(weights, out=weights), out=weights)
-
-
 def _robust_weights(misfit: Reals, w_weight: Reals) -> Reals:
-    """(3 N,) weights of a misfit; u and v of a point share theirs."""
+    """(3 N,) Geman-McClure weights over sigma squared; u and v of a point share theirs."""
     squares = np.square(misfit).reshape(3, -1)
-    weights = np.empty_like(squares)
-    weights[0] = weights[1] = _geman_mcclure(squares[0] + squares[1], 4.0, SIGMA_PX)
-    np.multiply(_geman_mcclure(squares[2], 9.0, SIGMA_MM), w_weight, out=weights[2])
-    return weights.reshape(-1)
+    squares[0] += squares[1]
+    weights = squares[::2]
+    middle = weights.shape[1] // 2
+    medians = np.partition(weights, middle, axis=1)[:, middle]
+    weights *= (1.0 / np.maximum(_SHARPNESS * medians, _SMALLEST))[:, None]
+    weights += 1.0
+    weights *= _SIGMAS[:, None]
+    np.square(np.reciprocal(weights, out=weights), out=weights)
+    squares[1] = squares[0]
+    squares[2] *= w_weight
+    return squares.reshape(-1)
 
 
 def _solve(model: Reals, weights: Reals, measured: Reals) -> Reals:
@@ -230,15 +233,22 @@ class HeadMotionFit:
         along_x = (self._columns - np.float32(camera.cx)) / np.float32(camera.fx)
         along_y = (self._rows - np.float32(camera.cy)) / np.float32(camera.fy)
         turn = (rotation - np.eye(3)).astype(np.float32)
-        u, v, w = change = [(turn[i, 0] * along_x + turn[i, 2]) + turn[i, 1] * along_y for i in range(3)]
-        for axis, image in enumerate(change):
-            image *= depth_mm
-            image += offset[axis]
+        w = (turn[2, 0] * along_x + turn[2, 2]) + turn[2, 1] * along_y
+        w *= depth_mm
+        w += offset[2]
         scale = w + depth_mm
         np.reciprocal(scale, out=scale)
-        product = np.empty_like(scale)
-        for image, along, focal in ((u, along_x, camera.fx), (v, along_y, camera.fy)):
-            image -= np.multiply(along, w, out=product)
+        # u = fx (dX - x/z dZ) / (z + dZ); its factor of z is a plane in x/z and y/z times one of them, and so for v.
+        u = (turn[0, 1] - turn[2, 1] * along_x) * along_y
+        u += turn[0, 2] + (turn[0, 0] - turn[2, 2] - turn[2, 0] * along_x) * along_x
+        v = (turn[1, 0] - turn[2, 0] * along_y) * along_x
+        v += turn[1, 2] + (turn[1, 1] - turn[2, 2] - turn[2, 1] * along_y) * along_y
+        for image, shift, focal in (
+            (u, offset[0] - offset[2] * along_x, camera.fx),
+            (v, offset[1] - offset[2] * along_y, camera.fy),
+        ):
+            image *= depth_mm
+            image += shift
             image *= scale
             image *= np.float32(focal)
         return u, v, w
