@@ -25,6 +25,8 @@ EMOTION: dict[str, str] = {
     "lip_press": "others",
 }
 """Movement family of the main action, named like the four emotion classes; it says nothing about feeling."""
+REACH = 5.0
+"""A window is not evaluated beyond this many sigma: what is left there is under 0.00002 px."""
 REGION: dict[str, str] = {
     "brow_raise": "brows",
     "brow_lower": "brows",
@@ -142,12 +144,26 @@ def event_bumps(event: FaceEvent, model: FaceModel) -> Bumps:
 def displace(
     bumps: Bumps, sx: NDArray[np.floating], sy: NDArray[np.floating]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
-    """Displacement x, y, z in mm at canonical pixels; keeps their dtype."""
+    """Displacement x, y, z in mm at canonical pixels; keeps their dtype. Windows end at `REACH` sigma."""
     dx, dy, dz = np.zeros_like(sx), np.zeros_like(sx), np.zeros_like(sx)
+    if sx.ndim == 2:
+        spans = sx.min(axis=0), sx.max(axis=0), sy.min(axis=1), sy.max(axis=1)
     for cx, cy, wide, high, mx, my, mz in bumps.tolist():
-        across, down = (sx - cx) * (1.0 / wide), (sy - cy) * (1.0 / high)
+        part: tuple[slice, ...] = (slice(None),)
+        if sx.ndim == 2:
+            part = (
+                _touched(spans[2], spans[3], cy - REACH * high, cy + REACH * high),
+                _touched(spans[0], spans[1], cx - REACH * wide, cx + REACH * wide),
+            )
+        across, down = (sx[part] - cx) * (1.0 / wide), (sy[part] - cy) * (1.0 / high)
         bell = np.exp(-0.5 * (across * across + down * down))
-        dx += mx * bell
-        dy += my * bell
-        dz += mz * bell
+        dx[part] += mx * bell
+        dy[part] += my * bell
+        dz[part] += mz * bell
     return dx, dy, dz
+
+
+def _touched(low: NDArray[np.floating], high: NDArray[np.floating], start: float, stop: float) -> slice:
+    """Rows or columns whose span meets [start, stop]."""
+    touched = np.flatnonzero((high >= start) & (low <= stop))
+    return slice(int(touched[0]), int(touched[-1]) + 1) if len(touched) else slice(0, 0)
