@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sfam.capture.frame import RGBDFrame
 from sfam.engine.events import Score
 from sfam.stream.face_track import FaceTrack
@@ -36,6 +39,8 @@ class FrameResult:
     depth_valid_share: float = float("nan")
     missing_ns: int = 0
     """Dropped time inside the score's window."""
+    landmarks_px: NDArray[np.float32] | None = field(default=None, compare=False)
+    """(68, 2) float32, color pixels; only kept where a session is asked to."""
 
     @classmethod
     def of(
@@ -63,6 +68,7 @@ class FrameResult:
             residual_grey=float("nan") if window is None else window.residual_grey,
             depth_valid_share=float("nan") if window is None else window.depth_valid_share,
             missing_ns=0 if window is None else window.missing_ns,
+            landmarks_px=face.landmarks_px if face is not None and tracked else None,
         )
 
     @classmethod

@@ -21,12 +21,13 @@ from sfam.engine.events import Event
 
 from .frame_result import FrameResult
 from .session_info import SessionInfo, SessionState
-from .session_tables import EventTable, ScoreTable, event_line
+from .session_tables import EventTable, ScoreTable, event_line, landmark_header, landmark_row
 from .sink_error import SinkError
 from .wire import json_ready
 
 FORMAT = "sfam.session_folder/1"
 SCORES, EVENTS, EVENT_STATES = "scores.csv", "events.csv", "events.jsonl"
+LANDMARKS = "landmarks.csv"
 SESSION, CONFIG = "session.json", "config.yaml"
 FLUSH_S = 0.2
 SUMMARY_EVERY_S = 1.0
@@ -81,6 +82,8 @@ class SessionFolder:
         config_yaml: the effective configuration, written to config.yaml as it is.
         policy: `lossless` waits for the disk, `latest` counts rows that did not fit.
         force: allow a folder that already holds something; files of the same names are overwritten.
+        landmarks: keep the 68 points of each frame too, in landmarks.csv (about 1 kB a frame; the OpenFace export
+            needs them).
         queue_rows: rows that may wait for the writer.
 
     Raises:
@@ -95,6 +98,7 @@ class SessionFolder:
         *,
         policy: Literal["lossless", "latest"] = "lossless",
         force: bool = False,
+        landmarks: bool = False,
         queue_rows: int = 2048,
     ) -> None:
         self.path = Path(path)
@@ -114,6 +118,7 @@ class SessionFolder:
             self._scores = _Growing(self.path / SCORES, self._score_table.header())
             self._events = _Growing(self.path / EVENTS, self._event_table.header())
             self._states = _Growing(self.path / EVENT_STATES)
+            self._landmarks = _Growing(self.path / LANDMARKS, landmark_header()) if landmarks else None
             (self.path / CONFIG).write_text(config_yaml, encoding="utf-8", newline="\n")
             self._write_summary()
         except OSError as error:
@@ -195,14 +200,18 @@ class SessionFolder:
         try:
             self._write_until_closed()
             self._events.append(self._event_table.last_lines())
-            for table in (self._scores, self._events, self._states):
+            for table in self._tables():
                 table.close()
             self._write_summary()
         except Exception as error:  # handed to the next caller
             self._failure = error
-            for table in (self._scores, self._events, self._states):
+            for table in self._tables():
                 with contextlib.suppress(OSError):  # the first error is the one to tell
                     table.close()
+
+    def _tables(self) -> list[_Growing]:
+        tables = [self._scores, self._events, self._states]
+        return tables if self._landmarks is None else [*tables, self._landmarks]
 
     def _write_until_closed(self) -> None:
         summary_due = time.monotonic() + SUMMARY_EVERY_S
@@ -236,6 +245,8 @@ class SessionFolder:
         self._scores.append("".join(rows))
         self._states.append("".join(states))
         self._events.append("".join(events))
+        if self._landmarks is not None:
+            self._landmarks.append("".join(landmark_row(item) for item in batch if isinstance(item, FrameResult)))
 
     def _write_summary(self) -> None:
         summary = {
@@ -244,7 +255,7 @@ class SessionFolder:
             "camera": self._info.camera,
             **self._info.fields(self._state, self._counters),
             "frame_numbers": "from 0, inclusive",
-            "rows": {table.path.name: table.lines for table in (self._scores, self._events, self._states)},
+            "rows": {table.path.name: table.lines for table in self._tables()},
             "rows_lost": self._rows_lost,
         }
         text = json.dumps(json_ready(summary), indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Any, Literal
 
 from sfam.capture.clock import SessionClock
 
@@ -57,6 +57,28 @@ class SessionInfo:
     clock: SessionClock = field(default_factory=SessionClock.start)
     privacy: str = "results"
     unsuitable_uses: tuple[str, ...] = UNSUITABLE_USES
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, Any]) -> SessionInfo:
+        """The session behind a `session` header."""
+        clock, threshold = header["clock"], header["threshold"]
+        return cls(
+            session=header["session"],
+            camera=header["camera"],
+            classes=tuple(header["classes"]),
+            subject=header["subject"],
+            video=header["video"],
+            source=header["source"],
+            threshold=float("nan") if threshold is None else threshold,
+            model=header["model"],
+            model_sha256=header["model_sha256"],
+            config_hash=header["config_hash"],
+            versions=header["versions"],
+            devices=header["devices"],
+            clock=SessionClock(clock["anchor_monotonic_ns"], clock["anchor_utc_ns"]),
+            privacy=header["privacy"],
+            unsuitable_uses=tuple(header["unsuitable_uses"]),
+        )
 
     def fields(self, state: SessionState, counters: Mapping[str, object]) -> dict[str, object]:
         """The session as JSON-ready fields, with where it stands and its totals so far."""

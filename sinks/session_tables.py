@@ -48,6 +48,7 @@ EVENT_END = (
     "model_id",
 )
 FLAG_SEPARATOR = ";"
+LANDMARK_COUNT = 68
 
 
 def _line(values: Iterable[str]) -> str:
@@ -114,6 +115,20 @@ class ScoreTable:
                 _fraction(result.missing_ns / 1e6),
             )
         )
+
+
+def landmark_header() -> str:
+    """The column names of landmarks.csv."""
+    places = range(LANDMARK_COUNT)
+    return _line(("frame", "face_id", *(f"x_{place}" for place in places), *(f"y_{place}" for place in places)))
+
+
+def landmark_row(result: FrameResult) -> str:
+    """A line of landmarks.csv, color pixels with two decimals; nothing for a frame without face."""
+    if result.landmarks_px is None:
+        return ""
+    values = (f"{value:.2f}" for value in result.landmarks_px.T.ravel().tolist())
+    return _line((str(result.frame), str(result.face_id), *values))
 
 
 class EventTable:

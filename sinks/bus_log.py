@@ -1,0 +1,130 @@
+"""A session folder written from the bus, on this machine or another: `sfam log`.
+
+The tables are the publisher's own, line by line, as long as nothing is lost on the way. Where scores are missing,
+each missing frame gets a row with success=0 and the cause `lost_on_bus`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .curve import SubscriberKeys
+from .frame_result import FrameResult
+from .session_folder import SessionFolder
+from .session_info import SessionInfo
+from .sink_error import SilenceError
+from .subscriber import subscribe
+from .wire import Kind, Message
+from .wire_fields import parse_event, parse_score
+
+LOGGED_KINDS: tuple[Kind, ...] = ("session", "score", "event")
+LOST_ON_BUS = "lost_on_bus"
+
+
+@dataclass(frozen=True, slots=True)
+class BusLog:
+    """What was written, and how much of the session it is."""
+
+    session: str
+    rows: int
+    lost_rows: int
+    """Rows that stand for frames lost on the way."""
+    lost_messages: int
+    complete: bool
+    """True when the session's own end was received and nothing was lost."""
+
+
+def log_bus(
+    address: str,
+    out: str | Path,
+    *,
+    camera: str | None = None,
+    force: bool = False,
+    timeout_s: float | None = None,
+    keys: SubscriberKeys | None = None,
+    running: Callable[[], bool] = lambda: True,
+) -> BusLog:
+    """Write one session from the bus into a session folder, until it ends.
+
+    Args:
+        address: of the publisher.
+        out: the session folder.
+        camera: name in the topics; None = the one that publishes there.
+        force: write into a folder that already holds something.
+        timeout_s: give up after so long a silence; None = wait for ever.
+        keys: for a publisher that lets only listed keys in.
+        running: asked at least twice a second; False ends the log.
+
+    Raises:
+        SilenceError: nothing ever came for `timeout_s`; a silence later ends the log as failed.
+        SinkError: the folder cannot be written, or the address is malformed.
+    """
+    messages = subscribe(address, LOGGED_KINDS, camera, timeout_s, keys=keys, running=running)
+    first = next((message for message in messages if message.kind == "session"), None)
+    if first is None:
+        raise SilenceError(f"left {address} before any session was heard there")
+    info = SessionInfo.from_header(first.header)
+    note = f"# received from {address}; the configuration stays with the publisher, its hash is {info.config_hash!r}\n"
+    writer = _Writer(SessionFolder(out, info, note, force=force))
+    try:
+        writer.take(first)
+        for message in messages:
+            if message.header["session"] != info.session:
+                break
+            writer.take(message)
+    except SilenceError:
+        writer.counters["silence"] = f"nothing for {timeout_s:g} s"
+    finally:
+        writer.close()
+    return BusLog(info.session, writer.rows, writer.lost_rows, writer.lost_messages, writer.complete)
+
+
+class _Writer:
+    def __init__(self, folder: SessionFolder) -> None:
+        self._folder = folder
+        self._next_frame: int | None = None
+        self._next_score = 0
+        self._ended = False
+        self.counters: dict[str, object] = {}
+        self.rows = 0
+        self.lost_rows = 0
+        self.lost_messages = 0
+
+    @property
+    def complete(self) -> bool:
+        return self._ended and not self.lost_messages
+
+    def take(self, message: Message) -> None:
+        self.lost_messages = message.lost
+        if message.kind == "session":
+            self.counters = dict(_mapping(message.header["counters"]))
+            self._ended = message.header["state"] == "ended"
+        elif message.kind == "event":
+            self._folder.event(parse_event(message.header))
+        elif message.kind == "score" and not message.repeat:
+            self._score(parse_score(message.header), message.header["seq"])
+        self._folder.count(self._totals())
+
+    def close(self) -> None:
+        self._folder.close(self._totals(), "ended" if self._ended else "failed")
+
+    def _score(self, result: FrameResult, seq: int) -> None:
+        if self._next_frame is not None and seq > self._next_score:
+            for frame in range(self._next_frame, result.frame):
+                self._row(FrameResult.dropped(frame, LOST_ON_BUS))
+                self.lost_rows += 1
+        self._next_frame, self._next_score = result.frame + 1, seq + 1
+        self._row(result)
+
+    def _row(self, result: FrameResult) -> None:
+        self._folder.row(result)
+        self.rows += 1
+
+    def _totals(self) -> dict[str, object]:
+        return {**self.counters, "lost_on_bus": {"messages": self.lost_messages, "rows": self.lost_rows}}
+
+
+def _mapping(found: object) -> Mapping[str, object]:
+    return found if isinstance(found, Mapping) else {}
