@@ -1,7 +1,8 @@
 """Change of depth along the flow: depth warped by (u, v) minus depth, averaged over a hole-aware Gaussian.
 
-Normalised convolution (Knutsson & Westin, CVPR 1993) of the warp difference. The two depths are differenced before they
-are averaged: a hole at one end then drops out of both, where averaging first would tilt the mean down the face's slope.
+Normalised convolution (Knutsson & Westin, CVPR 1993) of the warp difference. The two depths are differenced (on
+every second pixel) before they are averaged widely: a hole at one end then drops out of both, where averaging first
+would tilt the mean down the face's slope.
 The kernel is, along x and y, twice a Gaussian minus that Gaussian applied twice ("twicing", Tukey 1977): against a
 plain Gaussian of the same noise it loses far less of a narrow peak.
 """
@@ -32,10 +33,10 @@ _BORDER = cv2.BORDER_REFLECT_101
 class DepthProducts:
     """What is computed once per depth crop."""
 
-    depth_mm: FloatMap
-    """(128, 128) float32: the depth as given, 0 = hole."""
+    half_mm: FloatMap
+    """(64, 64) float32: depth averaged over what is there of 2 x 2 pixels, 0 where most is a hole."""
     sunken: FloatMap
-    """(128, 128) float32: the same with holes far behind the camera, so that a sample that touches one shows it."""
+    """(64, 64) float32: the same with holes far behind the camera, so that a sample that touches one shows it."""
     share: float
     """Share of pixels with depth, 0..1."""
     shape_mm: FloatMap
@@ -62,8 +63,8 @@ def _twiced_gaussian(sigma: float) -> FloatMap:
 _KERNEL = _twiced_gaussian(SIGMA_PX / 2)
 
 
-def _average(image: FloatMap) -> FloatMap:
-    return cast(FloatMap, cv2.sepFilter2D(_halve(image), -1, _KERNEL, _KERNEL, borderType=_BORDER))
+def _average(half: FloatMap) -> FloatMap:
+    return cast(FloatMap, cv2.sepFilter2D(half, -1, _KERNEL, _KERNEL, borderType=_BORDER))
 
 
 def _double(image: FloatMap) -> FloatMap:
@@ -86,22 +87,26 @@ def smooth_depth(depth_mm: FloatMap) -> DepthProducts:
     weight = present.astype(np.float32)
     count = int(np.count_nonzero(present))
     mean = float(depth.sum()) / count if count else 0.0
-    blurred, near = _blur(_halve(depth), SHAPE_SIGMA_PX), _blur(_halve(weight), SHAPE_SIGMA_PX)
-    shape = (blurred + np.float32(1e-3 * mean)) / (near + np.float32(1e-3))
-    sunken = np.where(present, depth, np.float32(_SUNKEN_MM))
-    return DepthProducts(depth, sunken, count / depth.size, _double(shape))
+    total, share = _halve(depth), _halve(weight)
+    shape = (_blur(total, SHAPE_SIGMA_PX) + np.float32(1e-3 * mean)) / (_blur(share, SHAPE_SIGMA_PX) + np.float32(1e-3))
+    hole = share < np.float32(0.5)
+    half: FloatMap = np.divide(total, np.maximum(share, np.float32(0.25)), dtype=np.float32)
+    sunken = half.copy()
+    half[hole], sunken[hole] = 0, _SUNKEN_MM
+    return DepthProducts(half, sunken, count / depth.size, _double(shape))
 
 
-_RAMP = np.arange(CROP_PX, dtype=np.float32)
+_RAMP = np.arange(CROP_PX // 2, dtype=np.float32)
 _COLUMN, _ROW = (np.ascontiguousarray(grid) for grid in np.meshgrid(_RAMP, _RAMP))
 
 
 def _sample(sunken: FloatMap, field: FlowField) -> FloatMap:
-    """Depth where the flow leads; far behind the camera where that is a hole or outside the crop."""
+    """(64, 64) depth where the flow leads; far behind the camera where that is a hole or outside the crop."""
+    u, v = (_halve(field.u), _halve(field.v)) if field.grid is None else field.grid
     warped = cv2.remap(
         sunken,
-        _COLUMN + field.u,
-        _ROW + field.v,
+        cv2.scaleAdd(u, 0.5, _COLUMN),
+        cv2.scaleAdd(v, 0.5, _ROW),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=_SUNKEN_MM,
@@ -122,7 +127,7 @@ def depth_change(reference: DepthProducts, moving: DepthProducts, field: FlowFie
         valid: (128, 128) bool: enough depth at both ends around the pixel.
     """
     difference = _sample(moving.sunken, field)
-    difference -= reference.depth_mm
+    difference -= reference.half_mm
     weight = (np.abs(difference) < np.float32(MAX_CHANGE_MM)).astype(np.float32)
     difference *= weight
     total = _average(weight)

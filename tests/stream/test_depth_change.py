@@ -34,13 +34,13 @@ def test_a_moved_plane_changes_by_what_it_moved(u: float, v: float, away: float)
 
 def test_holes_at_either_end_do_not_tilt_the_result() -> None:
     rng = np.random.default_rng(0)
-    before, after = plane(1.5), plane(1.5, 0.8)
+    before, after = plane(0.5), plane(0.5, 0.8)
     for depth in (before, after):
         for row, column in rng.integers(20, 100, (12, 2)):
             depth[row : row + 4, column : column + 4] = 0
     w, valid = depth_change(smooth_depth(before), smooth_depth(after), still())
     assert valid[inner()].all()
-    assert np.abs(w - 0.8)[inner()].max() < 0.01
+    assert np.abs(w - 0.8)[inner()].max() < 0.03
 
 
 def test_a_narrow_bump_keeps_its_height() -> None:
