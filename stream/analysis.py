@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from .past_frames import DepthRegion, depth_region, region_box
 from .scene_flow import SceneFlow
 from .window import FramePeriod
 
+FACE_FLAGS = ("blink", "speech")
+"""Flags of a window that are also told of its face."""
 STAGES = ("face", "align", "flow", "depth", "head_motion", "window")
 
 
@@ -60,6 +63,7 @@ class Analysis:
         self._motions.clear()
         self._last: RGBDFrame | None = None
         self._last_grey: GreyImage | None = None
+        self._tracks: tuple[FaceTrack, ...] = ()
         self._flows: tuple[SceneFlow, ...] = ()
         self._causes: dict[int, str] = {}
         self._cause = "warm_up"
@@ -72,7 +76,7 @@ class Analysis:
     @property
     def tracks(self) -> tuple[FaceTrack, ...]:
         """Faces at the last pushed frame; one that ended with it comes once more, as lost."""
-        return self._watch.tracks
+        return self._tracks
 
     @property
     def scene_flows(self) -> tuple[SceneFlow, ...]:
@@ -160,6 +164,7 @@ class Analysis:
         started = time.perf_counter_ns()
         grey = self._watch.push(frame.color, frame.t_capture_ns)
         self._stage_ns["face"] = time.perf_counter_ns() - started
+        self._tracks = self._watch.tracks
         frozen = self._frozen(grey)
         followed = {face.track_id for face in self._watch.faces}
         self._forget_lost(followed, frame.t_capture_ns)
@@ -172,6 +177,8 @@ class Analysis:
         self._causes = {face.track_id: m.cause for face, m in zip(self._watch.faces, motions, strict=True)}
         self._flows = tuple(m.flow for m in motions if m.flow is not None)
         windows += [m.window for m in motions if m.window is not None]
+        seen = {window.track_id: tuple(flag for flag in window.flags if flag in FACE_FLAGS) for window in windows}
+        self._tracks = tuple(replace(track, flags=track.flags + seen.get(track.track_id, ())) for track in self._tracks)
         return "" if windows else motions[0].cause
 
     def _forget_lost(self, followed: set[int], t_ns: int) -> None:
