@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -189,6 +190,35 @@ def test_payloads_are_rate_limited() -> None:
                 now[0] = millisecond * 1_000_000
                 turns.append(publisher.due("frame"))
     assert sum(turns) == pytest.approx(8, abs=1)
+
+
+@pytest.mark.slow  # lets many subscribers come and go for seconds
+def test_a_stable_subscriber_loses_nothing_while_others_come_and_go(publisher: Publisher) -> None:
+    leaving = threading.Event()
+    joins: list[int] = []
+
+    def come_and_go() -> None:
+        with zmq.Context() as context:
+            while not leaving.is_set():
+                with reader_of(context, publisher.address, "sfam/", "sfam/demo/flow") as reader:
+                    joins.append(received(reader).header["seq"])
+
+    visitors = [threading.Thread(target=come_and_go, daemon=True) for _ in range(8)]
+    with zmq.Context() as context:
+        stable = reader_of(context, publisher.address, "sfam/demo/event")
+        wait_until_wanted(publisher, "event")
+        for visitor in visitors:
+            visitor.start()
+        for number in range(400):
+            publisher.publish("event", event_fields(event(number), CLASSES))
+            assert received(stable).header["id"] == number
+            time.sleep(0.005)
+        leaving.set()
+        for visitor in visitors:
+            visitor.join(timeout=10)
+        stable.close()
+    assert len(joins) > 100
+    assert publisher.running()
 
 
 @pytest.mark.slow  # needs enough traffic to fill every buffer between two processes
