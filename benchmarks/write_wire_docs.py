@@ -37,7 +37,8 @@ a repeat. A new `session` id means a new count.
 killed says nothing; then `status`, which otherwise comes once a second, stays away.
 
 **Time.** All `t_*_ns` are integer nanoseconds. `t_capture_ns` and `t_publish_ns` are read from the publisher's
-monotonic clock; `clock` in the `session` message maps them to UTC. In a replay `t_capture_ns` is the time in the file instead.
+monotonic clock; `clock` in the `session` message maps them to UTC. In a replay `t_capture_ns` is the time in the file
+instead.
 
 **Versions.** `schema` names kind and major version. Within a major version fields are only added: ignore what you
 do not know.
