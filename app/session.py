@@ -156,7 +156,9 @@ class Session:
         for event in self._pipeline.flush():
             self._announce(event)
         state: SessionState = "failed" if end.state == "failed" else "ended"
-        totals = {**self.totals(), "remarks": end.reason}
+        totals = {**self.totals(), "ended_because": end.reason, "warnings": list(end.warnings)}
+        for warning in end.warnings:
+            self._tell("warning", warning)
         if self._folder is not None:
             self._folder.close(totals, state)
         self._publisher.close(totals, state)
