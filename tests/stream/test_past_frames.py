@@ -42,7 +42,7 @@ def test_an_earlier_frame_cut_for_a_later_crop_is_what_a_fresh_cut_gives() -> No
     assert fresh is not None
     for first, second in zip(images(again[0]), images(fresh[0]), strict=True):
         assert np.array_equal(first, second)
-    assert np.array_equal(again[1].depth_mm, fresh[1].depth_mm)
+    assert np.array_equal(again[1].shape_mm, fresh[1].shape_mm)
     assert not np.array_equal(images(before[0])[0], images(again[0])[0])
 
 
@@ -91,7 +91,7 @@ def test_depth_is_averaged_over_the_frames_asked_for() -> None:
     assert one is not None
     assert three is not None
     middle = (slice(40, 90), slice(40, 90))
-    assert three[1].depth_mm[middle].std() < 0.75 * one[1].depth_mm[middle].std()
+    assert three[1].shape_mm[middle].std() < 0.75 * one[1].shape_mm[middle].std()
     known, hole = np.full((128, 128), 600, np.float32), np.zeros((128, 128), np.float32)
     assert np.array_equal(mean_depth([known, hole]), known)
     assert not mean_depth([hole, hole]).any()
