@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .events import Event, EventKind, EventState, Moment, Score
+
+BELOW_NOISE = "below_noise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,15 @@ def mean_probabilities(scores: Sequence[Score]) -> tuple[float, ...]:
     return tuple(sum(column) / len(rows) for column in zip(*rows, strict=True)) if rows else ()
 
 
-def united_flags(scores: Iterable[Score]) -> tuple[str, ...]:
-    """All flags of the scores, sorted."""
-    return tuple(sorted({flag for score in scores for flag in score.flags}))
+def united_flags(scores: Sequence[Score]) -> tuple[str, ...]:
+    """All flags of the scores, sorted; `below_noise` only where every score has it.
+
+    The quiet windows at both ends of an event are below the noise floor by nature; they say nothing of its peak.
+    """
+    flags = {flag for score in scores for flag in score.flags}
+    if not all(BELOW_NOISE in score.flags for score in scores):
+        flags.discard(BELOW_NOISE)
+    return tuple(sorted(flags))
 
 
 def class_name(classes: tuple[str, ...], index: int) -> str:

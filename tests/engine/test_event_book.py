@@ -1,0 +1,16 @@
+"""What an event takes from its scores."""
+
+from __future__ import annotations
+
+from sfam.engine.event_book import united_flags
+from sfam.engine.events import Score
+
+
+def score(*flags: str) -> Score:
+    return Score(frame=0, t_capture_ns=0, spot=0.5, flags=flags)
+
+
+def test_an_event_is_below_noise_only_if_its_peak_is() -> None:
+    assert united_flags([score("below_noise"), score("blink"), score("below_noise")]) == ("blink",)
+    assert united_flags([score("below_noise"), score("below_noise", "gap")]) == ("below_noise", "gap")
+    assert united_flags([]) == ()
