@@ -20,6 +20,7 @@ from .frame import Calibration, ClockDomain, Extrinsics, Intrinsics
 from .pairing import Role
 from .realsense_names import DOMAINS, STREAM_TOPIC, between, intrinsics, stream_name, stream_role
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
+from .ros2_topics import RosTopicRecording
 from .rosbag2 import Rosbag2
 from .source import SourceError
 
@@ -102,7 +103,8 @@ class Db3Recording(Recording):
 
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth images in file order, decoded on two threads where they are compressed."""
-        for frame in DecodeAhead(self._decode).over(self._with_metadata()):
+        threads = 2 if any(self._is_compressed(one) for one in self._chosen()) else 0
+        for frame in DecodeAhead(self._decode, threads=threads).over(self._with_metadata()):
             if isinstance(frame, StreamFrame):
                 yield frame
             else:
@@ -119,6 +121,10 @@ class Db3Recording(Recording):
     def close(self) -> None:
         """Let go of the file."""
         self._bag.close()
+
+    def _is_compressed(self, stream: RecordedStream) -> bool:
+        """True where every image costs a decoder's time."""
+        return not self._found[stream.source].image_topic.endswith(IMAGES[0])
 
     def _chosen(self) -> list[RecordedStream]:
         """Color and depth, as far as they are there."""
@@ -155,8 +161,7 @@ class Db3Recording(Recording):
         """The image as a frame, or the role of one that does not decode."""
         stream, role = held.stream, self._role(held.stream)
         try:
-            is_raw = self._found[stream.source].image_topic.endswith(IMAGES[0])
-            message = cdr.image(held.data) if is_raw else cdr.compressed_image(held.data)
+            message = cdr.compressed_image(held.data) if self._is_compressed(stream) else cdr.image(held.data)
             image = decode_payload(
                 Payload(
                     message.pixels,
@@ -276,7 +281,10 @@ def open_db3(path: Path, config: CaptureConfig) -> Recording:
     Raises:
         SourceError: when the database is damaged or holds neither form.
     """
-    return Db3Recording(path, config, Rosbag2(path))
+    bag = Rosbag2(path)
+    if any(topic.startswith("/device_0/") for topic in bag.topics):
+        return Db3Recording(path, config, bag)
+    return RosTopicRecording(path, config, bag, "ROS 2 bag (SQLite)", "unknown")
 
 
 def _texts(text: str) -> dict[str, str]:

@@ -15,13 +15,16 @@ class DecodeAhead(Generic[JobT, ResultT]):
     """A bounded row of jobs on `threads` threads; results come in the order of the jobs, whatever the load."""
 
     def __init__(self, work: Callable[[JobT], ResultT], *, threads: int = 2, ahead: int = 6) -> None:
-        """Run `work` on each job; at most `ahead` jobs and results are held."""
+        """Run `work` on each job, holding at most `ahead` of them; with 0 threads it runs in the caller's."""
         self._work = work
         self._threads = threads
         self._ahead = ahead
 
     def over(self, jobs: Iterator[JobT]) -> Iterator[ResultT]:
         """Results of all jobs."""
+        if not self._threads:
+            yield from map(self._work, jobs)
+            return
         row: deque[Future[ResultT]] = deque()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="decode") as pool:
             try:

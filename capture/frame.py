@@ -69,6 +69,15 @@ class Extrinsics:
             (float(moved[0]), float(moved[1]), float(moved[2])),
         )
 
+    def after(self, first: Extrinsics) -> Extrinsics:
+        """One transform for two: `first`, then this one."""
+        turned = self.matrix() @ first.matrix()
+        moved = self.matrix() @ np.array(first.translation_m) + np.array(self.translation_m)
+        return Extrinsics(
+            tuple(float(value) for value in turned.ravel()),
+            (float(moved[0]), float(moved[1]), float(moved[2])),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:

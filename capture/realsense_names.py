@@ -55,12 +55,7 @@ def between(depth_pose: Extrinsics, color_pose: Extrinsics) -> Extrinsics:
 
     P_color = T_color * inverse(T_depth) * P_depth.
     """
-    back = depth_pose.inverse()
-    rotation = color_pose.matrix() @ back.matrix()
-    moved = color_pose.matrix() @ np.array(back.translation_m) + np.array(color_pose.translation_m)
-    return Extrinsics(
-        tuple(float(one) for one in rotation.ravel()), (float(moved[0]), float(moved[1]), float(moved[2]))
-    )
+    return color_pose.after(depth_pose.inverse())
 
 
 def from_quaternion(x: float, y: float, z: float, w: float, translation_m: Sequence[float]) -> Extrinsics:

@@ -7,8 +7,11 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
+from itertools import islice, pairwise
 from pathlib import Path
+from statistics import median
 from typing import cast
 
 from .clock import SessionClock
@@ -20,13 +23,18 @@ from .source import SOURCES, FrameSource, SourceError, SourceInfo
 READERS: dict[bytes, str] = {
     b"#ROSBAG V2.0": "bag:BagRecording",
     b"SQLite format 3\0": "db3:open_db3",
+    b"\x89MCAP0\r\n": "ros2_mcap:open_mcap",
+    b"\x1a\x45\xdf\xa3": "kinect_mkv:KinectMkvRecording",
 }
 """First bytes of a file -> 'module:class or function' in this room; a file's name never decides."""
-LATER: dict[bytes, str] = {
-    b"\x1a\x45\xdf\xa3": "a Matroska recording (.mkv)",
-    b"\x89MCAP0\r\n": "an mcap recording",
-}
-"""Forms that a later version reads."""
+FOLDERS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("rgb.txt", "depth.txt"), "tum:TumRecording"),
+    (("INDEX.txt",), "fakenect:FakenectRecording"),
+    (("recording.json",), "image_pairs:ImagePairsRecording"),
+    (("color",), "casme:CasmeRecording"),
+)
+"""What a folder must hold -> 'module:class'; the first that fits."""
+_FIRST_STAMPS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +133,21 @@ class Recording(ABC):
         """Serial, firmware and the like, for session.json."""
         return {}
 
-    @property
+    @cached_property
     def period_ns(self) -> int | None:
-        """Nominal period of the faster stream."""
+        """Period of the faster stream: nominal, else by the first stamps; None for a single frame."""
         rates = [stream.fps for stream in (self.color, self.depth) if stream is not None and stream.fps]
-        return round(1e9 / max(rates)) if rates else None
+        if rates:
+            return round(1e9 / max(rates))
+        seen: dict[str, list[int]] = {}
+        unreadable = self.unreadable.copy()
+        for stamp in islice(self.stamps(), _FIRST_STAMPS):
+            seen.setdefault(stamp.stream, []).append(stamp.t_device_ns)
+        self.unreadable = unreadable
+        medians = [
+            median(steps) for stamps in seen.values() if (steps := [b - a for a, b in pairwise(stamps) if b > a])
+        ]
+        return round(min(medians)) if medians else None
 
     def choose_streams(self) -> None:
         """Pick color and depth by the configured names, else the first of each kind, saying so where it is a choice."""
@@ -180,7 +198,7 @@ def open_recording(path: Path, config: CaptureConfig | None = None) -> Recording
     if not path.exists():
         raise SourceError(f"{path}: no such file, and no camera of that name; cameras are {', '.join(SOURCES)}")
     if path.is_dir():
-        raise SourceError(f"{path}: a folder; this version reads RealSense .bag files")
+        return _open_folder(path, settings)
     with path.open("rb") as file:
         head = file.read(64)
     if not head:
@@ -188,10 +206,18 @@ def open_recording(path: Path, config: CaptureConfig | None = None) -> Recording
     for magic, target in READERS.items():
         if head.startswith(magic):
             return _reader(target)(path, settings)
-    for magic, form in LATER.items():
-        if head.startswith(magic):
-            raise SourceError(f"{path}: {form}, which a later version reads; this one reads RealSense .bag files")
     raise SourceError(f"{path}: not a recording; its first bytes are {head[:12]!r}, which no reader here knows")
+
+
+def _open_folder(path: Path, config: CaptureConfig) -> Recording:
+    """Open a folder by what it holds."""
+    for names, target in FOLDERS:
+        if all((path / name).exists() for name in names):
+            return _reader(target)(path, config)
+    raise SourceError(
+        f"{path}: not a recording; a folder must hold rgb.txt and depth.txt (TUM), INDEX.txt (fakenect), "
+        "recording.json with color/ and depth/, or color/ with depth images (CAS(ME)^3)"
+    )
 
 
 def _reader(target: str) -> Callable[[Path, CaptureConfig], Recording]:

@@ -23,18 +23,19 @@ class Rosbag2:
         """Open and list the topics."""
         self.path = path
         self.compressed = False
+        """True once a zstd message was met."""
+        self.damage: str | None = None
         self._check_size()
         # a journal beside the file belongs to a recorder that was killed: only SQLite itself can replay it
         beside = [path.with_name(path.name + ending) for ending in ("-journal", "-wal")]
         mode = "mode=ro" if any(one.exists() for one in beside) else "mode=ro&immutable=1"
         try:
             self._base = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True)
-            self.topics: dict[str, tuple[int, str]] = {
-                name: (number, datatype)
-                for number, name, datatype in self._base.execute("SELECT id, name, type FROM topics")
-            }
+            rows = self._base.execute("SELECT id, name, type FROM topics").fetchall()
         except sqlite3.Error as error:
             raise self._damaged(error) from error
+        self.topics: dict[str, str] = {name: datatype for _, name, datatype in rows}
+        self._numbers: dict[str, int] = {name: number for number, name, _ in rows}
 
     def close(self) -> None:
         """Let go of the file."""
@@ -47,11 +48,11 @@ class Rosbag2:
             rows = dict(self._base.execute("SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id"))
         except sqlite3.Error as error:
             raise self._damaged(error) from error
-        return {topic: int(rows.get(number, 0)) for topic, (number, _) in self.topics.items()}
+        return {topic: int(rows.get(number, 0)) for topic, number in self._numbers.items()}
 
     def messages(self, topics: Collection[str], limit: int | None = None) -> Iterator[tuple[str, int, bytes]]:
         """(topic, time of recording in ns, CDR data) of some topics in file order."""
-        names = {self.topics[topic][0]: topic for topic in topics if topic in self.topics}
+        names = {self._numbers[topic]: topic for topic in topics if topic in self._numbers}
         marks = ",".join("?" * len(names))
         query = f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks}) ORDER BY id"
         if limit is not None:
@@ -81,7 +82,8 @@ class Rosbag2:
         page = int.from_bytes(head[16:18], "big")
         expected = int.from_bytes(head[28:32], "big") * (65536 if page == 1 else page)
         size = self.path.stat().st_size
-        if len(head) < 100 or size < expected:
+        counted = head[24:28] == head[92:96]  # else an old writer left the number of pages stale
+        if len(head) < 100 or (counted and size < expected):
             raise self._damaged(f"cut: {size} of {expected} bytes")
 
     def _damaged(self, reason: object) -> SourceError:

@@ -1,0 +1,230 @@
+"""Azure Kinect and Femto recordings (.mkv), through PyAV as a demultiplexer; the pixels are decoded here.
+
+Tracks are named by title, raw depth is big-endian gray, the calibration is an attachment. Lenses are rational: depth
+stays as sensed and `align` undoes them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from .config import CaptureConfig
+from .decode_ahead import DecodeAhead
+from .encoding import color_image, decode_png, depth_image
+from .frame import Calibration, ClockDomain, ColorImage, DepthImage, Distortion, Extrinsics, Intrinsics
+from .pairing import Role
+from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
+from .source import SourceError
+
+_DEPTH_MODES = {
+    "NFOV_2X2BINNED": (512, 96, 90),
+    "NFOV_UNBINNED": (1024, 192, 180),
+    "WFOV_2X2BINNED": (512, 0, 0),
+    "WFOV_UNBINNED": (1024, 0, 0),
+}
+"""Side of the (binned) square sensor and where the mode's image begins on it."""
+_TITLES: dict[str, Role | None] = {"COLOR": "color", "DEPTH": "depth", "IR": None}
+_Job = tuple[RecordedStream, int, bytes]
+
+
+class KinectMkvRecording(Recording):
+    """One Azure Kinect file."""
+
+    container = "Azure Kinect Matroska file"
+
+    def __init__(self, path: Path, config: CaptureConfig) -> None:
+        """Read tracks, tags and the calibration attachment.
+
+        Raises:
+            SourceError: when PyAV is missing or this is no Azure Kinect recording.
+        """
+        super().__init__(path, config)
+        av = _av(path)
+        try:
+            self._file = av.open(str(path))
+        except av.error.FFmpegError as error:
+            raise SourceError(f"{path}: nothing readable in this Matroska file ({error})") from error
+        self._tracks = {track.metadata.get("title", ""): track for track in self._file.streams}
+        self.writer = self._file.metadata.get("encoder", "unknown")
+        self._offset_ns = int(self._file.metadata.get("K4A_START_OFFSET_NS", 0))
+        self.streams = tuple(self._recorded(title) for title in _TITLES if title in self._tracks)
+        if not self.streams:
+            self._file.close()
+            raise SourceError(f"{path}: a Matroska file without Azure Kinect tracks; ordinary video has no depth")
+        self.choose_streams()
+        self.depth_unit_m = 0.001
+
+    @property
+    def calibration(self) -> Calibration:
+        """Both cameras, cut and scaled to the recorded modes."""
+        color, depth = self.require_streams()
+        content = self._attachment()
+        try:
+            cameras = {
+                one["Location"].partition("Location")[2]: one for one in content["CalibrationInformation"]["Cameras"]
+            }
+            depth_camera, color_camera = cameras["D0"], cameras["PV0"]
+            return Calibration(
+                _color_intrinsics(color_camera, color.width, color.height),
+                _depth_intrinsics(depth_camera, self._mode("DEPTH", "K4A_DEPTH_MODE"), depth.width, depth.height),
+                _pose(color_camera).after(_pose(depth_camera).inverse()),
+            )
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise SourceError(
+                f"{self.path}: calibration.json is not as an Azure Kinect writes it ({error!r})"
+            ) from error
+
+    def details(self) -> dict[str, str | int | float | bool]:
+        """Modes of the two cameras."""
+        return {
+            "depth_mode": self._mode("DEPTH", "K4A_DEPTH_MODE"),
+            "color_mode": self._mode("COLOR", "K4A_COLOR_MODE"),
+        }
+
+    def frames(self) -> Iterator[StreamFrame]:
+        """Color and depth images in file order, decoded on two threads."""
+        given = 0
+        for frame in DecodeAhead(self._decode).over(self._packets()):
+            if isinstance(frame, StreamFrame):
+                given += 1
+                yield frame
+            else:
+                self.unreadable[frame] += 1
+        if self.recovered:
+            self.warnings.append(f"recovered {given} frames")
+
+    def stamps(self) -> Iterator[FrameStamp]:
+        """Stamps of the packets; nothing is decoded."""
+        for stream, stamp_ns, _ in self._packets():
+            yield FrameStamp(stream.name, self._role(stream), -1, stamp_ns, ClockDomain.HARDWARE)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def _role(self, stream: RecordedStream) -> Role:
+        """What a chosen stream is used as."""
+        return "depth" if stream is self.depth else "color"
+
+    def _packets(self) -> Iterator[_Job]:
+        """(stream, device time in ns, payload) in file order, up to the end or the damage."""
+        chosen = {self._tracks[one.source].index: one for one in (self.color, self.depth) if one is not None}
+        av = _av(self.path)
+        last_us = 0
+        try:
+            # opened anew: a seek to 0 goes to the first color image and leaves out the depth before it
+            with av.open(str(self.path)) as file:
+                for packet in file.demux([file.streams[index] for index in chosen]):
+                    if packet.pts is None or packet.is_corrupt:
+                        continue
+                    last_us = round(packet.pts * packet.time_base * 1_000_000)
+                    yield chosen[packet.stream.index], last_us * 1000 + self._offset_ns, bytes(packet)
+        except av.error.FFmpegError as error:
+            self._note_damage(f"truncated or damaged: {error}")
+            return
+        promised_us = self._file.duration or 0
+        if promised_us - last_us > 500_000:
+            self._note_damage(f"truncated: it ends {(promised_us - last_us) / 1e6:.1f} s before its length")
+
+    def _note_damage(self, text: str) -> None:
+        """Say it once."""
+        self.recovered = True
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def _decode(self, job: _Job) -> StreamFrame | Role:
+        """The packet as a frame, or the role of one that does not decode."""
+        stream, stamp_ns, data = job
+        role = self._role(stream)
+        try:
+            image = self._pixels(stream, data)
+        except (ValueError, cv2.error):
+            return role
+        image.flags.writeable = False
+        lossy = data if stream.encoding == "mjpg" else None
+        return StreamFrame(stream.name, role, image, -1, stamp_ns, ClockDomain.HARDWARE, stamp_ns, encoded=lossy)
+
+    @staticmethod
+    def _pixels(stream: RecordedStream, data: bytes) -> ColorImage | DepthImage:
+        """Decode by the track's form."""
+        width, height = stream.width, stream.height
+        if stream.encoding == "b16g":
+            return depth_image(data, "mono16", width, height, 0, big=True)
+        if stream.encoding == "mjpg":
+            return decode_png(data, "color")
+        if stream.encoding == "nv12":
+            planes = np.frombuffer(data, np.uint8, width * height * 3 // 2).reshape(height * 3 // 2, width)
+            return np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_NV12), np.uint8)
+        return color_image(data, stream.encoding, width, height, 0)
+
+    def _mode(self, title: str, tag: str) -> str:
+        """A mode tag of a track."""
+        track = self._tracks.get(title)
+        return str(track.metadata.get(tag, "unknown")) if track is not None else "unknown"
+
+    def _recorded(self, title: str) -> RecordedStream:
+        """A track as the contract wants it."""
+        track = self._tracks[title]
+        mode = self._mode(title, "K4A_COLOR_MODE").partition("_")[0].lower()
+        encoding = {"bgra": "bgra8", "yuy2": "yuyv"}.get(mode, mode) if title == "COLOR" else "b16g"
+        name = {"IR": "infrared"}.get(title, title.lower())
+        fps = float(track.average_rate) if track.average_rate else None
+        return RecordedStream(name, title, _TITLES[title], encoding, track.width, track.height, None, fps)
+
+    def _attachment(self) -> Any:
+        """Content of calibration.json."""
+        for track in self._file.streams:
+            if track.type == "attachment" and track.name == "calibration.json":
+                try:
+                    return json.loads(bytes(track.data).decode("utf-8-sig").rstrip("\0"))
+                except ValueError as error:
+                    raise SourceError(f"{self.path}: calibration.json does not parse ({error})") from error
+        raise SourceError(f"{self.path}: no calibration.json attached; depth and color cannot be brought together")
+
+
+def _av(path: Path) -> Any:
+    """PyAV, or the sentence that says how to get it."""
+    try:
+        import av
+    except ImportError as error:
+        raise SourceError(
+            f"{path}: a Matroska file needs PyAV; install it with pip install 'sfam-live[files]'"
+        ) from error
+    return av
+
+
+def _parameters(camera: dict[str, Any]) -> tuple[tuple[float, float, float, float], tuple[float, ...]]:
+    """(cx, cy, fx, fy), normalised, and the coefficients in OpenCV's order."""
+    cx, cy, fx, fy, k1, k2, k3, k4, k5, k6, _, _, p2, p1 = (
+        float(one) for one in camera["Intrinsics"]["ModelParameters"]
+    )
+    return (cx, cy, fx, fy), (k1, k2, p1, p2, k3, k4, k5, k6)
+
+
+def _depth_intrinsics(camera: dict[str, Any], mode: str, width: int, height: int) -> Intrinsics:
+    """The depth camera cut to its mode; normalised centres count from the corner of the first pixel."""
+    side, left, top = _DEPTH_MODES[mode]
+    (cx, cy, fx, fy), coeffs = _parameters(camera)
+    centre = (cx * side - left - 0.5, cy * side - top - 0.5)
+    return Intrinsics(width, height, fx * side, fy * side, *centre, Distortion.RATIONAL, coeffs)
+
+
+def _color_intrinsics(camera: dict[str, Any], width: int, height: int) -> Intrinsics:
+    """The 4:3 color sensor scaled to the image's width and, for 16:9 modes, cut at top and bottom."""
+    (cx, cy, fx, fy), coeffs = _parameters(camera)
+    full = width * 3 / 4
+    centre = (cx * width - 0.5, cy * full - (full - height) / 2 - 0.5)
+    return Intrinsics(width, height, fx * width, fy * full, *centre, Distortion.RATIONAL, coeffs)
+
+
+def _pose(camera: dict[str, Any]) -> Extrinsics:
+    """What maps points of the device's origin into a camera."""
+    rotation = tuple(float(one) for one in camera["Rt"]["Rotation"])
+    x, y, z = (float(one) for one in camera["Rt"]["Translation"])
+    return Extrinsics(rotation, (x, y, z))
