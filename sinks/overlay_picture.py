@@ -32,6 +32,8 @@ KEPT_FRAMES = 64
 KEPT_SCORES = 1200
 KEPT_EVENTS = 64
 LISTED_EVENTS = 5
+SHOWN_TOGETHER = 3
+"""Frames within which face and motion may lie behind the picture: frame and flow messages are thinned apart."""
 ARROW_STEP_PX = 8
 ARROW_GAIN = 10.0
 ARROW_LEAST_PX = 0.12
@@ -123,10 +125,10 @@ def _draw_view(view: Picture, state: OverlayState) -> None:
     left, top = (VIEW_WIDTH - size[0]) // 2, (VIEW_HEIGHT - size[1]) // 2
     shown = view[top : top + size[1], left : left + size[0]]
     shown[:] = cv2.resize(state.picture, size, interpolation=cv2.INTER_AREA)[:, :, ::-1]
-    face = state.faces.get(state.frame)
+    face = _newest(state.faces, state.frame)
     if face is not None and face.state != "lost":
         _draw_face_box(shown, face, scale)
-    flow = state.flows.get(state.frame)
+    flow = _newest(state.flows, state.frame)
     if flow is not None:
         _draw_arrows(shown, flow, scale)
     label = f"frame {state.frame}"
@@ -135,6 +137,11 @@ def _draw_view(view: Picture, state: OverlayState) -> None:
     if state.silent_s >= 3:
         _shade(view, 0, 0, VIEW_WIDTH, 36)
         put_text(view, f"No messages for {state.silent_s:.0f} s", (16, 24), THRESHOLD, 16, 600)
+
+
+def _newest(shelf: OrderedDict[int, Found], frame: int) -> Found | None:
+    """What belongs to a frame, or to the last one before it that is near enough to be shown with it."""
+    return next((shelf[near] for near in range(frame, frame - SHOWN_TOGETHER, -1) if near in shelf), None)
 
 
 def _shade(image: Picture, left: int, top: int, right: int, bottom: int) -> None:
