@@ -24,8 +24,8 @@ from .spotting_runs import (
     expression_of,
     follow,
     kind_of,
+    left_over,
     nearest,
-    rms,
 )
 
 MotionBetween = Callable[[int, int], NDArray[np.float32] | None]
@@ -116,11 +116,11 @@ class RunsDecoder:
         path = follow(self._samples, expression)
         if path is None:
             return True
-        if self._motion_between is not None and path.peak_px > 0:
+        if self._motion_between is not None:
             ends = [self._samples[nearest(self._samples, t)].score for t in (expression.onset_ns, expression.offset_ns)]
             direct = self._motion_between(ends[0].frame, ends[1].frame)
             if direct is not None:
-                return rms(direct[:2]) / path.peak_px < self._spec.return_rho
+                return left_over(direct[:2], path.strongest) < self._spec.return_rho
         return path.rho < self._spec.return_rho
 
     def _announce(self, now: Score) -> list[Event]:

@@ -11,11 +11,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sfam.stream.flow_window import MAP_PX
+
 from .decoding import RunsSpec
 from .events import Score
 from .recent import Recent
 
 SECOND_NS = 1_000_000_000
+RIM_PX = 4
+"""Rows above the brows, and columns left and right, not looked at when asking whether the face is back."""
+EDGE_PX = 2
+"""The same for rows below the eyes and around the mouth."""
+BLINK_WEIGHT = 0.05
+"""A blink moves more than any expression; it is the strongest window only where there is no other."""
+
+
+def _inside() -> NDArray[np.float32]:
+    mask = np.zeros((MAP_PX, MAP_PX), np.float32)
+    for top, bottom in ((RIM_PX, MAP_PX // 2 - EDGE_PX), (MAP_PX // 2 + EDGE_PX, MAP_PX - EDGE_PX)):
+        mask[top:bottom, RIM_PX:-RIM_PX] = 1
+    return mask
+
+
+_INSIDE = _inside()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,21 +195,32 @@ def nearest(samples: Recent[Sample], t_ns: int) -> int:
     return low
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Path:
     """How far the face went and what of it was left at the end."""
 
     apex: int
     """Index of the sample with the largest displacement since the onset."""
-    residual_px: float
-    """Root mean square displacement from onset to offset."""
-    peak_px: float
-    """Largest root mean square of a single window."""
+    left: NDArray[np.float32]
+    """(2, 42, 42) displacement from onset to offset."""
+    strongest: NDArray[np.float32]
+    """(2, 42, 42) the window that moved most, blinks aside."""
 
     @property
     def rho(self) -> float:
         """The motion left over, as a share of the strongest window."""
-        return self.residual_px / self.peak_px if self.peak_px > 0 else 0.0
+        return left_over(self.left, self.strongest)
+
+
+def left_over(moved: NDArray[np.float32], strongest: NDArray[np.float32]) -> float:
+    """Share of the strongest window's motion that is still there: the displacement along that window.
+
+    Only what moved like the expression counts: noise, a blink or a badly removed head turn that falls into the same
+    time mostly lies across it. The rim of both regions is left out; hair and what is behind the cheeks move there.
+    """
+    inside = strongest * _INSIDE
+    energy = float(np.vdot(inside, inside))
+    return abs(float(np.vdot(inside, moved))) / energy if energy > 0 else 0.0
 
 
 def follow(samples: Recent[Sample], expression: Expression) -> Path | None:
@@ -204,20 +233,22 @@ def follow(samples: Recent[Sample], expression: Expression) -> Path | None:
     end = nearest(samples, expression.end_ns)
     begin_ns = samples[first].score.t_capture_ns
     moved: dict[int, NDArray[np.float32]] = {}
-    apex, farthest, peak, residual = first, -1.0, 0.0, 0.0
+    apex, farthest, peak = first, -1.0, -1.0
+    strongest = left = np.zeros((2, MAP_PX, MAP_PX), np.float32)
     for i in range(first, max(last, end) + 1):
-        motion = samples[i].motion
+        motion, score = samples[i].motion, samples[i].score
         if motion is None:
             return None
-        peak = max(peak, rms(motion))
+        size = rms(motion * _INSIDE) * (BLINK_WEIGHT if "blink" in score.flags else 1.0)
+        if size > peak:
+            peak, strongest = size, motion
         if i > last:
             continue
-        since = samples[i].score.t_from_ns
-        moved[i] = motion + moved[min(nearest(samples, since), i - 1)] if since > begin_ns else motion
-        residual = rms(moved[i])
-        if residual > farthest:
-            apex, farthest = i, residual
-    return Path(apex, residual, peak)
+        moved[i] = left = motion + moved[nearest(samples, score.t_from_ns)] if score.t_from_ns > begin_ns else motion
+        distance = rms(left * _INSIDE)
+        if distance > farthest:
+            apex, farthest = i, distance
+    return Path(apex, left, strongest)
 
 
 def rms(motion: NDArray[np.float32]) -> float:
