@@ -24,7 +24,15 @@ from .bench_predecessor import Predecessor
 from .config import Config, load_config
 from .live import make_plan
 from .pipeline import Pipeline
-from .roles import AnalysisSettings, CaptureSettings, analysis_role, capture_role, offer_ring, run_single_process
+from .roles import (
+    AnalysisSettings,
+    CaptureSettings,
+    analysis_role,
+    capture_role,
+    offer_ring,
+    run_single_process,
+    start_capture,
+)
 from .session import open_session
 from .supervisor import Role, Supervisor
 
@@ -104,6 +112,8 @@ def _in_two_processes(capture: CaptureSettings, analysis: AnalysisSettings) -> M
     def on_message(role: str, kind: str, message: Any) -> None:
         if kind == "opened":
             rings.append(offer_ring(supervisor, message, "lossless", 16))
+        elif kind == "ready":
+            start_capture(supervisor, message)
 
     supervisor = Supervisor(
         [Role("capture", capture_role, capture), Role("analysis", analysis_role, analysis)], on_message=on_message

@@ -31,6 +31,7 @@ from .roles import (
     offer_ring,
     overlay_role,
     run_single_process,
+    start_capture,
 )
 from .session import SessionPlan, open_session
 from .status_line import StatusLine
@@ -225,6 +226,8 @@ class _Processes(_Run):
         if kind == "opened":
             policy: Policy = "lossless" if self._plan.lossless else "latest"
             self._ring = offer_ring(self._supervisor, message, policy, self._config.app.ring_slots)
+        elif kind == "ready":
+            start_capture(self._supervisor, message)
         elif kind == "status":
             self._show(message)
         else:

@@ -81,15 +81,20 @@ class AnalysisSettings:
 
 
 def offer_ring(supervisor: Supervisor, info: SourceInfo, policy: Policy, slots: int) -> Ring:
-    """Make the ring for the source that the capture process reported as 'opened', and name it to both sides.
+    """Make the ring for the source that the capture process reported as 'opened', and name it to the analysis.
 
-    The caller owns the ring and closes it after the supervisor's `run`.
+    Once the analysis reports 'ready' with the ring's name, `start_capture` lets frames flow: none waits for a model to
+    load. The caller owns the ring and closes it after the supervisor's `run`.
     """
     color, depth = info.calibration.color, info.calibration.depth
     ring = Ring((color.height, color.width), (depth.height, depth.width), policy=policy, slots=slots)
-    supervisor.send("capture", "ring", ring.name)
     supervisor.send("analysis", "source", SourceOffer(ring.name, info))
     return ring
+
+
+def start_capture(supervisor: Supervisor, ring_name: str) -> None:
+    """Let the capture process fill the ring."""
+    supervisor.send("capture", "ring", ring_name)
 
 
 def capture_role(settings: CaptureSettings, link: RoleLink) -> dict[str, Any]:
@@ -120,7 +125,10 @@ def capture_role(settings: CaptureSettings, link: RoleLink) -> dict[str, Any]:
 
 
 def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, Any]:
-    """Process 'analysis': takes frames from the ring to the session until the stream's end, and reports 'status'."""
+    """Process 'analysis': takes frames from the ring to the session until the stream's end.
+
+    Tells 'ready' with the ring's name once frames may come, and reports 'status'.
+    """
     session = settings.open_session(settings.config, link.tell)
     try:
         offer: SourceOffer | None = link.receive("source")
@@ -128,6 +136,7 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
             return {}
         session.begin(offer.info)
         with RingReader(offer.ring, ANALYSIS_ROW) as reader:
+            link.tell("ready", offer.ring)
             reported_s = 0.0
             for frame in _until_end(reader, link):
                 if frame is not None:

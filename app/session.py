@@ -143,7 +143,7 @@ class Session:
             "frame": self._next_frame - 1,
             "total": self._total,
             "fps": self._fps or self._rate(time.monotonic()),
-            "dropped": sum(self._lost.values()) + sum(self._drops.values()),
+            "dropped": sum(self._dropped().values()),
             "latency_ms": {"p50": total.p50_us / 1e3, "p99": total.p99_us / 1e3} if total else {},
             "face": last.tracks[0].state if last and last.tracks else "none",
             "spot": last.scores[0].spot if last and last.scores else None,
@@ -173,13 +173,11 @@ class Session:
 
     def totals(self) -> dict[str, Any]:
         """Counters of the session: every frame offered is analysed or has a cause."""
-        lost = dict(self._lost)
         captured_ns = self._last.frame.t_capture_ns - self._first_capture_ns if self._last else 0
-        unpaired = {cause: count for cause, count in self._drops.items() if cause not in lost}
         return {
             "offered": self._next_frame,
             "analysed": self._analysed,
-            "dropped": {**unpaired, **lost},
+            "dropped": self._dropped(),
             "without_window": dict(self._pipeline.withheld),
             "events": dict(self._events),
             "lost_messages": self._publisher.lost_messages(),
@@ -190,6 +188,10 @@ class Session:
                 for name, row in self._latencies.stages().items()
             },
         }
+
+    def _dropped(self) -> dict[str, int]:
+        """Drops by cause: those before a frame had a number, and those that left a hole in the numbers."""
+        return {**self._drops, **self._lost}
 
     def _describe(self, info: SourceInfo) -> SessionInfo:
         config = self._plan.config
@@ -286,7 +288,7 @@ class Session:
             fps=round(self._fps, 2),
             offered=self._next_frame,
             analysed=self._analysed,
-            dropped={**self._drops, **self._lost},
+            dropped=self._dropped(),
             lost_messages=self._publisher.lost_messages(),
             stages=self._latencies.stages(),
             noise=last.windows[0].noise if last and last.windows else Status(-1, 0.0, 0, 0).noise,

@@ -16,6 +16,7 @@ from sfam.app.roles import (
     capture_role,
     offer_ring,
     run_single_process,
+    start_capture,
 )
 from sfam.app.supervisor import Role, RoleResult, Supervisor
 from sfam.capture.clock import SessionClock
@@ -52,6 +53,8 @@ def run_processes(
     def hear(role: str, kind: str, message: Any) -> None:
         if kind == "opened":
             rings.append(offer_ring(supervisor, message, policy, 8))
+        elif kind == "ready":
+            start_capture(supervisor, message)
         elif kind == "status":
             run.statuses.append(message["frame"])
         else:
