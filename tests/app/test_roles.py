@@ -118,16 +118,16 @@ def test_an_error_in_the_analysis_stops_capture() -> None:
 
 
 def test_a_stop_ends_a_replay_at_once_and_the_analysis_takes_what_was_written() -> None:
-    began_s = time.monotonic()
+    run = Run()
 
     def soon(supervisor: Supervisor) -> None:
-        if time.monotonic() - began_s > 1.5:
+        if run.statuses:
             supervisor.stop()
 
-    captured, analysed = run_processes(settings(shared("recordings/face_a.bag"), speed=1), on_tick=soon).results
-    assert 0 < captured.value["frames"] < 60
+    run_processes(settings(shared("recordings/face_a.bag"), speed=0.5), on_tick=soon, run=run)
+    captured, analysed = run.results
+    assert 0 < captured.value["frames"] < 180
     assert analysed.value["frames"] == captured.value["frames"]
-    assert time.monotonic() - began_s < 5
 
 
 def test_duration_and_decimation_count_in_capture_time() -> None:
