@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .backend import check_parity, open_backend
 from .config import EngineConfig
 from .decoding import SpottingSpec, decoding_name, spec_to_json
-from .graph import ensemble_graph, single_graph
+from .graph import write_graph
 from .model import (
     DESCRIPTION_FILE,
     FORMAT,
@@ -113,12 +113,9 @@ def write_model(
 
 def _parts(folds: Mapping[str, SFAMNet], normalisation: Normalisation, maps: NDArray[np.float32]) -> dict[str, bytes]:
     weights = {fold: weights_of(network) for fold, network in folds.items()}
-    names = list(weights)
-    if len(names) == 1:
-        graph, flat = single_graph(weights[names[0]], normalisation), weights[names[0]]
-    else:
-        graph = ensemble_graph(list(weights.values()), normalisation)
-        flat = {f"{fold}/{name}": value for fold, part in weights.items() for name, value in part.items()}
+    graph = write_graph(list(weights.values()), normalisation)
+    prefixes = {fold: f"{fold}/" if len(weights) > 1 else "" for fold in weights}
+    flat = {prefixes[fold] + name: value for fold, part in weights.items() for name, value in part.items()}
     vectors = reference_outputs(list(folds.values()), normalisation, maps)
     archive = io.BytesIO()
     np.savez(archive, maps=vectors.maps, spot=vectors.spot, emotion_logits=vectors.emotion_logits)

@@ -224,29 +224,27 @@ def left_over(moved: NDArray[np.float32], strongest: NDArray[np.float32]) -> flo
 
 
 def follow(samples: Recent[Sample], expression: Expression) -> Path | None:
-    """Add up the windows that tile onset .. t for every t until the offset.
+    """Add up the windows that tile onset .. t for every t until the last run has ended.
 
     Each window is added to the displacement at the sample where it began; one that begins before the onset starts at
-    rest. None where motion is missing.
+    rest. The sum goes on to the end of the run rather than to the offset, which is an estimate: by then the windows have
+    seen the last of the motion. None where motion is missing.
     """
     first, last = nearest(samples, expression.onset_ns), nearest(samples, expression.offset_ns)
-    end = nearest(samples, expression.end_ns)
     begin_ns = samples[first].score.t_capture_ns
     moved: dict[int, NDArray[np.float32]] = {}
     apex, farthest, peak = first, -1.0, -1.0
     strongest = left = np.zeros((2, MAP_PX, MAP_PX), np.float32)
-    for i in range(first, max(last, end) + 1):
+    for i in range(first, max(last, nearest(samples, expression.end_ns)) + 1):
         motion, score = samples[i].motion, samples[i].score
         if motion is None:
             return None
         size = rms(motion * _INSIDE) * (BLINK_WEIGHT if "blink" in score.flags else 1.0)
         if size > peak:
             peak, strongest = size, motion
-        if i > last:
-            continue
         moved[i] = left = motion + moved[nearest(samples, score.t_from_ns)] if score.t_from_ns > begin_ns else motion
         distance = rms(left * _INSIDE)
-        if distance > farthest:
+        if i <= last and distance > farthest:
             apex, farthest = i, distance
     return Path(apex, left, strongest)
 
