@@ -30,7 +30,10 @@ class Rosbag2:
         beside = [path.with_name(path.name + ending) for ending in ("-journal", "-wal")]
         mode = "mode=ro" if any(one.exists() for one in beside) else "mode=ro&immutable=1"
         try:
-            self._base = sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True)
+            uri = f"{path.resolve().as_uri()}?{mode}"
+            self._base = sqlite3.connect(
+                uri, uri=True, check_same_thread=False
+            )  # opened by one thread, read by another
             rows = self._base.execute("SELECT id, name, type FROM topics").fetchall()
         except sqlite3.Error as error:
             raise self._damaged(error) from error
