@@ -71,7 +71,7 @@ class KinectMkvRecording(Recording):
             }
             depth_camera, color_camera = cameras["D0"], cameras["PV0"]
             return Calibration(
-                _color_intrinsics(color_camera, color.width, color.height),
+                color_intrinsics(color_camera, color.width, color.height),
                 _depth_intrinsics(depth_camera, self._mode("DEPTH", "K4A_DEPTH_MODE"), depth.width, depth.height),
                 _pose(color_camera).after(_pose(depth_camera).inverse()),
             )
@@ -143,7 +143,7 @@ class KinectMkvRecording(Recording):
         stream, stamp_ns, data = job
         role = self._role(stream)
         try:
-            image = self._pixels(stream, data)
+            image = self.pixels(stream, data)
         except (ValueError, cv2.error):
             return role
         image.flags.writeable = False
@@ -151,8 +151,12 @@ class KinectMkvRecording(Recording):
         return StreamFrame(stream.name, role, image, -1, stamp_ns, ClockDomain.HARDWARE, stamp_ns, encoded=lossy)
 
     @staticmethod
-    def _pixels(stream: RecordedStream, data: bytes) -> ColorImage | DepthImage:
-        """Decode by the track's form."""
+    def pixels(stream: RecordedStream, data: bytes) -> ColorImage | DepthImage:
+        """One image of a track, by its encoding.
+
+        Raises:
+            ValueError: when it does not decode.
+        """
         width, height = stream.width, stream.height
         if stream.encoding == "b16g":
             return depth_image(data, "mono16", width, height, 0, big=True)
@@ -215,7 +219,7 @@ def _depth_intrinsics(camera: dict[str, Any], mode: str, width: int, height: int
     return Intrinsics(width, height, fx * side, fy * side, *centre, Distortion.RATIONAL, coeffs)
 
 
-def _color_intrinsics(camera: dict[str, Any], width: int, height: int) -> Intrinsics:
+def color_intrinsics(camera: dict[str, Any], width: int, height: int) -> Intrinsics:
     """The 4:3 color sensor scaled to the image's width and, for 16:9 modes, cut at top and bottom."""
     (cx, cy, fx, fy), coeffs = _parameters(camera)
     full = width * 3 / 4
