@@ -25,7 +25,7 @@ from sfam.stream.head_motion import CropCamera, HeadMotionFit, rigid_mask
 from .bench_accuracy import estimate, read_truth, score
 from .bench_predecessor import Predecessor
 
-METHODS = {"fast": "iclk"}
+METHODS = {"fast": "iclk", "quality": "quality"}
 WINDOW_FRAMES = 6
 STREAM_FRAMES = 240
 PREDECESSOR_EVERY = 12

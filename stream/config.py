@@ -20,7 +20,7 @@ class StreamConfig(BaseModel):
     detect_delay_frames: int = Field(3, ge=0, le=30, description="a detection takes effect this many frames later")
     detect_every_s: float = Field(2.0, gt=0, description="while a face is tracked, check it this often")
     crop_dead_zone_px: int = Field(4, ge=0, description="the crop stays frozen while the face moves less than this")
-    flow: Literal["iclk"] = Field("iclk", description="flow method")
+    flow: Literal["iclk", "quality"] = Field("iclk", description="flow method")
     window_ms: float = Field(200.0, gt=0, le=1000, description="time between the two ends of a window")
     depth_mean_frames: Literal[1, 3, 5] = Field(1, description="depth frames averaged at both ends of a window")
     buffer_s: float = Field(1.5, gt=0, le=10, description="frame products kept for direct flow between past frames")
