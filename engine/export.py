@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .backend import check_parity, open_backend
 from .config import EngineConfig
 from .decoding import SpottingSpec, decoding_name, spec_to_json
+from .fields import smooth_fields
 from .graph import write_graph
 from .model import (
     DESCRIPTION_FILE,
@@ -134,14 +135,8 @@ def reference_outputs(
 
 def default_parity_maps(count: int = 16, seed: int = 0) -> NDArray[np.float32]:
     """Smooth random fields (count, 3, 42, 42) from rest to 4 px and 4 mm, the first one zero."""
-    rng = np.random.default_rng(seed)
-    y, x = np.meshgrid(np.linspace(0, 1, 42), np.linspace(0, 1, 42), indexing="ij")
-    maps = np.zeros((count, 3, 42, 42))
-    for _ in range(6):
-        fx, fy, phase = (rng.uniform(low, high, (count, 3, 1, 1)) for low, high in ((-3, 3), (-3, 3), (0, 2 * np.pi)))
-        maps += rng.normal(0, 0.4, (count, 3, 1, 1)) * np.cos(2 * np.pi * (fx * x + fy * y) + phase)
     size = np.concatenate([[0.0], np.geomspace(0.02, 4.0, count - 1)])
-    return np.asarray(maps * size[:, None, None, None], np.float32)
+    return smooth_fields(count, seed) * size[:, None, None, None].astype(np.float32)
 
 
 def _write_folder(parts: Mapping[str, bytes], out: Path) -> ModelArtifact:

@@ -227,8 +227,8 @@ def follow(samples: Recent[Sample], expression: Expression) -> Path | None:
     """Add up the windows that tile onset .. t for every t until the last run has ended.
 
     Each window is added to the displacement at the sample where it began; one that begins before the onset starts at
-    rest. The sum goes on to the end of the run rather than to the offset, which is an estimate: by then the windows have
-    seen the last of the motion. None where motion is missing.
+    rest. The sum goes on to the end of the run rather than to the offset, which is an estimate: by then the windows
+    have seen the last of the motion. None where motion is missing.
     """
     first, last = nearest(samples, expression.onset_ns), nearest(samples, expression.offset_ns)
     begin_ns = samples[first].score.t_capture_ns
@@ -242,7 +242,8 @@ def follow(samples: Recent[Sample], expression: Expression) -> Path | None:
         size = rms(motion * _INSIDE) * (BLINK_WEIGHT if "blink" in score.flags else 1.0)
         if size > peak:
             peak, strongest = size, motion
-        moved[i] = left = motion + moved[nearest(samples, score.t_from_ns)] if score.t_from_ns > begin_ns else motion
+        since = min(nearest(samples, score.t_from_ns), i - 1)
+        moved[i] = left = motion + moved[since] if score.t_from_ns > begin_ns else motion
         distance = rms(left * _INSIDE)
         if i <= last and distance > farthest:
             apex, farthest = i, distance
