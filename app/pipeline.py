@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from sfam.capture.frame import RGBDFrame
 from sfam.engine.backend import Backend, check_parity, open_backend
@@ -18,6 +19,7 @@ from sfam.engine.spotting import LiveSpotter
 from sfam.stream.analysis import Analysis
 from sfam.stream.face_track import FaceTrack
 from sfam.stream.flow_window import FlowWindow
+from sfam.stream.roi import RegionFinder, cut_maps
 from sfam.stream.scene_flow import SceneFlow
 
 from .config import Config
@@ -65,7 +67,7 @@ class Pipeline:
         self._analysis = Analysis(config.stream)
         spec = self.model.spotting_spec(config.engine.threshold)
         self.threshold = spec.height if isinstance(spec, PaperSpec) else spec.hi
-        self._spotter = LiveSpotter(spec)
+        self._spotter = LiveSpotter(spec, self._motion_between)
 
     def process(self, frame: RGBDFrame) -> FrameAnalysis:
         """Analyse one frame; frames come in the order of their `sequence`."""
@@ -108,6 +110,14 @@ class Pipeline:
     def close(self) -> None:
         """End the detection thread; safe to call twice."""
         self._analysis.close()
+
+    def _motion_between(self, frame_a: int, frame_b: int) -> NDArray[np.float32] | None:
+        """Direct flow of the one face between two past frames, cut like a window; None for several faces or none."""
+        tracks = self._analysis.tracks
+        if len(tracks) != 1:
+            return None
+        flow = self._analysis.flow_between(tracks[0].track_id, frame_a, frame_b)
+        return None if flow is None else cut_maps(flow, RegionFinder().regions(tracks[0].landmarks_px, tracks[0].crop))
 
     def _judge(self, windows: list[FlowWindow]) -> list[Score]:
         if not windows:

@@ -51,8 +51,10 @@ class RunsSpec:
     """What is shorter is no expression (annotated: 7 frames at 30 fps)."""
     micro_longest_s: float = 32.5 / 30
     """What is longer is a macro-expression (annotated: 32 frames at 30 fps)."""
-    return_rho: float = 1.0
-    """Back at rest: motion left between onset and offset, as a share of the strongest window."""
+    return_rho: float = 0.8
+    """Back at rest: motion left between onset and offset, as a share of the strongest window; by one direct flow."""
+    drift_rho: float = 1.1
+    """The same where the past frames are no longer held and stored windows are added up, which drifts."""
     piece_gap_s: float = 2.0
     """A face not yet back at rest may take this long until it moves again."""
     pieces: int = 4

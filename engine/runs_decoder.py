@@ -121,7 +121,7 @@ class RunsDecoder:
             direct = self._motion_between(ends[0].frame, ends[1].frame)
             if direct is not None:
                 return left_over(direct[:2], path.strongest) < self._spec.return_rho
-        return path.rho < self._spec.return_rho
+        return path.rho < self._spec.drift_rho
 
     def _announce(self, now: Score) -> list[Event]:
         """A provisional event for the run that is now the first, if it has none yet."""

@@ -88,7 +88,7 @@ def next_rest(runs: list[Run], samples: Recent[Sample], spec: RunsSpec) -> tuple
         if too_far or expression.end_ns - expression.begin_ns > longest_ns:
             break
         path = follow(samples, expression)
-        if path is None or path.rho < spec.return_rho:
+        if path is None or path.rho < spec.drift_rho:
             return pieces, expression
     return 1, None
 

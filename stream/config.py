@@ -23,7 +23,7 @@ class StreamConfig(BaseModel):
     flow: Literal["iclk", "quality"] = Field("iclk", description="flow method")
     window_ms: float = Field(200.0, gt=0, le=1000, description="time between the two ends of a window")
     depth_mean_frames: Literal[1, 3, 5] = Field(1, description="depth frames averaged at both ends of a window")
-    buffer_s: float = Field(1.5, gt=0, le=10, description="frame products kept for direct flow between past frames")
+    buffer_s: float = Field(4.5, gt=0, le=10, description="past frames kept for direct flow between them")
     head_motion: bool = Field(True, description="remove the rigid head motion from u, v and w")
     head_motion_flag_px: float = Field(
         8.0, gt=0, description="windows in which the head moves the face by more crop pixels than this are flagged"

@@ -7,7 +7,7 @@ landmarks and are not those of the renderer, so that what is learnt does not han
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,7 +160,7 @@ def _moved(regions: Regions, rng: np.random.Generator) -> Regions:
         boxes.append(
             (int(np.clip(x + dx, 0, CROP_PX - width)), int(np.clip(y + dy, 0, CROP_PX - height)), width, height)
         )
-    return Regions(*boxes)
+    return replace(regions, upper=boxes[0], lower=boxes[1])
 
 
 def _spot_labels(

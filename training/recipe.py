@@ -9,7 +9,7 @@ from types import MappingProxyType
 DECODING_CHOICES: Mapping[str, Sequence[float]] = MappingProxyType(
     {
         "join_s": tuple(frames / 30 for frames in (2, 4, 6, 8, 10)),
-        "return_rho": (0.7, 0.85, 1.0, 1.15, 1.3),
+        "drift_rho": (0.85, 1.0, 1.1, 1.2, 1.3),
         "offset_shift_s": tuple(frames / 30 for frames in (4.5, 5.5, 6.5, 7.5)),
         "onset_shift_s": tuple(frames / 30 for frames in (0.5, 1.5, 2.5, 3.5)),
         "hi": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),

@@ -69,7 +69,7 @@ def _seen(plan: SequencePlan, rng: np.random.Generator) -> Scene:
     correlated = rng.random() < 0.4
     noise = Noise(
         rgb_sigma=float(rng.uniform(1.5, 3.0)),
-        depth_sigma_mm=float(rng.uniform(0.7, 1.5)),
+        depth_sigma_mm=float(rng.uniform(0.8, 2.2)),
         depth_model="correlated" if correlated else "white",
         correlation_px=float(rng.uniform(1.0, 2.0)),
         holes=float(rng.uniform(0.0, 0.05)),

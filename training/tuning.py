@@ -57,6 +57,7 @@ def judge_sequence(network: SFAMNet, scales: tuple[float, float], measured: Meas
             float(spot),
             tuple(float(value) for value in emotion),
             from_frame=window.from_frame,
+            flags=window.flags,
             t_from_ns=window.t_from_ns,
         )
         for window, spot, emotion in zip(windows, spots, emotions, strict=True)
