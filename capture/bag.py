@@ -99,6 +99,7 @@ class BagRecording(Recording):
 
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth images in file order; those before any damage, which `warnings` then count."""
+        self._bag.verify = self.verify
         chosen = {f"{one.source}/{IMAGE}": one for one in (self.color, self.depth) if one is not None}
         described = {f"{one.source}/{METADATA}": one for one in (self.color, self.depth) if one is not None}
         held: deque[_Held] = deque()

@@ -149,6 +149,7 @@ class _Tally:
 def _report(recording: Recording, deep: bool) -> RecordingReport:
     """Read what is needed and put it together."""
     tally = _Tally(recording)
+    recording.verify = deep
     error: str | None = None
     try:
         items: Iterator[FrameStamp | StreamFrame] = recording.frames() if deep else recording.stamps()

@@ -30,6 +30,7 @@ _DEPTH_MODES = {
 }
 """Side of the (binned) square sensor and where the mode's image begins on it."""
 _TITLES: dict[str, Role | None] = {"COLOR": "color", "DEPTH": "depth", "IR": None}
+_SEGMENT = b"\x18\x53\x80\x67"
 _Job = tuple[RecordedStream, int, bytes]
 
 
@@ -52,6 +53,7 @@ class KinectMkvRecording(Recording):
             raise SourceError(f"{path}: nothing readable in this Matroska file ({error})") from error
         self._tracks = {track.metadata.get("title", ""): track for track in self._file.streams}
         self.writer = self._file.metadata.get("encoder", "unknown")
+        self._missing_bytes = _missing_bytes(path)
         self._offset_ns = int(self._file.metadata.get("K4A_START_OFFSET_NS", 0))
         self.streams = tuple(self._recorded(title) for title in _TITLES if title in self._tracks)
         if not self.streams:
@@ -97,7 +99,7 @@ class KinectMkvRecording(Recording):
             else:
                 self.unreadable[frame] += 1
         if self.recovered:
-            self.warnings.append(f"recovered {given} frames")
+            self._note_damage(f"recovered {given} frames before the damage")
 
     def stamps(self) -> Iterator[FrameStamp]:
         """Stamps of the packets; nothing is decoded."""
@@ -116,21 +118,21 @@ class KinectMkvRecording(Recording):
         """(stream, device time in ns, payload) in file order, up to the end or the damage."""
         chosen = {self._tracks[one.source].index: one for one in (self.color, self.depth) if one is not None}
         av = _av(self.path)
-        last_us = 0
         try:
             # opened anew: a seek to 0 goes to the first color image and leaves out the depth before it
             with av.open(str(self.path)) as file:
                 for packet in file.demux([file.streams[index] for index in chosen]):
                     if packet.pts is None or packet.is_corrupt:
                         continue
-                    last_us = round(packet.pts * packet.time_base * 1_000_000)
-                    yield chosen[packet.stream.index], last_us * 1000 + self._offset_ns, bytes(packet)
+                    stamp_us = round(packet.pts * packet.time_base * 1_000_000)
+                    yield chosen[packet.stream.index], stamp_us * 1000 + self._offset_ns, bytes(packet)
         except av.error.FFmpegError as error:
             self._note_damage(f"truncated or damaged: {error}")
             return
-        promised_us = self._file.duration or 0
-        if promised_us - last_us > 500_000:
-            self._note_damage(f"truncated: it ends {(promised_us - last_us) / 1e6:.1f} s before its length")
+        if self._missing_bytes > 0:
+            self._note_damage(f"truncated: {self._missing_bytes} bytes are missing at the end")
+        elif self._missing_bytes < 0:
+            self._note_damage("unindexed: the recorder was stopped before it closed the file")
 
     def _note_damage(self, text: str) -> None:
         """Say it once."""
@@ -190,6 +192,27 @@ class KinectMkvRecording(Recording):
                 except ValueError as error:
                     raise SourceError(f"{self.path}: calibration.json does not parse ({error})") from error
         raise SourceError(f"{self.path}: no calibration.json attached; depth and color cannot be brought together")
+
+
+def _missing_bytes(path: Path) -> int:
+    """Bytes that the file's one segment promises and the file lacks; -1 where the length was never filled in."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    position = 4 + len(_length(head, 4)[0]) + _length(head, 4)[1]
+    if head[position : position + 4] != _SEGMENT:
+        return 0
+    field, size = _length(head, position + 4)
+    if size == 2 ** (7 * len(field)) - 1:
+        return -1
+    return max(0, position + 4 + len(field) + size - path.stat().st_size)
+
+
+def _length(head: bytes, at: int) -> tuple[bytes, int]:
+    """An EBML length: its bytes and its value."""
+    first = head[at] if at < len(head) else 0x80
+    width = 9 - first.bit_length() if first else 1
+    field = head[at : at + width]
+    return field, int.from_bytes(field, "big") & (2 ** (7 * width) - 1)
 
 
 def _av(path: Path) -> Any:

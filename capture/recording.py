@@ -106,6 +106,8 @@ class Recording(ABC):
         self.warnings: list[str] = []
         self.unreadable: Counter[str] = Counter()
         """Images that did not decode, by stream role."""
+        self.verify = False
+        """Set before `frames()`: compare checksums where the container has them and reading skips them."""
 
     @property
     @abstractmethod

@@ -75,6 +75,8 @@ class Rosbag1:
         self._view = memoryview(self._map)
         if bytes(self._view[: len(MAGIC)]) != MAGIC:
             raise SourceError(f"{path}: not a ROS1 bag of format 2.0; nothing else is read as a bag")
+        self.verify = False
+        """Compare checksums though the file was closed properly; one that was not is always compared."""
         self.index = self._read_index()
         if self.index is not None:
             self.connections.update(self.index.connections)
@@ -177,7 +179,8 @@ class Rosbag1:
             return stored, False  # a killed writer leaves the chunk it had just begun
         try:
             if chunk.compression == "lz4":
-                data = unpack_lz4(stored, chunk.size)
+                verify = (self.verify or self.index is None) and len(stored) == chunk.stored
+                data = unpack_lz4(stored, chunk.size, verify=verify)
             elif chunk.compression == "bz2":
                 data = bz2.BZ2Decompressor().decompress(stored, chunk.size)
             else:

@@ -115,6 +115,8 @@ def test_a_cut_file_gives_the_frames_before_the_cut(tmp_path: Path, part: float)
     report = inspect(path, deep=True)
     assert report.error is None
     assert 15 * part - 2.5 <= report.pairs <= 15 * part + 1
+    assert report.recovered
+    assert any("truncated" in warning for warning in report.warnings)
     assert inspect(path).pairs == report.pairs
 
 

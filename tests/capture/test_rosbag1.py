@@ -5,9 +5,11 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import lz4.frame
+import numpy as np
 import pytest
 
-from sfam.capture.lz4_frames import lz4_prefix
+from sfam.capture.lz4_frames import lz4_prefix, unpack_lz4
 from sfam.capture.rosbag1 import Connection, Rosbag1, parse_fields
 from sfam.capture.source import SourceError
 from tests.capture.bag_writer import BagWriter, fields, record
@@ -63,6 +65,42 @@ def test_a_cut_file_gives_a_prefix_of_the_messages_wherever_it_is_cut(tmp_path: 
     assert counts == sorted(counts)
     assert counts[0] < 2
     assert counts[-1] == 12
+
+
+def test_a_flipped_bit_is_found_where_checksums_are_compared(tmp_path: Path) -> None:
+    writer = BagWriter("lz4")
+    writer.add("/a", "std_msgs/UInt32", bytes(range(256)) * 3)
+    path = writer.save(tmp_path / "a.bag")
+    content = bytearray(path.read_bytes())
+    content[content.index(bytes(range(20, 200))) + 90] ^= 1
+    path.write_bytes(bytes(content))
+    bag = Rosbag1(path)
+    assert len(list(bag.messages(everything))) == 1
+    assert bag.damage is None
+    bag.verify = True
+    assert list(bag.messages(everything)) == []
+    assert bag.damage is not None
+
+
+@pytest.mark.parametrize("block", [4, 5, 7])
+@pytest.mark.parametrize("linked", [True, False])
+@pytest.mark.parametrize("checksums", [True, False])
+def test_quick_and_checked_unpacking_give_the_same(block: int, linked: bool, checksums: bool) -> None:
+    rng = np.random.default_rng(4)
+    data = rng.integers(0, 4, 300_000, np.uint8).tobytes() + rng.bytes(100_000)
+    stored = memoryview(
+        lz4.frame.compress(
+            data,
+            block_size=block,
+            block_linked=linked,
+            content_checksum=True,
+            block_checksum=checksums,
+            store_size=linked,
+        )
+    )
+    for verify in (True, False):
+        assert unpack_lz4(stored, len(data), verify=verify) == data
+    assert len(unpack_lz4(stored[:200_000], len(data), verify=False)) < len(data)
 
 
 def test_a_chunk_that_does_not_decompress_ends_the_walk_and_is_named(tmp_path: Path) -> None:
