@@ -5,7 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from sfam.stream.roi import Regions
+from sfam.stream.roi import RegionFinder
+from sfam.stream.scene_flow import CROP_PX, Crop
 from sfam.training import courses
 from sfam.training.overlays import Background, Corpus, Overlay, action_field, draw_overlay, overlay
 
@@ -33,7 +34,7 @@ def background(seed: int = 0) -> Background:
     eyelids = np.zeros(FRAMES, dtype=np.float32)
     eyelids[100:108] = np.sin(np.linspace(0, np.pi, 8))
     maps = rng.normal(0, 0.03, (FRAMES, 3, 42, 42)).astype(np.float32) * usable[:, None, None, None]
-    regions = Regions((18, 32, 92, 26), (30, 80, 68, 26))
+    regions = RegionFinder().regions(landmarks(), Crop(0, 0, CROP_PX))
     return Background(maps, usable, np.full(FRAMES, LAG), eyelids, landmarks(), regions)
 
 
