@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import cli_bench, cli_bus, cli_files, cli_live, cli_model, cli_train
+from . import cli_bench, cli_bus, cli_files, cli_live, cli_model, cli_train, cli_verify
 from .exit_codes import class_names, exit_code
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("live")(cli_live.live)
 app.command("inspect")(cli_files.inspect)
 app.command("tail")(cli_bus.tail)
 app.command("train")(cli_train.train)
+app.command("verify")(cli_verify.verify)
 app.command("bench")(cli_bench.bench)
 app.add_typer(cli_model.app, name="model")
 

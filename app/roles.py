@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sfam.capture.clock import SessionClock
@@ -41,6 +42,10 @@ class CaptureSettings:
     """Of `decimate:N`: only each N-th frame goes on, the others are counted as 'decimated'."""
     paused: bool = False
     """Start paused, for single steps."""
+    left_out: Mapping[int, str] = field(default_factory=dict)
+    """Frames to leave out with the cause to count them under: those that the session being replayed did not analyse."""
+    last_frame: int | None = None
+    """End after this frame, where the session being replayed was ended early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,15 +187,14 @@ class Capture:
         self._settings = settings
         self._stop = stop
         self._control = control
-        self._decimated = 0
+        self._left_out: Counter[str] = Counter()
         self.stage_ns: dict[str, int] = {}
         """Wall time of the stages of the newest frame."""
 
     @property
     def drops(self) -> dict[str, int]:
         """Drops by cause so far."""
-        drops = dict(self._source.drops)
-        return {**drops, "decimated": self._decimated} if self._decimated else drops
+        return {**self._source.drops, **self._left_out}
 
     def frames(self) -> Iterator[RGBDFrame]:
         """Frames when they are due."""
@@ -199,10 +203,13 @@ class Capture:
             self._timed(), source.info, settings.speed, settings.clock, stop=self._stop, control=self._control
         )
         for frame in limited(due, settings.duration_s):
-            if frame.sequence % settings.keep_every == 0:
-                yield frame
+            if settings.last_frame is not None and frame.sequence > settings.last_frame:
+                return
+            cause = settings.left_out.get(frame.sequence, "decimated" if frame.sequence % settings.keep_every else "")
+            if cause:
+                self._left_out[cause] += 1
             else:
-                self._decimated += 1
+                yield frame
 
     def _timed(self) -> Iterator[RGBDFrame]:
         frames = self._source.frames()

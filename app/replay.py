@@ -1,0 +1,119 @@
+"""A recording through the whole chain into a session folder, in one process or several: what verify and batch share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sfam.capture.clock import SessionClock
+from sfam.capture.pacing import ReplayControl
+from sfam.stream.ring import Policy, Ring
+
+from .config import Config
+from .live import make_plan
+from .roles import (
+    AnalysisSettings,
+    CaptureSettings,
+    analysis_role,
+    capture_role,
+    offer_ring,
+    run_single_process,
+    start_capture,
+)
+from .session import open_session
+from .supervisor import Role, RoleResult, Supervisor
+
+FILE_POLICY: Policy = "lossless"
+
+
+class ReplayError(RuntimeError):
+    """A process of a replay failed; `error_names` are those of its error's class and bases."""
+
+    def __init__(self, failed: RoleResult) -> None:
+        super().__init__(failed.message)
+        self.error_names = failed.error_names
+
+
+class ReplayInterruptedError(KeyboardInterrupt):
+    """The operator ended a replay before its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What to replay, and what to leave out of it."""
+
+    config: Config
+    left_out: Mapping[int, str] = field(default_factory=dict)
+    """Frames that the session being replayed did not analyse, by cause."""
+    last_frame: int | None = None
+
+
+def replay_config(config: Config, **app: object) -> Config:
+    """The settings of a quiet replay: no bus, no picture, the reader waits; `app` replaces keys of that section."""
+    sinks = config.sinks.model_copy(update={"publish": "none", "overlay": "none"})
+    settings = config.app.model_copy(update={"policy": FILE_POLICY, "speed": "max", **app})
+    return config.model_copy(update={"sinks": sinks, "app": settings})
+
+
+def run_replay(replay: Replay, folder: Path, *, stop: Callable[[], bool] = lambda: False) -> Mapping[str, Any]:
+    """Replay into an empty folder; returns the session's totals.
+
+    Args:
+        replay: whose `config.app.single_process` and `config.app.speed` say how.
+        folder: becomes a session folder.
+        stop: asked about every 20 ms, in one process only; several end by the signals of the terminal.
+
+    Raises:
+        ReplayError: a process failed.
+        ReplayInterruptedError: Ctrl-C or SIGTERM came while several processes ran.
+        SourceError, ModelError, SinkError: as the parts do, in one process.
+    """
+    sinks = replay.config.sinks.model_copy(update={"out": str(folder)})
+    config = replay.config.model_copy(update={"sinks": sinks})
+    clock = SessionClock.start()
+    capture = CaptureSettings(
+        config=config.capture,
+        clock=clock,
+        speed=math.inf if config.app.speed == "max" else float(config.app.speed),
+        duration_s=config.app.duration_s,
+        left_out=replay.left_out,
+        last_frame=replay.last_frame,
+    )
+    analysis = AnalysisSettings(open_session, make_plan(config, clock))
+    if config.app.single_process:
+        return run_single_process(
+            capture, analysis, stop=stop, control=ReplayControl(), tell=_unheard, show_status=lambda _: None
+        )
+    return _in_processes(capture, analysis, config.app.ring_slots)
+
+
+def _unheard(kind: str, message: object) -> None:
+    """Events and warnings stand in the tables and in session.json."""
+
+
+def _in_processes(capture: CaptureSettings, analysis: AnalysisSettings, slots: int) -> Mapping[str, Any]:
+    rings: list[Ring] = []
+
+    def on_message(role: str, kind: str, message: Any) -> None:
+        if kind == "opened":
+            rings.append(offer_ring(supervisor, message, FILE_POLICY, slots))
+        elif kind == "ready":
+            start_capture(supervisor, message)
+
+    supervisor = Supervisor(
+        [Role("capture", capture_role, capture), Role("analysis", analysis_role, analysis)], on_message=on_message
+    )
+    try:
+        results = supervisor.run()
+    finally:
+        for ring in rings:
+            ring.close()
+    failed = next((result for result in results if not result.ok), None)
+    if supervisor.interrupted:
+        raise ReplayInterruptedError("the replay was interrupted")
+    if failed is not None:
+        raise ReplayError(failed)
+    return results[1].value

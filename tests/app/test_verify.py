@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sfam.app.config import ConfigError, load_config
+from sfam.app.replay import Replay, replay_config, run_replay
+from sfam.app.table_difference import ACROSS_BACKENDS
+from sfam.app.verify import compare, subject
+from sfam.capture.source import SourceError
+from tests.app.command import run
+from tests.shared_data import shared
+
+LOST = {20: "ring_overwritten", 21: "ring_overwritten", 33: "decimated"}
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of a recording, of which the session did not analyse three frames."""
+    folder = tmp_path_factory.mktemp("verify") / "session"
+    config = load_config(flags={"capture.camera": str(shared("recordings/face_a.bag")), "capture.to_s": 2.0})
+    run_replay(Replay(replay_config(config, single_process=True, subject="s01"), LOST, last_frame=55), folder)
+    return folder
+
+
+@pytest.mark.slow  # four replays and the start of torch
+def test_a_session_with_lost_frames_replays_to_its_own_tables(session: Path) -> None:
+    done = run("sfam", "verify", session, "--speed", "4", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 0, done.stdout
+    assert [row["name"] for row in report["comparisons"]][:3] == [
+        "the session's own tables",
+        "at 4 times real time",
+        "in one process",
+    ]
+    assert all(row["ok"] and (row["skipped"] or row["frames"] == 56) for row in report["comparisons"])
+    assert "3 frames that the session did not analyse" in report["notes"][0]
+
+
+@pytest.mark.slow  # four replays and the start of torch
+def test_a_planted_difference_is_found_and_shown(session: Path, tmp_path: Path) -> None:
+    planted = shutil.copytree(session, tmp_path / "planted")
+    table = (planted / "scores.csv").read_text().splitlines(keepends=True)
+    cells = table[41].split(",")
+    cells[7] = "0.123456"
+    (planted / "scores.csv").write_text("".join([*table[:41], ",".join(cells), *table[42:]]))
+    done = run("sfam", "verify", planted)
+    assert done.returncode == 6, done.stdout
+    assert "DIFFERS, scores.csv line 42, column spot: '0.123456' against" in done.stdout
+    assert "in one process: equal" in done.stdout
+
+
+def test_frames_that_a_session_lost_are_read_from_its_table(session: Path) -> None:
+    what = subject(session, load_config())
+    assert what.replay.left_out == LOST
+    assert what.replay.last_frame == 55
+    assert what.replay.config.app.subject == "s01"
+
+
+def test_leaving_frames_out_matters(session: Path, tmp_path: Path) -> None:
+    what = subject(session, load_config())
+    run_replay(Replay(replay_config(what.replay.config, single_process=True)), tmp_path / "all")
+    difference = compare(session, tmp_path / "all", ACROSS_BACKENDS)
+    assert difference is not None
+    assert difference.line == 22
+
+
+def test_a_live_session_without_recording_cannot_be_verified(session: Path, tmp_path: Path) -> None:
+    live = shutil.copytree(session, tmp_path / "live")
+    summary = json.loads((live / "session.json").read_text())
+    summary["devices"]["kind"], summary["source"] = "synthetic", "demo"
+    (live / "session.json").write_text(json.dumps(summary))
+    with pytest.raises(ConfigError, match="--record"):
+        subject(live, load_config())
+    assert run("sfam", "verify", live).returncode == 2
+
+
+def test_a_moved_recording_is_asked_for(session: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(session, tmp_path / "moved")
+    summary = json.loads((moved / "session.json").read_text())
+    summary["source"] = "gone.bag"
+    (moved / "session.json").write_text(json.dumps(summary))
+    with pytest.raises(SourceError, match="--file"):
+        subject(moved, load_config())
+    bag = shared("recordings/face_a.bag")
+    assert subject(moved, load_config(), bag).replay.config.capture.camera == str(bag)
+
+
+def test_what_is_not_there_is_exit_3(tmp_path: Path) -> None:
+    done = run("sfam", "verify", tmp_path / "none.bag")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "does not exist" in done.stderr
