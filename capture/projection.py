@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +11,7 @@ from .frame import Calibration, DepthImage, Distortion, Intrinsics
 
 Float32 = NDArray[np.float32]
 _SPECIAL = {((640, 240), (320, 180)), ((640, 480), (640, 360))}
-_ITERATE = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-9)
+_ITERATIONS = 40
 _NONE = np.iinfo(np.int32).min
 """What a float that fits no int32 truncates to."""
 
@@ -105,10 +104,17 @@ def color_rays(calibration: Calibration, offset: float) -> tuple[Float32, Float3
 
 
 def _undistort_rational(camera: Intrinsics, x: Float32, y: Float32) -> tuple[Float32, Float32]:
-    """Ideal rays of a rational lens, by iteration."""
-    points = np.stack([x, y], axis=-1).reshape(-1, 1, 2).astype(np.float64)
-    ideal = cv2.undistortPoints(points, np.eye(3), np.array(camera.coeffs), criteria=_ITERATE)
-    return ideal[:, 0, 0].astype(np.float32).reshape(x.shape), ideal[:, 0, 1].astype(np.float32).reshape(x.shape)
+    """Ideal rays of a rational lens, by fixed-point iteration on its forward model."""
+    k1, k2, p1, p2, k3, k4, k5, k6 = (*camera.coeffs, 0.0, 0.0, 0.0)[:8]
+    bent_x, bent_y = x.astype(np.float64), y.astype(np.float64)
+    ideal_x, ideal_y = bent_x, bent_y
+    for _ in range(_ITERATIONS):
+        r2 = ideal_x * ideal_x + ideal_y * ideal_y
+        shrink = (1 + r2 * (k4 + r2 * (k5 + r2 * k6))) / (1 + r2 * (k1 + r2 * (k2 + r2 * k3)))
+        sideways = 2 * p1 * ideal_x * ideal_y + p2 * (r2 + 2 * ideal_x * ideal_x)
+        down = p1 * (r2 + 2 * ideal_y * ideal_y) + 2 * p2 * ideal_x * ideal_y
+        ideal_x, ideal_y = (bent_x - sideways) * shrink, (bent_y - down) * shrink
+    return ideal_x.astype(np.float32), ideal_y.astype(np.float32)
 
 
 def distort(x: Float32, y: Float32, camera: Intrinsics) -> tuple[Float32, Float32]:

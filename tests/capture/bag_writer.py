@@ -70,7 +70,11 @@ class BagWriter:
 
     def end_chunk(self) -> None:
         """Compress and write the chunk and its index records."""
-        packed = {"none": bytes, "lz4": lz4.frame.compress, "bz2": bz2.compress}[self.compression](self.chunk)
+        packed = {
+            "none": lambda data: data,
+            "lz4": lambda data: lz4.frame.compress(data, block_linked=False, content_checksum=True),
+            "bz2": bz2.compress,
+        }[self.compression](self.chunk)
         self.infos.append((4117 + len(self.body), {number: len(one) for number, one in self.entries.items()}))
         head = fields(op=b"\x05", compression=self.compression.encode(), size=struct.pack("<I", len(self.chunk)))
         self.body += record(head, packed)
