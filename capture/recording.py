@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from itertools import islice, pairwise
@@ -23,7 +23,7 @@ from .source import SOURCES, FrameSource, SourceError, SourceInfo
 READERS: dict[bytes, str] = {
     b"#ROSBAG V2.0": "bag:BagRecording",
     b"SQLite format 3\0": "db3:open_db3",
-    b"\x89MCAP0\r\n": "ros2_mcap:open_mcap",
+    b"\x89MCAP0\r\n": "own_mcap:open_mcap",
     b"\x1a\x45\xdf\xa3": "kinect_mkv:KinectMkvRecording",
 }
 """First bytes of a file -> 'module:class or function' in this room; a file's name never decides."""
@@ -130,6 +130,10 @@ class Recording(ABC):
         """Stamps of the chosen streams in file order; readers that can, give them without reading images."""
         for frame in self.frames():
             yield FrameStamp(frame.stream, frame.role, frame.number, frame.t_device_ns, frame.clock_domain)
+
+    def recorded_frames(self) -> Iterator[RGBDFrame] | None:
+        """Whole frames exactly as recorded, with their numbers; None where color and depth are to be paired here."""
+        return None
 
     def details(self) -> dict[str, str | int | float | bool]:
         """Serial, firmware and the like, for session.json."""
@@ -249,7 +253,8 @@ class RecordingSource(FrameSource):
         self._sequence = 0
         self._segment = 0
         self._elapsed_ns = 0
-        self._previous: StreamFrame | None = None
+        self._previous: tuple[int, ClockDomain] | None = None
+        self._not_recorded = 0
 
     @property
     def info(self) -> SourceInfo:
@@ -273,17 +278,22 @@ class RecordingSource(FrameSource):
     def drops(self) -> Mapping[str, int]:
         """Frames without pair by cause; `unreadable_*` did not decode."""
         unreadable = {f"unreadable_{role}": count for role, count in self._recording.unreadable.items()}
-        return {**self._pairer.drops, **unreadable}
+        missing = {"not_recorded": self._not_recorded} if self._not_recorded else {}
+        return {**self._pairer.drops, **unreadable, **missing}
 
     def frames(self) -> Iterator[RGBDFrame]:
         """Pairs in file order, `sequence` from 0, between `from_s` and `to_s` of the recording's own time."""
+        recorded = self._recording.recorded_frames()
+        if recorded is not None:
+            yield from self._as_recorded(recorded)
+            return
         for frame in self._recording.frames():
             for pair in self._pairer.push(frame):
-                if self._is_past_end(pair):
+                if self._is_past_end(pair.color):
                     return
                 yield from self._emit(pair)
         for pair in self._pairer.flush():
-            if self._is_past_end(pair):
+            if self._is_past_end(pair.color):
                 return
             yield from self._emit(pair)
 
@@ -291,15 +301,28 @@ class RecordingSource(FrameSource):
         """Let go of the file."""
         self._recording.close()
 
-    def _is_past_end(self, pair: Pair[StreamFrame]) -> bool:
+    def _as_recorded(self, frames: Iterator[RGBDFrame]) -> Iterator[RGBDFrame]:
+        """Recorded frames keep their numbers, so that those never recorded show; after `from_s` they count from 0."""
+        first = 0 if self._config.from_s == 0 else None
+        for frame in frames:
+            if self._is_past_end(frame):
+                return
+            if self._elapsed_ns < self._config.from_s * 1e9:
+                continue
+            first = frame.sequence if first is None else first
+            self._not_recorded += frame.sequence - first - self._sequence
+            self._sequence = frame.sequence - first + 1
+            yield replace(frame, sequence=frame.sequence - first) if first else frame
+
+    def _is_past_end(self, now: StreamFrame | RGBDFrame) -> bool:
         """Advance file time (which never runs back, whatever the stamps do); true once it is past `to_s`."""
-        before, now = self._previous, pair.color
-        if before is not None:
-            if now.t_device_ns < before.t_device_ns or now.clock_domain != before.clock_domain:
+        if self._previous is not None:
+            before_ns, domain = self._previous
+            if now.t_device_ns < before_ns or now.clock_domain != domain:
                 self._segment += 1
             else:
-                self._elapsed_ns += now.t_device_ns - before.t_device_ns
-        self._previous = now
+                self._elapsed_ns += now.t_device_ns - before_ns
+        self._previous = now.t_device_ns, now.clock_domain
         return self._config.to_s is not None and self._elapsed_ns > self._config.to_s * 1e9
 
     def _emit(self, pair: Pair[StreamFrame]) -> Iterator[RGBDFrame]:

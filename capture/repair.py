@@ -1,0 +1,241 @@
+"""Mends MCAP files that were cut off: everything whole stays, index and summary are written anew."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcap.data_stream import ReadDataStream
+from mcap.opcode import Opcode
+from mcap.records import Attachment, AttachmentIndex, Channel, ChunkIndex, MessageIndex, Metadata, MetadataIndex, Schema
+
+from .mcap_file import MAGIC, RecordingError, Summary, index_records
+from .mcap_scan import ChunkView, RawRecord, Scan
+
+_SET_ASIDE = 0x80
+"""Record types from here on are private and passed over by every reader: a damaged chunk becomes one."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What was found and done."""
+
+    path: Path
+    was_whole: bool
+    """Nothing had to be done."""
+    messages: int
+    chunks: int
+    damaged_chunks: int
+    """Chunks that do not open; they are set aside, not removed."""
+    removed_bytes: int
+    """Torn bytes at the end."""
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a file turned out to hold."""
+
+    summary: Summary
+    end: int
+    """Behind the last whole record of the data section."""
+    complete: bool
+    tail: bytes
+    """Index records that the last chunk lacks."""
+    damaged: list[int]
+    """Where chunks stand that do not open."""
+
+
+def repair(path: Path, out: Path | None = None) -> RepairReport:
+    """Rebuild index and summary of an mcap file, ours or another's.
+
+    In place nothing whole is ever rewritten: the torn end is cut and the index appended, so a kill in between leaves a
+    file that the next repair mends alike. A new file appears under its name only when it is complete.
+
+    Args:
+        path: the damaged file.
+        out: where to write the mended file; None = in place.
+
+    Raises:
+        RecordingError: no mcap file, or it cannot be written.
+    """
+    size = path.stat().st_size
+    found = _look(path)
+    if found.complete and not found.damaged and out is None:
+        return _report(path, found, 0, True)
+    removed = 0 if found.complete else size - found.end
+    try:
+        if out is None:
+            _mend(path, found)
+            return _report(path, found, removed, False)
+        if out.exists():
+            raise RecordingError(f"{out}: exists already and is never overwritten; choose another name")
+        part = out.with_name(f"{out.name}.part")
+        shutil.copyfile(path, part)
+        if not found.complete or found.damaged:
+            _mend(part, found)
+        os.replace(part, out)
+        return _report(out, found, removed, found.complete and not found.damaged)
+    except RecordingError:
+        raise
+    except OSError as error:
+        raise RecordingError(f"{out or path}: repair cannot write: {error.strerror}") from error
+
+
+def _report(path: Path, found: _Found, removed: int, was_whole: bool) -> RepairReport:
+    messages, chunks = sum(found.summary.counts.values()), len(found.summary.chunks)
+    return RepairReport(path, was_whole, messages, chunks, len(found.damaged), removed)
+
+
+def _mend(path: Path, found: _Found) -> None:
+    """Cut, set aside, append; each step leaves a file that can be mended."""
+    with path.open("r+b") as file:
+        for start in found.damaged:
+            file.seek(start)
+            file.write(bytes([_SET_ASIDE | Opcode.CHUNK]))
+        file.truncate(found.end)
+        file.seek(found.end)
+        file.write(found.tail + found.summary.ending(found.end + len(found.tail)))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _look(path: Path) -> _Found:
+    """Read the data section and check every chunk.
+
+    Raises:
+        RecordingError: no mcap file, or nothing whole in it.
+    """
+    if path.stat().st_size < len(MAGIC):
+        raise RecordingError(f"{path}: no mcap file; it has {path.stat().st_size} bytes")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        view = memoryview(content)
+        try:
+            if bytes(view[: len(MAGIC)]) != MAGIC:
+                raise RecordingError(f"{path}: no mcap file; its first bytes are {bytes(view[:8])!r}")
+            return _Survey(view).found()
+        finally:
+            view.release()
+
+
+class _Survey:
+    """Walks over the records and gathers what a summary says."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._summary = Summary()
+        self._damaged: list[int] = []
+        self._indexes: dict[int, int] = {}  # of the last chunk: channel -> offset
+        self._open: tuple[RawRecord, ChunkView, dict[int, MessageIndex], Counter[int]] | None = None
+        self._index_end = 0
+
+    def found(self) -> _Found:
+        """Everything whole in the file."""
+        scan = Scan(self._view)
+        end = scan.end
+        for record in scan.records():
+            if record.opcode in (Opcode.DATA_END, Opcode.FOOTER) or scan.data_end is not None:
+                continue
+            self._take(record)
+            end = record.end
+        tail = self._close_chunk(last=True, end=end)
+        return _Found(self._summary, end, scan.complete, tail, self._damaged)
+
+    def _take(self, record: RawRecord) -> None:
+        if record.opcode == Opcode.MESSAGE_INDEX:
+            if self._open is not None:
+                channel = int.from_bytes(self._view[record.body : record.body + 2], "little")
+                self._indexes[channel] = record.start
+                self._index_end = record.end
+            return
+        self._close_chunk(last=False, end=record.start)
+        if record.opcode == Opcode.CHUNK:
+            self._take_chunk(record)
+        elif record.opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+            self._take_definition(record.opcode, self._view[record.body : record.end])
+        elif record.opcode in (Opcode.ATTACHMENT, Opcode.METADATA):
+            self._take_extra(record)
+        elif record.opcode == Opcode.MESSAGE:
+            self._summary.counts[int.from_bytes(self._view[record.body : record.body + 2], "little")] += 1
+
+    def _take_chunk(self, record: RawRecord) -> None:
+        try:
+            chunk = ChunkView(self._view, record)
+            indexes: dict[int, MessageIndex] = {}
+            counts: Counter[int] = Counter()
+            for inner in chunk.records():
+                if inner.opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+                    self._take_definition(inner.opcode, memoryview(chunk.content)[inner.body : inner.end])
+            for message in chunk.messages():
+                entries = indexes.setdefault(message.channel, MessageIndex(message.channel, [])).records
+                entries.append((message.t_ns, message.offset))
+                counts[message.channel] += 1
+        except ValueError:
+            self._damaged.append(record.start)
+            return
+        self._open = (record, chunk, indexes, counts)
+        self._indexes, self._index_end = {}, record.end
+
+    def _take_definition(self, opcode: int, body: memoryview) -> None:
+        stream = ReadDataStream(io.BytesIO(body))
+        try:
+            if opcode == Opcode.SCHEMA:
+                schema = Schema.read(stream)
+                self._summary.schemas[schema.id] = schema
+            else:
+                channel = Channel.read(stream)
+                self._summary.channels[channel.id] = channel
+        except Exception as error:
+            raise RecordingError(f"a schema or channel record does not read: {error!r}") from error
+
+    def _take_extra(self, record: RawRecord) -> None:
+        """An attachment or metadata, as other recorders write them."""
+        stream = ReadDataStream(io.BytesIO(self._view[record.body : record.end]))
+        length = record.end - record.start
+        if record.opcode == Opcode.METADATA:
+            self._summary.metadata.append(MetadataIndex(record.start, length, Metadata.read(stream).name))
+            return
+        found = Attachment.read(stream)
+        self._summary.attachments.append(
+            AttachmentIndex(
+                offset=record.start,
+                length=length,
+                log_time=found.log_time,
+                create_time=found.create_time,
+                data_size=len(found.data),
+                name=found.name,
+                media_type=found.media_type,
+            )
+        )
+
+    def _close_chunk(self, *, last: bool, end: int) -> bytes:
+        """Note the chunk whose index records have all been seen; returns those the file's last chunk lacks."""
+        if self._open is None:
+            return b""
+        record, chunk, indexes, counts = self._open
+        self._open = None
+        tail = b""
+        missing = [index for channel, index in indexes.items() if channel not in self._indexes]
+        if last and missing:
+            places, tail = index_records(missing, end)
+            self._indexes |= places
+            self._index_end = end + len(tail)
+        self._summary.counts.update(counts)
+        self._summary.chunks.append(
+            ChunkIndex(
+                chunk_start_offset=record.start,
+                chunk_length=record.end - record.start,
+                compression=chunk.compression,
+                compressed_size=chunk.packed_size,
+                message_start_time=chunk.start_ns,
+                message_end_time=chunk.end_ns,
+                message_index_length=self._index_end - record.end,
+                message_index_offsets=dict(self._indexes),
+                uncompressed_size=chunk.size,
+            )
+        )
+        return tail
