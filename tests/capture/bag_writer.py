@@ -47,6 +47,13 @@ def camera_info(width: int, height: int, model: str = "Brown Conrady") -> bytes:
     return front + struct.pack("<I5d9d", 5, *([0.0] * 5), *matrix)
 
 
+def _pack(compression: str, data: bytes) -> bytes:
+    """A chunk's payload, with the checksum that the SDK writes too."""
+    if compression == "lz4":
+        return bytes(lz4.frame.compress(data, block_linked=False, content_checksum=True))
+    return bz2.compress(data) if compression == "bz2" else data
+
+
 @dataclass
 class BagWriter:
     """Messages go into the current chunk; `end_chunk` closes it, `save` adds the index."""
@@ -70,11 +77,7 @@ class BagWriter:
 
     def end_chunk(self) -> None:
         """Compress and write the chunk and its index records."""
-        packed = {
-            "none": lambda data: data,
-            "lz4": lambda data: lz4.frame.compress(data, block_linked=False, content_checksum=True),
-            "bz2": bz2.compress,
-        }[self.compression](self.chunk)
+        packed = _pack(self.compression, self.chunk)
         self.infos.append((4117 + len(self.body), {number: len(one) for number, one in self.entries.items()}))
         head = fields(op=b"\x05", compression=self.compression.encode(), size=struct.pack("<I", len(self.chunk)))
         self.body += record(head, packed)
