@@ -25,7 +25,8 @@ MIN_SHARE = 0.3
 MAX_CHANGE_MM = 40.0
 """A larger difference is an edge or a matching error, not skin or head motion within one window."""
 
-_SUNKEN_MM = -1e9
+SUNKEN_MM = -1e38
+"""So deep that interpolation with a hole is either exact (its share is 0) or far out, never rounded in between."""
 _BORDER = cv2.BORDER_REFLECT_101
 
 
@@ -60,11 +61,11 @@ def _twiced_gaussian(sigma: float) -> FloatMap:
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 
-_KERNEL = _twiced_gaussian(SIGMA_PX / 2)
+KERNEL = _twiced_gaussian(SIGMA_PX / 2)
 
 
 def _average(half: FloatMap) -> FloatMap:
-    return cast(FloatMap, cv2.sepFilter2D(half, -1, _KERNEL, _KERNEL, borderType=_BORDER))
+    return cast(FloatMap, cv2.sepFilter2D(half, -1, KERNEL, KERNEL, borderType=_BORDER))
 
 
 def _double(image: FloatMap) -> FloatMap:
@@ -92,7 +93,7 @@ def smooth_depth(depth_mm: FloatMap) -> DepthProducts:
     hole = share < np.float32(0.5)
     half: FloatMap = np.divide(total, np.maximum(share, np.float32(0.25)), dtype=np.float32)
     sunken = half.copy()
-    half[hole], sunken[hole] = 0, _SUNKEN_MM
+    half[hole], sunken[hole] = 0, SUNKEN_MM
     return DepthProducts(half, sunken, count / depth.size, _double(shape))
 
 
@@ -109,7 +110,7 @@ def _sample(sunken: FloatMap, field: FlowField) -> FloatMap:
         cv2.scaleAdd(v, 0.5, _ROW),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
-        borderValue=_SUNKEN_MM,
+        borderValue=SUNKEN_MM,
     )
     return cast(FloatMap, warped)
 

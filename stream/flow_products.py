@@ -25,8 +25,8 @@ PULL_GREY2 = 12.0
 
 _BORDER = cv2.BORDER_REFLECT_101
 _ONE = np.ones(1, np.float32)
-_DERIVATIVE = np.array([1, -8, 0, 8, -1], np.float32) / 12
-_HALF_SAMPLE = np.array([3, -25, 150, 150, -25, 3], np.float32) / 256
+DERIVATIVE = np.array([1, -8, 0, 8, -1], np.float32) / 12
+HALF_SAMPLE = np.array([3, -25, 150, 150, -25, 3], np.float32) / 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,11 +106,11 @@ def _doubled(image: FloatMap) -> FloatMap:
     """
     side = image.shape[0]
     out = np.empty((2 * side, 2 * side), np.float32)
-    along_x = cv2.sepFilter2D(image, -1, _HALF_SAMPLE, _ONE, anchor=(2, 0), borderType=_BORDER)
+    along_x = cv2.sepFilter2D(image, -1, HALF_SAMPLE, _ONE, anchor=(2, 0), borderType=_BORDER)
     out[::2, ::2] = image
     out[::2, 1::2] = along_x
-    out[1::2, ::2] = cv2.sepFilter2D(image, -1, _ONE, _HALF_SAMPLE, anchor=(0, 2), borderType=_BORDER)
-    out[1::2, 1::2] = cv2.sepFilter2D(along_x, -1, _ONE, _HALF_SAMPLE, anchor=(0, 2), borderType=_BORDER)
+    out[1::2, ::2] = cv2.sepFilter2D(image, -1, _ONE, HALF_SAMPLE, anchor=(0, 2), borderType=_BORDER)
+    out[1::2, 1::2] = cv2.sepFilter2D(along_x, -1, _ONE, HALF_SAMPLE, anchor=(0, 2), borderType=_BORDER)
     return out
 
 
@@ -122,8 +122,8 @@ def _remove_local_mean(image: FloatMap) -> FloatMap:
 
 def flow_level(image: FloatMap) -> FlowLevel:
     """Products of one pyramid level."""
-    gradient_x = cast(FloatMap, cv2.sepFilter2D(image, -1, _DERIVATIVE, _ONE, borderType=_BORDER))
-    gradient_y = cast(FloatMap, cv2.sepFilter2D(image, -1, _ONE, _DERIVATIVE, borderType=_BORDER))
+    gradient_x = cast(FloatMap, cv2.sepFilter2D(image, -1, DERIVATIVE, _ONE, borderType=_BORDER))
+    gradient_y = cast(FloatMap, cv2.sepFilter2D(image, -1, _ONE, DERIVATIVE, borderType=_BORDER))
     xx = window(gradient_x * gradient_x)
     xy = window(gradient_x * gradient_y)
     yy = window(gradient_y * gradient_y)

@@ -29,12 +29,12 @@ UNKNOWN_DEPTH_MM = 600.0
 """Distance assumed where the face has no depth at all: u and v can still be corrected, w is not valid anyway."""
 
 _BROWS, _MOUTH = slice(17, 27), slice(48, 68)
-_PRIOR = np.diag([1e-2] * 3 + [1e-6] * 3)
+PRIOR = np.diag([1e-2] * 3 + [1e-6] * 3)
 """Keeps the system solvable on a plane; far below what any face point weighs."""
-_SIGMAS = np.array([SIGMA_PX, SIGMA_MM])
-_SHARPNESS = np.array([4.0, 9.0])
+SIGMAS = np.array([SIGMA_PX, SIGMA_MM])
+SHARPNESS = np.array([4.0, 9.0])
 """In-plane and depth misfits weigh a quarter where their square is this many times the median square."""
-_SMALLEST = 1e-6 * _SIGMAS**2
+SMALLEST = 1e-6 * SIGMAS**2
 
 
 class FlowLike(Protocol):
@@ -141,9 +141,9 @@ def _robust_weights(misfit: Reals, w_weight: Reals) -> Reals:
     weights = squares[::2]
     middle = weights.shape[1] // 2
     medians = np.partition(weights, middle, axis=1)[:, middle]
-    weights *= (1.0 / np.maximum(_SHARPNESS * medians, _SMALLEST))[:, None]
+    weights *= (1.0 / np.maximum(SHARPNESS * medians, SMALLEST))[:, None]
     weights += 1.0
-    weights *= _SIGMAS[:, None]
+    weights *= SIGMAS[:, None]
     np.square(np.reciprocal(weights, out=weights), out=weights)
     squares[1] = squares[0]
     squares[2] *= w_weight
@@ -153,7 +153,7 @@ def _robust_weights(misfit: Reals, w_weight: Reals) -> Reals:
 def _solve(model: Reals, weights: Reals, measured: Reals) -> Reals:
     weighted = model * weights
     right = (weighted @ measured)[:, None]
-    _, solution = cv2.solve(weighted @ model.T + _PRIOR, right, flags=cv2.DECOMP_CHOLESKY)
+    _, solution = cv2.solve(weighted @ model.T + PRIOR, right, flags=cv2.DECOMP_CHOLESKY)
     return cast(Reals, solution[:, 0])
 
 
