@@ -18,6 +18,7 @@ Float32 = NDArray[np.float32]
 BACKENDS = {
     "onnxruntime": "onnx_backend:OnnxBackend",
     "torch": "torch_backend:TorchBackend",
+    "tensorrt": "tensorrt_backend:TensorRTBackend",
 }
 AUTO = "onnxruntime"
 """`auto` takes the CPU: so small a network is done there in under half a millisecond, at once and everywhere."""
