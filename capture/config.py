@@ -10,10 +10,36 @@ class CaptureConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    camera: str = Field("demo", description="demo, realsense[:SERIAL], kinect, orbbec, or the path of a recording")
+    camera: str = Field(
+        "demo", description="demo, realsense, kinect, orbbec or oak (:SERIAL picks one), or a recording"
+    )
     from_s: float = Field(0.0, ge=0, description="recordings: skip this many seconds")
     to_s: float | None = Field(None, gt=0, description="recordings: stop at this second; null = to the end")
     demo_seed: int = Field(7, ge=0, description="demo camera: seed of motion and noise")
     color_stream: str | None = Field(None, description="recordings with several color streams: the one to use")
     depth_stream: str | None = Field(None, description="recordings with several depth streams: the one to use")
     depth_unit_m: float | None = Field(None, gt=0, description="metres per depth unit where a recording does not say")
+    serial_no: str | None = Field(None, description="cameras: serial number of the one to use; null = the only one")
+    preset: str = Field("auto", description="cameras: face preset, auto = by model, none = leave the camera as it is")
+    fps: int | None = Field(None, gt=0, description="cameras: frames a second; null = as the preset says, else 30")
+    color_size: tuple[int, int] | None = Field(None, description="cameras: width, height in px; null = by preset")
+    depth_size: tuple[int, int] | None = Field(None, description="cameras: width, height in px; null = by preset")
+    freeze_exposure: bool = Field(
+        False, description="cameras: fix exposure, gain and white balance at what they are after the warm-up"
+    )
+    warmup_frames: int = Field(
+        30, ge=0, le=600, description="cameras: frames skipped at the start while exposure settles"
+    )
+    initial_reset: bool = Field(False, description="cameras: reset the device before the start")
+    wait_for_device_timeout: float = Field(
+        0.0, description="cameras: wait this many seconds for an absent one; below 0 = for ever"
+    )
+    stall_timeout: float = Field(
+        2.0, ge=0.2, description="cameras: one that gives no pair for this many seconds counts as lost"
+    )
+    reconnect_timeout: float = Field(
+        6.0, gt=0, description="cameras: longest pause in seconds between attempts to get a lost one back"
+    )
+    give_up_timeout: float = Field(
+        300.0, ge=0, description="cameras: a session ends when a lost one stays away for this many seconds"
+    )

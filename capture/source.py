@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.metadata import entry_points
 from types import TracebackType
 from typing import cast
 
@@ -72,8 +73,13 @@ class FrameSource(ABC):
         self.close()
 
 
-SOURCES: dict[str, str] = {"demo": "synthetic:SyntheticSource"}
+SOURCES: dict[str, str] = {
+    "demo": "synthetic:SyntheticSource",
+    "realsense": "realsense:RealSenseSource",
+}
 """Live cameras by name as 'module:class' in this room; anything else names a file or folder."""
+ENTRY_POINTS = "sfam.sources"
+"""Group under which an installed package may offer cameras of its own: name = module:class taking a CaptureConfig."""
 
 
 def open_source(config: CaptureConfig) -> FrameSource:
@@ -83,6 +89,9 @@ def open_source(config: CaptureConfig) -> FrameSource:
         SourceError: unknown name, missing or unreadable file, absent device.
     """
     name = config.camera.partition(":")[0]
+    if name not in SOURCES:
+        for offered in entry_points(group=ENTRY_POINTS, name=name):
+            return cast(FrameSource, offered.load()(config))
     target = SOURCES.get(name, "recording:RecordingSource")
     module, _, attribute = target.partition(":")
     source = getattr(import_module(f".{module}", __package__), attribute)(config)

@@ -1,0 +1,149 @@
+"""Frames of a live device, stream by stream, become `RGBDFrame`s: pairing, segments, drops, rate, stalls."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import cast
+
+from .frame import Calibration, ClockDomain, ColorImage, DepthImage, RGBDFrame
+from .pairing import Pair, Pairer, Role
+
+WRAP_NS = 2**32 * 1000
+"""A 32-bit microsecond counter, as many devices have, starts again after 71.6 minutes."""
+_NEAR_WRAP_NS = 10_000_000_000
+_RATE_OVER = 60
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SensorFrame:
+    """One image of one stream as a device gave it, copied out of the SDK's memory."""
+
+    role: Role
+    image: ColorImage | DepthImage
+    """Color: (H, W, 3) uint8 RGB. Depth: (H, W) uint16 as sensed."""
+    number: int
+    """Frame counter of the sensor, -1 = none."""
+    t_device_ns: int
+    """Stamp in `clock_domain`; hardware wherever the device gives it."""
+    clock_domain: ClockDomain
+    t_host_ns: int
+    """Host monotonic clock at arrival."""
+    t_sensor_ns: int | None = None
+    """Hardware stamp of mid-exposure."""
+    t_global_ns: int | None = None
+    """Device clock fitted to the host's by the SDK."""
+    depth_scale_m: float = 0.001
+    """Depth only: metres per unit of this image."""
+
+
+class LiveFrames:
+    """Pairs a device's frames and says what is wrong with them.
+
+    A stamp that jumps back or changes its clock begins a new segment: what was waiting is given up, pairing starts
+    afresh. A hardware counter that merely wraps after 2^32 us goes on.
+    """
+
+    def __init__(self, calibration: Calibration, period_ns: int, began_ns: int) -> None:
+        """Nothing has been seen yet at `began_ns` of the host's monotonic clock."""
+        self._calibration = calibration
+        self._period_ns = period_ns
+        self._pairer: Pairer[SensorFrame] = Pairer(period_ns)
+        self._earlier: Counter[str] = Counter()
+        self._last: dict[Role, SensorFrame] = {}
+        self._wraps: dict[Role, int] = {"color": 0, "depth": 0}
+        self._seen_ns: dict[Role, int] = {"color": began_ns, "depth": began_ns}
+        self._paired_ns = began_ns
+        self._recent: deque[tuple[int, int]] = deque(maxlen=_RATE_OVER)
+        self._sequence = 0
+        self._segment = 0
+        self._broken = False
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Frames that never became part of a pair, by cause."""
+        return dict(self._earlier + Counter(self._pairer.drops))
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second the color sensor really makes: its own counter over its own clock; None at the beginning."""
+        if len(self._recent) < 10:
+            return None
+        (first, began_ns), (last, ended_ns) = self._recent[0], self._recent[-1]
+        count = last - first if last > first >= 0 else len(self._recent) - 1
+        return count * 1e9 / (ended_ns - began_ns) if ended_ns > began_ns else None
+
+    def push(self, frame: SensorFrame) -> list[RGBDFrame]:
+        """Take the next frame of either stream; returns what is now complete, in order."""
+        self._seen_ns[frame.role] = frame.t_host_ns
+        frame = self._unwrapped(frame)
+        last, self._last[frame.role] = self._last.get(frame.role), frame
+        out: list[RGBDFrame] = []
+        if last is not None and (frame.clock_domain is not last.clock_domain or frame.t_device_ns < last.t_device_ns):
+            out = self._pair_up(self._pairer.flush())
+            self._earlier.update(self._pairer.drops)
+            self._pairer = Pairer(self._period_ns)
+            self._recent.clear()
+            self._broken = self._sequence > 0
+        if frame.role == "color":
+            self._recent.append((frame.number, frame.t_device_ns))
+        return out + self._pair_up(self._pairer.push(frame))
+
+    def trouble(self, now_ns: int, limit_s: float) -> str | None:
+        """What has stalled for longer than `limit_s`, in words; None where all is well."""
+        silent = [role for role, seen_ns in self._seen_ns.items() if now_ns - seen_ns > limit_s * 1e9]
+        if len(silent) == 2:
+            return f"no frame for {limit_s:g} s"
+        if silent:
+            return f"the {silent[0]} stream stalled: no frame of it for {limit_s:g} s while the other one runs"
+        if now_ns - self._paired_ns > limit_s * 1e9:
+            clocks = ", ".join(f"{role} in {frame.clock_domain} time" for role, frame in self._last.items())
+            return f"both streams run but their stamps never meet ({clocks}): no pair for {limit_s:g} s"
+        return None
+
+    def _unwrapped(self, frame: SensorFrame) -> SensorFrame:
+        """Undo the wrap of a 32-bit hardware counter."""
+        if frame.clock_domain is not ClockDomain.HARDWARE:
+            return frame
+        role, last = frame.role, self._last.get(frame.role)
+        wraps = self._wraps[role]
+        if last is not None and last.clock_domain is ClockDomain.HARDWARE:
+            ahead_ns = frame.t_device_ns + (wraps + 1) * WRAP_NS - last.t_device_ns
+            if frame.t_device_ns + wraps * WRAP_NS < last.t_device_ns and 0 < ahead_ns < _NEAR_WRAP_NS:
+                wraps += 1
+        else:
+            wraps = 0
+        self._wraps[role] = wraps
+        return replace(frame, t_device_ns=frame.t_device_ns + wraps * WRAP_NS) if wraps else frame
+
+    def _pair_up(self, pairs: list[Pair[SensorFrame]]) -> list[RGBDFrame]:
+        return [self._frame(pair) for pair in pairs]
+
+    def _frame(self, pair: Pair[SensorFrame]) -> RGBDFrame:
+        color, depth = pair.color, pair.depth
+        if self._broken:
+            self._segment, self._broken = self._segment + 1, False
+        arrived_ns = max(color.t_host_ns, depth.t_host_ns)
+        self._paired_ns = arrived_ns
+        frame = RGBDFrame(
+            sequence=self._sequence,
+            color=cast(ColorImage, color.image),
+            depth=cast(DepthImage, depth.image),
+            calibration=self._calibration,
+            depth_scale_m=depth.depth_scale_m,
+            t_capture_ns=arrived_ns,
+            t_device_ns=color.t_device_ns,
+            clock_domain=color.clock_domain,
+            t_host_ns=arrived_ns,
+            t_utc_ns=0,
+            t_depth_device_ns=depth.t_device_ns,
+            t_sensor_ns=color.t_sensor_ns,
+            t_global_ns=color.t_global_ns,
+            color_number=color.number,
+            depth_number=depth.number,
+            segment=self._segment,
+            dropped_before=pair.dropped_before,
+        )
+        self._sequence += 1
+        return frame
