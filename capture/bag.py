@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,16 +99,24 @@ class BagRecording(Recording):
 
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth images in file order; those before any damage, which `warnings` then count."""
+        return self.frames_from(0)
+
+    def frames_from(self, first: int) -> Iterator[StreamFrame]:
+        """The same from the `first`-th image on; with an index the chunks before it are not touched."""
         self._bag.verify = self.verify
         chosen = {f"{one.source}/{IMAGE}": one for one in (self.color, self.depth) if one is not None}
         described = {f"{one.source}/{METADATA}": one for one in (self.color, self.depth) if one is not None}
         held: deque[_Held] = deque()
         given = 0
         topics = {*chosen, *described}
-        for connection, time_ns, data in self._bag.messages(lambda one: one.topic in topics):
+        start, place = self._chunk_before(first, chosen)
+        for connection, time_ns, data in self._bag.messages(lambda one: one.topic in topics, start):
             stream = chosen.get(connection.topic)
             if stream is None:
                 self._describe(held, described[connection.topic], time_ns, data)
+                continue
+            place += 1
+            if place <= first:
                 continue
             header = self._header(stream, data)
             if header is not None:
@@ -138,6 +146,19 @@ class BagRecording(Recording):
     def close(self) -> None:
         """Let go of the file."""
         self._bag.close()
+
+    def _chunk_before(self, first: int, topics: Collection[str]) -> tuple[int | None, int]:
+        """Position of the chunk that holds the `first`-th image of some topics, and the images before it."""
+        before, index = 0, self._bag.index
+        if index is None or first == 0:
+            return None, 0
+        numbers = {number for number, one in index.connections.items() if one.topic in topics}
+        for position, counts in index.chunks:
+            here = sum(count for number, count in counts.items() if number in numbers)
+            if before + here >= first:
+                return position, before
+            before += here
+        return None, 0
 
     def _header(self, stream: RecordedStream, data: memoryview) -> ImageHeader | None:
         """Header of an image message, None (counted) when it is cut."""

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from itertools import islice
 from pathlib import Path
 
 from . import cdr
@@ -103,8 +104,12 @@ class Db3Recording(Recording):
 
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth images in file order, decoded on two threads where they are compressed."""
+        return self.frames_from(0)
+
+    def frames_from(self, first: int) -> Iterator[StreamFrame]:
+        """The same from the `first`-th image on."""
         threads = 2 if any(self._is_compressed(one) for one in self._chosen()) else 0
-        for frame in DecodeAhead(self._decode, threads=threads).over(self._with_metadata()):
+        for frame in DecodeAhead(self._decode, threads=threads).over(islice(self._with_metadata(), first, None)):
             if isinstance(frame, StreamFrame):
                 yield frame
             else:

@@ -56,7 +56,11 @@ class ImageFolderRecording(Recording):
 
     def frames(self) -> Iterator[StreamFrame]:
         """Images in order of time, decoded on two threads."""
-        for frame in DecodeAhead(self._frame).over(iter(self._files)):
+        return self.frames_from(0)
+
+    def frames_from(self, first: int) -> Iterator[StreamFrame]:
+        """The same from the `first`-th image on."""
+        for frame in DecodeAhead(self._frame).over(iter(self._files[first:])):
             if isinstance(frame, StreamFrame):
                 yield frame
             else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,12 @@ class KinectMkvRecording(Recording):
 
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth images in file order, decoded on two threads."""
+        return self.frames_from(0)
+
+    def frames_from(self, first: int) -> Iterator[StreamFrame]:
+        """The same from the `first`-th image on."""
         given = 0
-        for frame in DecodeAhead(self._decode).over(self._packets()):
+        for frame in DecodeAhead(self._decode).over(islice(self._packets(), first, None)):
             if isinstance(frame, StreamFrame):
                 given += 1
                 yield frame

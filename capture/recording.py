@@ -16,6 +16,7 @@ from typing import cast
 
 from .clock import SessionClock
 from .config import CaptureConfig
+from .file_time import FileTime, Start, find_start
 from .frame import Calibration, ClockDomain, ColorImage, DepthImage, RGBDFrame
 from .pairing import Pair, Pairer, Role
 from .source import SOURCES, FrameSource, SourceError, SourceInfo
@@ -121,6 +122,10 @@ class Recording(ABC):
     @abstractmethod
     def frames(self) -> Iterator[StreamFrame]:
         """Frames of the chosen streams in file order, decoded; `warnings` and `recovered` may grow."""
+
+    def frames_from(self, first: int) -> Iterator[StreamFrame]:
+        """Frames from the `first`-th image of `stamps()` on; readers that can, do not decode those before."""
+        return islice(self.frames(), first, None)
 
     @abstractmethod
     def close(self) -> None:
@@ -251,9 +256,7 @@ class RecordingSource(FrameSource):
             raise
         self._pairer: Pairer[StreamFrame] = Pairer(self._recording.period_ns)
         self._sequence = 0
-        self._segment = 0
-        self._elapsed_ns = 0
-        self._previous: tuple[int, ClockDomain] | None = None
+        self._time = FileTime()
         self._not_recorded = 0
 
     @property
@@ -287,8 +290,11 @@ class RecordingSource(FrameSource):
         if recorded is not None:
             yield from self._as_recorded(recorded)
             return
-        for frame in self._recording.frames():
+        start = self._find_start()
+        for frame in self._recording.frames_from(start.first if start else 0):
             for pair in self._pairer.push(frame):
+                if start is not None:
+                    self._time = start.times.pop((pair.color.number, pair.color.t_device_ns), self._time)
                 if self._is_past_end(pair.color):
                     return
                 yield from self._emit(pair)
@@ -307,27 +313,27 @@ class RecordingSource(FrameSource):
         for frame in frames:
             if self._is_past_end(frame):
                 return
-            if self._elapsed_ns < self._config.from_s * 1e9:
+            if self._time.elapsed_ns < self._config.from_s * 1e9:
                 continue
             first = frame.sequence if first is None else first
             self._not_recorded += frame.sequence - first - self._sequence
             self._sequence = frame.sequence - first + 1
             yield replace(frame, sequence=frame.sequence - first) if first else frame
 
+    def _find_start(self) -> Start | None:
+        """Where `from_s` begins, found by stamps alone; None to read from the front."""
+        if self._config.from_s == 0:
+            return None
+        return find_start(self._recording.stamps(), self._recording.period_ns, round(self._config.from_s * 1e9))
+
     def _is_past_end(self, now: StreamFrame | RGBDFrame) -> bool:
-        """Advance file time (which never runs back, whatever the stamps do); true once it is past `to_s`."""
-        if self._previous is not None:
-            before_ns, domain = self._previous
-            if now.t_device_ns < before_ns or now.clock_domain != domain:
-                self._segment += 1
-            else:
-                self._elapsed_ns += now.t_device_ns - before_ns
-        self._previous = now.t_device_ns, now.clock_domain
-        return self._config.to_s is not None and self._elapsed_ns > self._config.to_s * 1e9
+        """Advance file time; true once it is past `to_s`."""
+        elapsed_ns = self._time.advance(now)
+        return self._config.to_s is not None and elapsed_ns > self._config.to_s * 1e9
 
     def _emit(self, pair: Pair[StreamFrame]) -> Iterator[RGBDFrame]:
         """The pair as a frame, unless it lies before `from_s`."""
-        if self._elapsed_ns < self._config.from_s * 1e9:
+        if self._time.elapsed_ns < self._config.from_s * 1e9:
             return
         color, depth = pair.color, pair.depth
         in_utc = color.clock_domain in (ClockDomain.SYSTEM, ClockDomain.GLOBAL)
@@ -347,7 +353,7 @@ class RecordingSource(FrameSource):
             t_global_ns=color.t_device_ns if color.clock_domain is ClockDomain.GLOBAL else None,
             color_number=color.number,
             depth_number=depth.number,
-            segment=self._segment,
+            segment=self._time.segment,
             dropped_before=pair.dropped_before,
         )
         self._sequence += 1

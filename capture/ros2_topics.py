@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -98,10 +99,14 @@ class RosTopicRecording(Recording):
 
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth images in file order, decoded on two threads where they are compressed."""
+        return self.frames_from(0)
+
+    def frames_from(self, first: int) -> Iterator[StreamFrame]:
+        """The same from the `first`-th image on."""
         topics = self._chosen_topics()
         threads = 2 if any(self._found[one.source].form for one in topics.values()) else 0
         given = 0
-        jobs = ((topics[topic], data) for topic, _, data in self._ros.messages(topics))
+        jobs = ((topics[topic], data) for topic, _, data in islice(self._ros.messages(topics), first, None))
         for frame in DecodeAhead(self._decode, threads=threads).over(jobs):
             if isinstance(frame, StreamFrame):
                 given += 1

@@ -89,9 +89,9 @@ class Rosbag1:
         except BufferError:
             return  # a frame still looks into the map, which goes with that frame
 
-    def chunks(self) -> Iterator[Chunk]:
+    def chunks(self, begin: int = len(MAGIC)) -> Iterator[Chunk]:
         """Chunk records in file order; stops at the end or at the first record that is cut or senseless."""
-        for position, fields, start, stored in self._records(len(MAGIC), len(self._view)):
+        for position, fields, start, stored in self._records(begin, len(self._view)):
             op = fields["op"][0]
             if op == CHUNK:
                 yield Chunk(position, fields["compression"].decode(), _U32.unpack(fields["size"])[0], start, stored)
@@ -106,13 +106,18 @@ class Rosbag1:
             break
         raise SourceError(f"{self.path}: the index names a chunk at byte {position} where there is none")
 
-    def messages(self, wanted: Callable[[Connection], bool]) -> Iterator[tuple[Connection, int, memoryview]]:
-        """(connection, record time in ns, data) of wanted topics in file order, every one before any damage."""
+    def messages(
+        self, wanted: Callable[[Connection], bool], begin: int | None = None
+    ) -> Iterator[tuple[Connection, int, memoryview]]:
+        """(connection, record time in ns, data) of wanted topics in file order, every one before any damage.
+
+        `begin` is the position of a chunk to start at, which needs an index: connections are told before it.
+        """
         self.damage = None
         taken: dict[int, Connection | None] = {
             number: connection if wanted(connection) else None for number, connection in self.connections.items()
         }
-        for chunk in self.chunks():
+        for chunk in self.chunks(begin or len(MAGIC)):
             data, whole = self._unpack(chunk)
             yield from self._messages_in(data, taken, wanted, whole)
             if not whole:

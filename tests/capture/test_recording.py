@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sfam.capture import rosbag1
 from sfam.capture.config import CaptureConfig
+from sfam.capture.file_time import FileTime
 from sfam.capture.frame import ClockDomain, RGBDFrame
+from sfam.capture.lz4_frames import unpack_lz4
 from sfam.capture.recording import RecordingSource, camera_name, open_recording
 from sfam.capture.source import SourceError, open_source
 from tests.capture.bag_writer import BagWriter
@@ -133,6 +136,38 @@ def test_seconds_from_and_to_cut_the_recording_in_its_own_time() -> None:
     expected = [one.t_device_ns for one in whole if 1e9 <= one.t_device_ns - start <= 2e9]
     assert [one.t_device_ns for one in cut] == expected
     assert [one.sequence for one in cut] == list(range(len(expected)))
+
+
+@pytest.mark.parametrize("name", [name for name in READ if READ[name]["expect"].get("pairs", 0) >= 6])
+def test_a_later_start_gives_the_same_frames_as_reading_on(name: str) -> None:
+    whole, _ = pairs_of(SET / name)
+    for index in (1, len(whole) * 2 // 3, len(whole) - 1):
+        times = FileTime()
+        elapsed = [times.advance(frame) for frame in whole]
+        cut, _ = pairs_of(SET / name, from_s=elapsed[index] / 1e9 - 1e-6)
+        wanted = [frame for frame, at in zip(whole, elapsed, strict=True) if at >= elapsed[index] - 1000]
+        assert [one.t_device_ns for one in cut] == [one.t_device_ns for one in wanted]
+        assert [one.segment for one in cut] == [one.segment for one in wanted]
+        assert np.array_equal(cut[0].depth, wanted[0].depth)
+        assert np.array_equal(cut[-1].color, wanted[-1].color)
+
+
+def test_a_late_start_of_a_long_recording_does_not_decode_what_is_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shared("recordings/face_a.bag")
+    read: list[int] = []
+
+    def counted(stored: memoryview, size: int, *, verify: bool) -> bytes:
+        read.append(size)
+        return unpack_lz4(stored, size, verify=verify)
+
+    monkeypatch.setattr(rosbag1, "unpack_lz4", counted)
+    frames, _ = pairs_of(path, from_s=5.5)
+    assert 10 <= len(frames) <= 16
+    assert len(read) < 90, "of 361 chunks only those of the end, and a few of the head"
+
+
+def test_a_start_beyond_the_end_gives_nothing() -> None:
+    assert pairs_of(shared("recordings/face_a.bag"), from_s=100)[0] == []
 
 
 def test_a_jump_back_does_not_confuse_from_and_to() -> None:
