@@ -5,6 +5,8 @@ So its parity check is independent of the ONNX file: both must reproduce the sto
 
 from __future__ import annotations
 
+import hashlib
+
 from .backend import Backend, Float32, MissingBackendError
 from .model import ModelArtifact, ModelError
 from .weights import WeightsError, read_weights
@@ -26,6 +28,11 @@ class TorchBackend(Backend):
         super().__init__(artifact)
         if not artifact.weights_path.is_file():
             raise ModelError(f"model {artifact.name!r} has no {artifact.weights_path.name}, which torch needs")
+        digest = hashlib.sha256(artifact.weights_path.read_bytes()).hexdigest()
+        if digest != artifact.description.get("weights_sha256", digest):
+            raise ModelError(
+                f"{artifact.weights_path}: changed or damaged (sha256 {digest[:12]}); install the model again"
+            )
         try:
             networks = networks_from(read_weights(artifact.weights_path), artifact.folds)
         except (WeightsError, RuntimeError, KeyError) as error:

@@ -9,6 +9,7 @@ from sfam.engine.events import Score
 
 SECOND = 1_000_000_000
 SPEC = RunsSpec()
+STEPS = (0.3, 0.4, 0.5, 0.7, 0.9)
 
 
 def baseline(seconds: int, heights: dict[int, float]) -> list[Score]:
@@ -43,9 +44,9 @@ def test_a_chosen_threshold_keeps_its_promise_in_simulated_baselines() -> None:
 
 def test_calibration_finds_the_lowest_threshold_that_bounds_the_alarms() -> None:
     scores = baseline(600, {10: 0.45, 60: 0.45, 120: 0.45, 300: 0.45, 400: 0.45})
-    found = calibrate(scores, [None] * len(scores), SPEC, wanted_per_hour=20)
+    found = calibrate(scores, [None] * len(scores), SPEC, wanted_per_hour=20, thresholds=STEPS)
     assert found.holds
-    assert 0.45 < found.threshold < 0.6
+    assert found.threshold == 0.5
     assert found.rate.alarms == 0
     assert dict(found.steps)[0.3] == 5
     assert "as wanted" in found.text
@@ -62,7 +63,7 @@ def test_calibration_says_when_the_baseline_is_too_short() -> None:
 
 def test_calibration_says_when_no_threshold_is_high_enough() -> None:
     scores = baseline(600, dict.fromkeys(range(5, 595, 10), 1.0))
-    found = calibrate(scores, [None] * len(scores), SPEC, wanted_per_hour=30)
+    found = calibrate(scores, [None] * len(scores), SPEC, wanted_per_hour=30, thresholds=STEPS)
     assert not found.holds
     assert "no threshold" in found.text
 

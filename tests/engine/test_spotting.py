@@ -296,7 +296,8 @@ def streams(draw: st.DrawFn) -> list[tuple[Score, FlowWindow | None]]:
     return stream
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.slow  # many random traces
+@settings(max_examples=600, deadline=None)
 @given(streams(), st.sampled_from([1.0, 0.1, 2.0]), st.sampled_from([0.3, 1.0, 8.0]))
 def test_runs_live_equals_offline(
     stream: list[tuple[Score, FlowWindow | None]], piece_gap_s: float, longest_s: float
@@ -307,7 +308,8 @@ def test_runs_live_equals_offline(
     assert_lives_are_whole(events)
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.slow  # many random traces
+@settings(max_examples=1400, deadline=None)
 @given(traces(), st.integers(0, 2**32 - 1))
 def test_paper_live_equals_offline(spots: list[float], seed: int) -> None:
     spec = replace(PAPER, video_mean=2.0)
