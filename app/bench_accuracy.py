@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfam.stream.depth_change import depth_change, smooth_depth
-from sfam.stream.flow import FlowSolver
+from sfam.stream.flow import FlowField, open_flow
 from sfam.stream.head_motion import CropCamera, HeadMotionFit, rigid_mask
 
 Maps = NDArray[np.float32]
+FlowFunction = Callable[[NDArray[np.uint8], NDArray[np.uint8]], FlowField]
+"""Cold flow from the first to the second of two (128, 128) grey crops."""
 NEEDED = ("grey", "depth_mm", "u", "v", "w", "rigid", "hull", "act", "landmarks68", "focal_px", "centre_px")
 
 
@@ -75,12 +78,18 @@ def read_truth(path: Path) -> FlowTruth:
         )
 
 
-def estimate(solver: FlowSolver, truth: FlowTruth) -> tuple[Maps, Maps]:
+def cold_flow(method: str) -> FlowFunction:
+    """One of the project's own methods."""
+    solver = open_flow(method)
+    return lambda reference, moving: solver.solve(solver.prepare(reference), solver.prepare(moving))
+
+
+def estimate(flow: FlowFunction, truth: FlowTruth) -> tuple[Maps, Maps]:
     """Cold estimates of every pair, (N, 3, 128, 128) each: as measured, and with the head's motion removed."""
     measured, residual = np.empty_like(truth.motion), np.empty_like(truth.motion)
     fit = HeadMotionFit()
     for pair, (grey, depth_mm) in enumerate(zip(truth.grey, truth.depth_mm, strict=True)):
-        field = solver.solve(solver.prepare(grey[0]), solver.prepare(grey[1]))
+        field = flow(grey[0], grey[1])
         reference, moving = smooth_depth(depth_mm[0]), smooth_depth(depth_mm[1])
         w, valid = depth_change(reference, moving, field)
         mask = rigid_mask(truth.landmarks68[pair])

@@ -22,7 +22,7 @@ from sfam.stream.depth_change import DepthProducts, depth_change, smooth_depth
 from sfam.stream.flow import FlowField, FlowProducts, open_flow
 from sfam.stream.head_motion import CropCamera, HeadMotionFit, rigid_mask
 
-from .bench_accuracy import estimate, read_truth, score
+from .bench_accuracy import cold_flow, estimate, read_truth, score
 from .bench_predecessor import Predecessor
 
 METHODS = {"fast": "iclk", "quality": "quality"}
@@ -60,7 +60,7 @@ def bench_flow(truth: Path | None = None, mode: str = "fast", save: Path | None 
         stages = time_stream(METHODS[mode], STREAM_FRAMES)
         report: dict[str, object] = {"machine": machine(), "stages": stages, "ratios": speed_ratios(stages)}
         if pairs is not None:
-            measured, residual = estimate(open_flow(METHODS[mode]), pairs)
+            measured, residual = estimate(cold_flow(METHODS[mode]), pairs)
             report.update(score(measured, residual, pairs))
             if save is not None:
                 names = ("u", "v", "w", "ru", "rv", "rw")

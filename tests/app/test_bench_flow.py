@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from sfam.app import bench_flow as bench
+from sfam.app import bench_flow_methods as comparison
 from sfam.app.bench_accuracy import read_truth, score
 from sfam.app.bench_predecessor import Predecessor
 from tests.shared_data import shared
@@ -98,3 +100,25 @@ def test_a_wrong_mode_and_a_save_without_truth_are_refused(tmp_path: Path) -> No
         bench.bench_flow(mode="best")
     with pytest.raises(ValueError, match="--save needs --truth"):
         bench.bench_flow(save=tmp_path / "x.npz")
+
+
+def test_all_methods_are_compared_in_a_table_and_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "STREAM_FRAMES", 22)
+    monkeypatch.setattr(comparison, "REPEATS", 1)
+    every = comparison.methods()
+    monkeypatch.setattr(
+        comparison, "methods", lambda: {name: every[name] for name in ("iclk (fast)", "quality", "DIS fast")}
+    )
+    rows = comparison.write_comparison(shared("golden/flow_pairs.npz"), tmp_path / "results")
+    by_name = {row.name: row.scores for row in rows}
+    assert by_name["quality"]["nothing_moves_face_epe_px"] < by_name["iclk (fast)"]["nothing_moves_face_epe_px"]
+    assert by_name["iclk (fast)"]["act_epe_px"] < 0.3 * by_name["DIS fast"]["act_epe_px"]
+    table = (tmp_path / "results" / "flow_methods.md").read_text()
+    assert all(f"| {row.name} |" in table for row in rows)
+    assert cv2.imread(str(tmp_path / "results" / "flow_methods.png")) is not None
+
+
+def test_the_compared_methods_are_the_documented_ones() -> None:
+    assert {"iclk (fast)", "quality", "DIS ultrafast", "DIS fast", "DIS medium", "Farneback 15", "TV-L1"} <= set(
+        comparison.methods()
+    )

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from sfam.app.bench_accuracy import FlowTruth, estimate, read_truth
+from sfam.app.bench_accuracy import FlowTruth, cold_flow, estimate, read_truth
 from sfam.stream.depth_change import depth_change, smooth_depth
 from sfam.stream.flow import open_flow
 from sfam.stream.head_motion import CropCamera, HeadMotionFit, rigid_mask
@@ -39,7 +39,7 @@ def cold(truth: FlowTruth) -> MotionBatch:
 
 
 def test_cold_batches_equal_the_cpu_on_the_golden_pairs(truth: FlowTruth, cold: MotionBatch) -> None:
-    measured, residual = estimate(open_flow("iclk"), truth)
+    measured, residual = estimate(cold_flow("iclk"), truth)
     batch = torch.stack([cold.u, cold.v, cold.w], dim=1)
     for expected, found in ((measured, batch), (residual, batch - cold.rigid)):
         difference = np.abs(found.cpu().numpy() - expected)
