@@ -17,7 +17,7 @@ from .config import CaptureConfig
 from .encoding import color_image, depth_image
 from .frame import Calibration, ClockDomain, ColorImage, DepthImage, Extrinsics, Intrinsics
 from .pairing import Role
-from .realsense_names import DOMAINS, STREAM_TOPIC, between, stream_name, stream_role
+from .realsense_names import DOMAINS, STREAM_TOPIC, between, device_details, stream_name, stream_role
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .ros1 import ImageHeader, camera_info, float32, image_header, key_value, stream_info, trailing_unit_m, transform
 from .rosbag1 import Connection, Rosbag1
@@ -94,8 +94,7 @@ class BagRecording(Recording):
 
     def details(self) -> dict[str, str | int | float | bool]:
         """Device name, serial number, firmware, USB type, as recorded."""
-        names = ("Name", "Serial Number", "Firmware Version", "Product Id", "Usb Type Descriptor")
-        return {name.lower().replace(" ", "_"): self._device[name] for name in names if name in self._device}
+        return device_details(self._device)
 
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth images in file order; those before any damage, which `warnings` then count."""
@@ -217,9 +216,7 @@ class BagRecording(Recording):
             return
         self.recovered = True
         before = f", before {damage}" if damage else ""
-        text = f"recovered {given} frames{before}"
-        if text not in self.warnings:
-            self.warnings.append(text)
+        self.warn(f"recovered {given} frames{before}")
 
     def _read_head(self) -> None:
         """Everything that is not an image, from the chunks that hold it."""
@@ -303,9 +300,7 @@ class BagRecording(Recording):
         shared = sorted(poses[0].keys() & poses[1].keys())
         if shared:
             return between(poses[1][shared[0]], poses[0][shared[0]])
-        text = "no extrinsics between depth and color in the file; taken as one camera"
-        if text not in self.warnings:
-            self.warnings.append(text)
+        self.warn("no extrinsics between depth and color in the file; taken as one camera")
         return Extrinsics()
 
     def _option_unit_m(self) -> float | None:

@@ -19,7 +19,7 @@ from .decode_ahead import DecodeAhead
 from .encoding import Payload, decode_payload
 from .frame import Calibration, ClockDomain, Extrinsics, Intrinsics
 from .pairing import Role
-from .realsense_names import DOMAINS, STREAM_TOPIC, between, intrinsics, stream_name, stream_role
+from .realsense_names import DOMAINS, STREAM_TOPIC, between, device_details, intrinsics, stream_name, stream_role
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .ros2_topics import RosTopicRecording
 from .rosbag2 import Rosbag2
@@ -92,15 +92,12 @@ class Db3Recording(Recording):
         shared = sorted(poses[0].keys() & poses[1].keys())
         if shared:
             return Calibration(cameras[0], cameras[1], between(poses[1][shared[0]], poses[0][shared[0]]))
-        text = "no extrinsics between depth and color in the file; taken as one camera"
-        if text not in self.warnings:
-            self.warnings.append(text)
+        self.warn("no extrinsics between depth and color in the file; taken as one camera")
         return Calibration(cameras[0], cameras[1])
 
     def details(self) -> dict[str, str | int | float | bool]:
         """Device name, serial number, firmware, USB type, as recorded."""
-        names = ("Name", "Serial Number", "Firmware Version", "Product Id", "Usb Type Descriptor")
-        return {name.lower().replace(" ", "_"): self._device[name] for name in names if name in self._device}
+        return device_details(self._device)
 
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth images in file order, decoded on two threads where they are compressed."""

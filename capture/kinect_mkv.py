@@ -142,8 +142,7 @@ class KinectMkvRecording(Recording):
     def _note_damage(self, text: str) -> None:
         """Say it once."""
         self.recovered = True
-        if text not in self.warnings:
-            self.warnings.append(text)
+        self.warn(text)
 
     def _decode(self, job: _Job) -> StreamFrame | Role:
         """The packet as a frame, or the role of one that does not decode."""

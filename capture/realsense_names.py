@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -48,6 +48,12 @@ def intrinsics(
         return None
     padded = (*(float(one) for one in coeffs), 0.0, 0.0, 0.0, 0.0, 0.0)[: max(5, len(coeffs))]
     return Intrinsics(width, height, focal[0], focal[1], centre[0], centre[1], distortion, padded)
+
+
+def device_details(device: Mapping[str, str]) -> dict[str, str | int | float | bool]:
+    """What a session notes of a camera, from the SDK's names for it."""
+    names = ("Name", "Serial Number", "Firmware Version", "Product Id", "Usb Type Descriptor")
+    return {name.lower().replace(" ", "_"): device[name] for name in names if name in device}
 
 
 def between(depth_pose: Extrinsics, color_pose: Extrinsics) -> Extrinsics:

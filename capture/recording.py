@@ -140,6 +140,11 @@ class Recording(ABC):
         """Whole frames exactly as recorded, with their numbers; None where color and depth are to be paired here."""
         return None
 
+    def warn(self, text: str) -> None:
+        """Add a warning, once however often the recording is read."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
     def details(self) -> dict[str, str | int | float | bool]:
         """Serial, firmware and the like, for session.json."""
         return {}

@@ -92,9 +92,7 @@ class RosTopicRecording(Recording):
             return Calibration(color.camera, color.camera, depth_aligned=True)
         between = self._extrinsics or _through_tree(self._poses, depth.frame_id, color.frame_id)
         if between is None:
-            text = "no extrinsics between depth and color in the recording; taken as one camera"
-            if text not in self.warnings:
-                self.warnings.append(text)
+            self.warn("no extrinsics between depth and color in the recording; taken as one camera")
         return Calibration(color.camera, depth.camera, between or Extrinsics())
 
     def frames(self) -> Iterator[StreamFrame]:
@@ -178,9 +176,7 @@ class RosTopicRecording(Recording):
         if self._ros.damage is None:
             return
         self.recovered = True
-        text = f"{self._ros.damage}; recovered {given} frames before the damage"
-        if text not in self.warnings:
-            self.warnings.append(text)
+        self.warn(f"{self._ros.damage}; recovered {given} frames before the damage")
 
     def _read_head(self) -> None:
         """First image and camera_info of every stream, extrinsics, static transforms."""
