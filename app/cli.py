@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import cli_bench, cli_bus, cli_files, cli_live, cli_model, cli_train, cli_verify
+from . import cli_batch, cli_bench, cli_bus, cli_files, cli_live, cli_model, cli_record, cli_train, cli_verify
 from .exit_codes import class_names, exit_code
 
 app = typer.Typer(
@@ -20,9 +20,13 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command("live")(cli_live.live)
+app.command("record")(cli_record.record)
+app.command("repair")(cli_record.repair)
+app.command("convert")(cli_record.convert)
 app.command("inspect")(cli_files.inspect)
 app.command("tail")(cli_bus.tail)
 app.command("train")(cli_train.train)
+app.command("batch")(cli_batch.batch)
 app.command("verify")(cli_verify.verify)
 app.command("bench")(cli_bench.bench)
 app.add_typer(cli_model.app, name="model")
@@ -47,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one command; errors of ours become one sentence and the documented exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        app(args=arguments, prog_name="sfam", standalone_mode=True)
+        app(args=cli_record.with_record_value(arguments), prog_name="sfam", standalone_mode=True)
     except Exception as error:
         code = exit_code(class_names(error))
         if code is None or "-v" in arguments:

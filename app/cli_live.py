@@ -64,6 +64,9 @@ def live(
     privacy: Annotated[str | None, typer.Option(help="results, flow or full: what may be stored or leave.")] = None,
     subject: Annotated[str | None, typer.Option(help="Subject in the tables.")] = None,
     video: Annotated[str | None, typer.Option(help="Video in the tables; default the file's stem.")] = None,
+    record: Annotated[
+        str | None, typer.Option(help="Store recording.mcap too: all (also without value) or events; privacy full.")
+    ] = None,
     single_process: Annotated[bool, typer.Option("--single-process", help="Everything in one process.")] = False,
     step: Annotated[bool, typer.Option("--step", help="Recordings: space shows one more frame, p runs on.")] = False,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings; see config.yaml.")] = None,
@@ -77,6 +80,7 @@ def live(
         "capture.camera": _one_camera(camera),
         "capture.from_s": from_s,
         "capture.to_s": to_s,
+        "capture.record": record,
         "engine.backend": engine.value if engine else None,
         "engine.model": model,
         "sinks.publish": publish,

@@ -16,6 +16,7 @@ BY_ERROR = {
     "EngineError": ENGINE,
     "FaceError": ENGINE,
     "SinkError": SINK,
+    "RecordingError": SINK,
     "WireError": SINK,
     "RingError": SOURCE,
 }

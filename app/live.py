@@ -23,6 +23,17 @@ from sfam.stream.ring_segment import sweep
 from .config import Config, ConfigError
 from .exit_codes import OK, exit_code
 from .keys import Keys
+from .recording_role import (
+    CLIP,
+    SKIPPED,
+    RecordedSessionPlan,
+    RecordingPlan,
+    clip_settings,
+    open_recorded_session,
+    recorder_role,
+    recorder_settings,
+    require_new,
+)
 from .roles import (
     AnalysisSettings,
     CaptureSettings,
@@ -63,9 +74,30 @@ def run_live(
         paused=step,
     )
     analysis = AnalysisSettings(open_session=open_session, config=plan)
+    recording = plan_recording(config, plan) if config.capture.record != "none" else None
+    if recording is not None and config.app.single_process:
+        recorded = RecordedSessionPlan(open_session, plan, recording)
+        analysis = AnalysisSettings(open_session=open_recorded_session, config=recorded)
     run = _SingleProcess if config.app.single_process else _Processes
     with StatusLine(quiet) as line, Keys() as keys:
-        return run(config, plan, capture, analysis, line, keys, verbose).run()
+        return run(config, plan, capture, analysis, line, keys, verbose, recording).run()
+
+
+def plan_recording(config: Config, plan: SessionPlan) -> RecordingPlan:
+    """What `--record` stores in the session folder.
+
+    Raises:
+        ConfigError: a privacy tier below full, or a recording is there already.
+    """
+    if config.sinks.privacy != "full":
+        raise ConfigError(
+            f"--record stores faces, which privacy tier {config.sinks.privacy!r} forbids; add --privacy full if the "
+            "participant has agreed to it"
+        )
+    path = plan.folder / "recording.mcap"
+    require_new(path)
+    settings = recorder_settings(config.capture, path, lossless=plan.lossless, clips=clip_settings(config.capture))
+    return RecordingPlan(settings, plan.clock, _speed(config), beside_analysis=True)
 
 
 def make_plan(config: Config, clock: SessionClock, force: bool = False) -> SessionPlan:
@@ -135,6 +167,7 @@ class _Run:
         line: StatusLine,
         keys: Keys,
         verbose: bool,
+        recording: RecordingPlan | None = None,
     ) -> None:
         self._config = config
         self._plan = plan
@@ -143,6 +176,7 @@ class _Run:
         self._line = line
         self._keys = keys
         self._verbose = verbose
+        self._recording = recording
         self._started_s = time.monotonic()
 
     def _tell(self, kind: str, text: Any) -> None:
@@ -207,12 +241,16 @@ class _Processes(_Run):
         """Run to the end; the first failure decides the exit code."""
         self._ring: Ring | None = None
         self._paused = self._capture.paused
+        self._readers = ["analysis"] + ["recorder"] * (self._recording is not None)
+        self._ready: set[str] = set()
         roles = [
             Role("capture", capture_role, self._capture),
             Role("analysis", analysis_role, self._analysis),
         ]
         if self._config.sinks.overlay == "window":
             roles.append(Role("overlay", overlay_role, self._config.sinks.publish, essential=False))
+        if self._recording is not None:
+            roles.append(Role("recorder", recorder_role, self._recording, essential=False))
         self._supervisor = Supervisor(roles, on_message=self._on_message, on_tick=self._on_tick)
         try:
             results = self._supervisor.run()
@@ -225,11 +263,18 @@ class _Processes(_Run):
     def _on_message(self, role: str, kind: str, message: Any) -> None:
         if kind == "opened":
             policy: Policy = "lossless" if self._plan.lossless else "latest"
-            self._ring = offer_ring(self._supervisor, message, policy, self._config.app.ring_slots)
+            slots = self._config.app.ring_slots
+            self._ring = offer_ring(self._supervisor, message, policy, slots, self._readers)
         elif kind == "ready":
-            start_capture(self._supervisor, message)
-        elif kind == "status":
+            self._ready.add(role)
+            if self._ready == set(self._readers):
+                start_capture(self._supervisor, message)
+        elif kind in (SKIPPED, CLIP):
+            self._supervisor.send("recorder", kind, message)
+        elif kind == "status" and role == "analysis":
             self._show(message)
+        elif kind == "status":
+            return
         else:
             self._tell(kind, message)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from .supervisor import Supervisor
 
 STATUS_EVERY_S = 0.1
-ANALYSIS_ROW = 0
-"""The ring's reader number of the analysis."""
 Tell = Callable[[str, Any], None]
 """Kind and message, to be shown by the parent: small, picklable, never lost."""
 
@@ -54,6 +52,8 @@ class SourceOffer:
 
     ring: str
     info: SourceInfo
+    reader: int = 0
+    """The ring's reader number of the role it is for."""
 
 
 class AnalysisSession(Protocol):
@@ -85,15 +85,20 @@ class AnalysisSettings:
     """Picklable, for `open_session`."""
 
 
-def offer_ring(supervisor: Supervisor, info: SourceInfo, policy: Policy, slots: int) -> Ring:
-    """Make the ring for the source that the capture process reported as 'opened', and name it to the analysis.
+def offer_ring(
+    supervisor: Supervisor, info: SourceInfo, policy: Policy, slots: int, readers: Sequence[str] = ("analysis",)
+) -> Ring:
+    """Make the ring for the source that the capture process reported as 'opened', and name it to the reading roles.
 
-    Once the analysis reports 'ready' with the ring's name, `start_capture` lets frames flow: none waits for a model to
+    Once all of them have told 'ready' with the ring's name, `start_capture` lets frames flow: none waits for a model to
     load. The caller owns the ring and closes it after the supervisor's `run`.
     """
     color, depth = info.calibration.color, info.calibration.depth
-    ring = Ring((color.height, color.width), (depth.height, depth.width), policy=policy, slots=slots)
-    supervisor.send("analysis", "source", SourceOffer(ring.name, info))
+    ring = Ring(
+        (color.height, color.width), (depth.height, depth.width), policy=policy, slots=slots, readers=len(readers)
+    )
+    for reader, role in enumerate(readers):
+        supervisor.send(role, "source", SourceOffer(ring.name, info, reader))
     return ring
 
 
@@ -140,17 +145,17 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
         if offer is None:
             return {}
         session.begin(offer.info)
-        with RingReader(offer.ring, ANALYSIS_ROW) as reader:
+        with RingReader(offer.ring, offer.reader) as reader:
             link.tell("ready", offer.ring)
             reported_s = 0.0
-            for frame in _until_end(reader, link):
+            for frame in until_end(reader, link):
                 if frame is not None:
                     session.push(frame, reader.stage_ns, reader.drops)
                 if time.monotonic() - reported_s >= STATUS_EVERY_S:
                     reported_s = time.monotonic()
                     link.report("status", session.status())
             link.report("status", session.status())
-            return session.finish(_end_of(reader, link), reader.drops)
+            return session.finish(end_of(reader, link), reader.drops)
     finally:
         session.close()
 
@@ -162,7 +167,7 @@ def overlay_role(address: str, link: RoleLink) -> None:
     show_overlay(address, running=lambda: not link.stopping())
 
 
-def _until_end(reader: RingReader, link: RoleLink) -> Iterator[RGBDFrame | None]:
+def until_end(reader: RingReader, link: RoleLink) -> Iterator[RGBDFrame | None]:
     """Frames to the end, None where none comes for a while; after a stop those that are there: capture went before."""
     while not link.orphaned:
         frame = reader.read(0.05)
@@ -171,7 +176,8 @@ def _until_end(reader: RingReader, link: RoleLink) -> Iterator[RGBDFrame | None]
         yield frame
 
 
-def _end_of(reader: RingReader, link: RoleLink) -> StreamEnd:
+def end_of(reader: RingReader, link: RoleLink) -> StreamEnd:
+    """Why `until_end` came to its end."""
     if reader.end is not None:
         return reader.end
     return StreamEnd("failed", "the supervising process died" if link.orphaned else "capture never began")

@@ -82,6 +82,7 @@ class Session:
         self._events: Counter[str] = Counter()
         self._drops: dict[str, int] = {}
         self._lost: Counter[str] = Counter()
+        self._is_recorded = plan.config.capture.record != "none"
         self._last: FrameAnalysis | None = None
         self._total: int | None = None
         self._beat_s = 0.0
@@ -213,9 +214,12 @@ class Session:
 
     def _account_for_missing(self, frame: RGBDFrame, drops: Mapping[str, int]) -> None:
         """A row for every captured frame that never came, with its cause."""
-        decimated = drops.get("decimated", 0) > self._drops.get("decimated", 0)
+        known = ("decimated", "not_recorded")
+        grown = [cause for cause in known if drops.get(cause, 0) > self._drops.get(cause, 0)]
         self._drops = dict(drops)
-        cause = "decimated" if decimated else "ring_overwritten"
+        cause = grown[0] if grown else "ring_overwritten"
+        if cause == "ring_overwritten" and frame.sequence > self._next_frame and self._is_recorded:
+            self._tell("skipped", (self._next_frame, frame.sequence - 1, cause))
         for number in range(self._next_frame, frame.sequence):
             self._lost[cause] += 1
             row = FrameResult.dropped(number, cause)
@@ -268,6 +272,8 @@ class Session:
             self._folder.event(event)
         self._publisher.publish("event", event_fields(event, self._model.classes), stamps or Stamps())
         if event.state == "confirmed":
+            if self._is_recorded:
+                self._tell("clip", (event.onset.t_capture_ns, event.offset.t_capture_ns))
             self._tell(
                 "event",
                 f"{event.kind} #{event.id}: frames {event.onset.frame}-{event.apex.frame}-{event.offset.frame}, "

@@ -58,6 +58,8 @@ class StatusLine:
 
 
 def _text(status: Mapping[str, Any]) -> str:
+    if "text" in status:
+        return str(status["text"])
     latency = status.get("latency_ms") or {}
     score = status.get("spot")
     parts = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -19,6 +21,14 @@ class CaptureConfig(BaseModel):
     color_stream: str | None = Field(None, description="recordings with several color streams: the one to use")
     depth_stream: str | None = Field(None, description="recordings with several depth streams: the one to use")
     depth_unit_m: float | None = Field(None, gt=0, description="metres per depth unit where a recording does not say")
+    record: Literal["none", "all", "events"] = Field(
+        "none", description="store recording.mcap in the session folder: everything, or clips around events"
+    )
+    record_color: Literal["lossless", "jpeg"] = Field("lossless", description="recordings written: color images")
+    record_jpeg_quality: int = Field(95, ge=30, le=100, description="recordings written: quality of JPEG color")
+    record_before_s: float = Field(1.0, ge=0, le=60, description="record events: seconds stored before an onset")
+    record_after_s: float = Field(1.0, ge=0, le=60, description="record events: seconds stored after an offset")
+    record_memory_mb: int = Field(512, ge=16, description="record events: MB of frames held until events are decided")
     serial_no: str | None = Field(None, description="cameras: serial number of the one to use; null = the only one")
     preset: str = Field("auto", description="cameras: face preset, auto = by model, none = leave the camera as it is")
     fps: int | None = Field(None, gt=0, description="cameras: frames a second; null = as the preset says, else 30")

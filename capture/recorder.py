@@ -174,6 +174,11 @@ class Recorder:
             self._wake.notify_all()
             return True
 
+    def report_drops(self, drops: Mapping[str, int]) -> None:
+        """Drops of the source so far, by cause, without a frame."""
+        with self._wake:
+            self._source_drops = dict(drops)
+
     def note_skipped(self, first: int, last: int, cause: str) -> None:
         """Frames that the live analysis never saw; a replay leaves them out as well."""
         with self._wake:
