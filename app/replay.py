@@ -58,13 +58,22 @@ def replay_config(config: Config, **app: object) -> Config:
     return config.model_copy(update={"sinks": sinks, "app": settings})
 
 
-def run_replay(replay: Replay, folder: Path, *, stop: Callable[[], bool] = lambda: False) -> Mapping[str, Any]:
-    """Replay into an empty folder; returns the session's totals.
+def run_replay(
+    replay: Replay,
+    folder: Path,
+    *,
+    force: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    show_status: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> Mapping[str, Any]:
+    """Replay into a folder; returns the session's totals.
 
     Args:
         replay: whose `config.app.single_process` and `config.app.speed` say how.
         folder: becomes a session folder.
+        force: overwrite a session in that folder.
         stop: asked about every 20 ms, in one process only; several end by the signals of the terminal.
+        show_status: called some ten times a second, in one process only.
 
     Raises:
         ReplayError: a process failed.
@@ -82,10 +91,10 @@ def run_replay(replay: Replay, folder: Path, *, stop: Callable[[], bool] = lambd
         left_out=replay.left_out,
         last_frame=replay.last_frame,
     )
-    analysis = AnalysisSettings(open_session, make_plan(config, clock))
+    analysis = AnalysisSettings(open_session, make_plan(config, clock, force))
     if config.app.single_process:
         return run_single_process(
-            capture, analysis, stop=stop, control=ReplayControl(), tell=_unheard, show_status=lambda _: None
+            capture, analysis, stop=stop, control=ReplayControl(), tell=_unheard, show_status=show_status
         )
     return _in_processes(capture, analysis, config.app.ring_slots)
 

@@ -80,6 +80,7 @@ class Supervisor:
         on_tick: called about every 50 ms, for keys and the status line.
         stop_timeout_s: for each role.
         silence_timeout_s: a child that gives no sign of life for so long is killed and counts as failed.
+        at_once: processes at a time; a role further down starts when one above has ended. None = all together.
     """
 
     def __init__(
@@ -90,12 +91,14 @@ class Supervisor:
         on_tick: Callable[[], None] | None = None,
         stop_timeout_s: float = 10.0,
         silence_timeout_s: float = 30.0,
+        at_once: int | None = None,
     ) -> None:
-        self._roles = tuple(roles)
         self._on_message = on_message
         self._on_tick = on_tick
         self._stop_timeout_s = stop_timeout_s
         self._silence_timeout_s = silence_timeout_s
+        self._waiting = list(roles)
+        self._at_once = len(self._waiting) if at_once is None else at_once
         self._children: list[_Child] = []
         self._stopping = False
         self._interrupts = 0
@@ -107,13 +110,13 @@ class Supervisor:
         return self._interrupts > 0
 
     def run(self) -> tuple[RoleResult, ...]:
-        """Start all, wait for the end of all; results in the order of the roles."""
+        """Start all, wait for the end of all; results in the order of the roles, without those never started."""
         self._catch_signals()
         try:
-            for role in self._roles:
-                self._children.append(self._start(role))
+            self._start_waiting()
             while self._running():
                 self._tick()
+                self._start_waiting()
         finally:
             self._kill_rest()
             self._release_signals()
@@ -131,6 +134,12 @@ class Supervisor:
 
     def _running(self) -> list[_Child]:
         return [child for child in self._children if child.result is None]
+
+    def _start_waiting(self) -> None:
+        if self._stopping or self._interrupts:
+            self._waiting.clear()
+        while self._waiting and len(self._running()) < self._at_once:
+            self._children.append(self._start(self._waiting.pop(0)))
 
     def _start(self, role: Role) -> _Child:
         context = multiprocessing.get_context("spawn")

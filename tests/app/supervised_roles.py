@@ -70,6 +70,14 @@ def obey(settings: Any, link: RoleLink) -> Mapping[str, Any]:
     return {"taken": [early, *taken]}
 
 
+def obey_and_say(settings: Any, link: RoleLink) -> Mapping[str, Any]:
+    """As `obey`, telling its process id first and its end last."""
+    link.tell("pid", os.getpid())
+    taken = obey(settings, link)
+    link.tell("ending", None)
+    return taken
+
+
 def main() -> None:
     """Run two roles with a ring at hand, print their pids and the ring's name, then how it ended."""
     second = {"clean": work, "stubborn": ignore_stop}[sys.argv[1]]

@@ -202,3 +202,36 @@ def test_a_signal_handler_and_the_ring_are_given_back() -> None:
         name = ring.name
     assert signal.getsignal(signal.SIGINT) is before
     assert not (Path("/dev/shm") / name).exists()
+
+
+def test_no_more_than_the_asked_number_run_at_once() -> None:
+    running: set[str] = set()
+    most = 0
+
+    def hear(role: str, kind: str, message: Any) -> None:
+        nonlocal most
+        if kind == "pid":
+            running.add(role)
+            most = max(most, len(running))
+            for waiting in running if len(running) == 2 else ():
+                for command in ("first", "more", "more"):
+                    supervisor.send(waiting, command, 0)
+        elif kind == "ending":
+            running.discard(role)
+
+    them = [Role(str(number), roles.obey_and_say, None, essential=False) for number in range(4)]
+    supervisor = Supervisor(them, on_message=hear, at_once=2)
+    results = supervisor.run()
+    assert [result.role for result in results] == ["0", "1", "2", "3"]
+    assert all(result.ok for result in results)
+    assert most == 2
+
+
+def test_roles_that_still_wait_are_not_started_after_a_stop() -> None:
+    supervisor = Supervisor(
+        [Role(str(number), roles.work, None, essential=False) for number in range(3)],
+        on_message=lambda role, kind, message: supervisor.stop(),
+        at_once=1,
+    )
+    (only,) = supervisor.run()
+    assert only.role == "0"
