@@ -8,6 +8,7 @@ The parent creates the `Ring` and removes it; writer and readers attach by name.
 from __future__ import annotations
 
 import threading
+import time
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from sfam.capture.frame import ColorImage, DepthImage
 
 from . import ring_header as header
-from .ring_header import RingLayout, Row, RowState, Word, row_word
+from .ring_header import RingLayout, Row, RowState, StreamState, Word, row_word
 from .ring_segment import RingError, Segment
 
 Policy = Literal["latest", "lossless"]
@@ -92,6 +93,7 @@ class Ring:
         policy: 'latest' overwrites what a slow reader has not taken, 'lossless' lets the writer wait.
         slots: frames it holds.
         readers: reader numbers 0 .. readers - 1 are expected; a lossless writer waits for them from the first frame.
+        restarts: a writer that broke off is started again by the owner; readers wait for it until `fail` is called.
 
     Raises:
         RingError: not enough shared memory.
@@ -106,6 +108,7 @@ class Ring:
         policy: Policy,
         slots: int = 16,
         readers: int = 1,
+        restarts: bool = False,
     ) -> None:
         if slots < 2 or not 0 <= readers <= header.READER_ROWS or min(*color_shape, *depth_shape) < 1:
             raise ValueError(
@@ -119,10 +122,12 @@ class Ring:
         words[Word.COLOR_HEIGHT], words[Word.COLOR_WIDTH] = color_shape
         words[Word.DEPTH_HEIGHT], words[Word.DEPTH_WIDTH] = depth_shape
         words[Word.LOSSLESS] = policy == "lossless"
+        words[Word.RESTARTS] = restarts
         for reader in range(readers):
             words[row_word(reader, Row.STATE)] = RowState.RESERVED
         words[Word.MAGIC] = header.MAGIC
-        words.release()
+        self._words = words
+        self._layout = layout
         self._open = True
 
     @property
@@ -130,10 +135,26 @@ class Ring:
         """What writer and readers attach to."""
         return self._segment.name
 
+    @property
+    def shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(H, W) of color and of depth."""
+        return self._layout.color_shape, self._layout.depth_shape
+
+    @property
+    def writer_silence_s(self) -> float:
+        """Time since the writer last gave a sign of life; infinite before the first."""
+        beat_ns = self._words[Word.WRITER_BEAT_NS]
+        return (time.monotonic_ns() - beat_ns) / 1e9 if beat_ns else float("inf")
+
+    def fail(self, text: str) -> None:
+        """End a stream whose writer will not come back; readers get the text."""
+        header.mark_end(self._segment.buffer, StreamState.FAILED, text, fence)
+
     def close(self) -> None:
         """Remove the ring; whoever is still attached keeps its memory until it detaches. Safe to call twice."""
         if self._open:
             self._open = False
+            self._words.release()
             self._segment.unlink()
             self._segment.close()
 

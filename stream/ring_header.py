@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
@@ -60,6 +60,8 @@ class Word(IntEnum):
     STATE = 10
     REASON_LENGTH = 11
     COUNTERS_VERSION = 12
+    RESTARTS = 13
+    """1 where the owner starts a writer again that died: readers wait for it."""
 
 
 class Row(IntEnum):
@@ -165,6 +167,18 @@ def encode_counts(counts: Mapping[str, int], room: int, what: str) -> bytes:
 def decode_counts(text: bytes) -> dict[str, int]:
     """The numbers that `encode_counts` wrote."""
     return dict(json.loads(text)) if text else {}
+
+
+def mark_end(buffer: memoryview, state: StreamState, text: str, fence: Callable[[], None]) -> None:
+    """Say why no more frames come, once: the first word holds."""
+    words = buffer.cast("q")
+    if words[Word.STATE] == StreamState.OPEN:
+        reason = text.encode()[:REASON_BYTES].decode(errors="ignore").encode()
+        buffer[REASON_AT : REASON_AT + len(reason)] = reason
+        words[Word.REASON_LENGTH] = len(reason)
+        fence()
+        words[Word.STATE] = state
+    words.release()
 
 
 def _fitting(text: bytes, room: int, what: str) -> bytes:

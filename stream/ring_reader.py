@@ -249,6 +249,8 @@ class RingReader:
         if now_s - self._looked_s < LOOK_AROUND_S:
             return False
         self._looked_s = now_s
+        if self._words[Word.RESTARTS]:
+            return False
         pid = self._words[Word.WRITER_PID]
         return bool(pid) and not process_alive(pid)
 

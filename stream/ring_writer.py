@@ -47,6 +47,13 @@ class RingWriter:
         self._calibration_version = 0
         self._slot_versions = [0] * self._layout.slots
         self._counters: dict[str, int] = {}
+        self._restarts = bool(self._words[Word.RESTARTS])
+        self.last: tuple[int, int] | None = None
+        """Sequence and segment of the last frame of a writer before this one."""
+        self.earlier_drops: dict[str, int] = {}
+        """Drops by cause that a writer before this one reported."""
+        if self.written:
+            self._take_over()
         self.readers_lost = 0
         """Readers that a lossless writer stopped waiting for."""
         self._words[Word.WRITER_BEAT_NS] = time.monotonic_ns()
@@ -118,9 +125,13 @@ class RingWriter:
         self._finish(StreamState.FAILED, text)
 
     def close(self) -> None:
-        """Detach; a stream without an end marker counts as failed. Safe to call twice."""
+        """Detach; a stream without an end marker counts as failed unless its writer is started again.
+
+        Safe to call twice.
+        """
         if self._memory.colors:
-            self._finish(StreamState.FAILED, "the writer closed without an end")
+            if not self._restarts:
+                self._finish(StreamState.FAILED, "the writer closed without an end")
             self._words[Word.WRITER_PID] = 0
             self._memory.close()
 
@@ -129,19 +140,23 @@ class RingWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Mark an error as the stream's end, then detach."""
-        if error is not None:
+        """Mark an error as the stream's end, unless a writer is started again after it; then detach."""
+        if error is not None and not self._restarts:
             self.fail(str(error) or type(error).__name__)
         self.close()
 
     def _finish(self, state: StreamState, text: str) -> None:
-        if self._words[Word.STATE] != StreamState.OPEN:
-            return
-        reason = text.encode()[: header.REASON_BYTES].decode(errors="ignore").encode()
-        self._memory.write_bytes(header.REASON_AT, reason)
-        self._words[Word.REASON_LENGTH] = len(reason)
-        fence()
-        self._words[Word.STATE] = state
+        header.mark_end(self._memory.buffer, state, text, fence)
+
+    def _take_over(self) -> None:
+        """Learn where the writer before this one stopped."""
+        start = self._layout.slot_at((self.written - 1) % self._layout.slots)
+        fields = header.unpack_fields(self._memory.buffer, start)
+        self.last = (fields.values[0], fields.values[8])
+        self._calibration_version = fields.text.calibration_version
+        block = header.counters_at(self._words[Word.COUNTERS_VERSION])
+        length = min(self._words[block // 8], header.COUNTERS_BYTES - 8)
+        self.earlier_drops = header.decode_counts(self._memory.read_bytes(block + 8, length))
 
     def _check(self, frame: RGBDFrame) -> None:
         layout = self._layout
