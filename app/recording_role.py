@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +90,18 @@ def recorder_role(plan: RecordingPlan, link: RoleLink) -> Mapping[str, Any]:
 
 
 def _record(plan: RecordingPlan, link: RoleLink, info: SourceInfo, reader: RingReader) -> Mapping[str, Any]:
+    frames = until_end(reader, link)
+    first = next((frame for frame in frames if frame is not None), None)
+    if first is None:
+        return {}
+    # only now: the file lies in the session folder, which the analysis wants to find empty before any frame comes
     recorder = Recorder(plan.recorder)
     progress = _Progress(recorder, info.frames)
     recorder.begin(info, plan.clock_for(info))
     link.on(SKIPPED, lambda skipped: recorder.note_skipped(*skipped))
     link.on(CLIP, lambda clip: recorder.keep(*clip))
     try:
-        for frame in until_end(reader, link):
+        for frame in chain([first], frames):
             if frame is not None:
                 recorder.push(frame, reader.drops)
                 progress.frame = frame.sequence

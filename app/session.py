@@ -214,11 +214,9 @@ class Session:
 
     def _account_for_missing(self, frame: RGBDFrame, drops: Mapping[str, int]) -> None:
         """A row for every captured frame that never came, with its cause."""
-        known = ("decimated", "not_recorded")
-        grown = [cause for cause in known if drops.get(cause, 0) > self._drops.get(cause, 0)]
         self._drops = dict(drops)
-        cause = grown[0] if grown else "ring_overwritten"
-        if cause == "ring_overwritten" and frame.sequence > self._next_frame and self._is_recorded:
+        cause = self._cause_of_gaps()
+        if self._is_recorded and cause == "ring_overwritten" and frame.sequence > self._next_frame:
             self._tell("skipped", (self._next_frame, frame.sequence - 1, cause))
         for number in range(self._next_frame, frame.sequence):
             self._lost[cause] += 1
@@ -227,6 +225,12 @@ class Session:
                 self._folder.row(row)
             self._publisher.publish("score", score_fields(row, self._model.classes))
         self._next_frame = frame.sequence + 1
+
+    def _cause_of_gaps(self) -> str:
+        """Why a frame number is missing; by policy, since the moment at which counters arrive depends on load."""
+        if self._plan.config.app.policy.startswith("decimate"):
+            return "decimated"
+        return "not_recorded" if self._plan.lossless else "ring_overwritten"
 
     def _rows(self, result: FrameAnalysis) -> list[FrameResult]:
         if not result.tracks:
