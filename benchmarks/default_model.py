@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,6 +27,7 @@ from sfam.training.courses import annotated_durations
 from sfam.training.metrics import Counts, match, spotting_counts
 
 FPS = 30.0
+ATTEMPTS = 20
 NEW_HEADS = 1000
 """First head number of the tests; training and tuning use numbers far below."""
 
@@ -68,10 +70,23 @@ def _durations() -> tuple[tuple[int, int], ...]:
 
 
 def recording(seed: int, seconds: float) -> SequencePlan:
-    """Like the reference recording: two micros, a macro, a blink; the plain portrait or its mirror image."""
-    return draw_plan(
-        seed, seconds, micro=2, macro=1, blinks=1, identity=seed % 2, micro_px=(1.0, 2.0), durations=_durations()
-    )
+    """Like the reference recording: two micros, a macro, a blink; the plain portrait or its mirror image.
+
+    Where what a seed draws does not fit into the time, the next of its own numbers is taken.
+    """
+    for attempt in range(ATTEMPTS):
+        with suppress(ValueError):
+            return draw_plan(
+                seed + 1_000_000 * attempt,
+                seconds,
+                micro=2,
+                macro=1,
+                blinks=1,
+                identity=seed % 2,
+                micro_px=(0.5, 1.0, 2.0),
+                durations=_durations(),
+            )
+    raise ValueError(f"no plan of seed {seed} fits into {seconds:g} s after {ATTEMPTS} draws")
 
 
 def session(seed: int, seconds: float) -> SequencePlan:
