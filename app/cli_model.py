@@ -1,13 +1,18 @@
-"""Commands on models: `sfam model list | show | check`."""
+"""Commands on models: `sfam model list | show | import | check`."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .config import ConfigError
 from .exit_codes import ENGINE
+
+if TYPE_CHECKING:
+    from sfam.engine.model import ModelArtifact
 
 app = typer.Typer(help="Models: which there are, what they are, whether they compute what they should.")
 
@@ -32,15 +37,99 @@ def list_models(as_json: Annotated[bool, typer.Option("--json", help="One JSON a
 def show(
     name: Annotated[str, typer.Argument(help="A model's name or artifact folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="model.json as it is.")] = False,
+    response: Annotated[bool, typer.Option("--response", help="Also how the score answers to input size.")] = False,
 ) -> None:
     """Print a model's card: training data, limits, licence, decoding.
 
-    Example: `sfam model show synthetic-4`
+    Example: `sfam model show synthetic-4 --response`
     """
     from sfam.engine.model import load_model
 
     model = load_model(name)
-    typer.echo(json.dumps(model.description, indent=1) if as_json else model.card())
+    typer.echo(json.dumps(dict(model.description), indent=1) if as_json else model.card())
+    if response:
+        typer.echo(_response_table(model))
+
+
+def _response_table(model: ModelArtifact) -> str:
+    """Score of smooth fields by channel and size, with a bar for the eye."""
+    from sfam.engine.backend import open_backend
+    from sfam.engine.config import EngineConfig
+    from sfam.engine.response import response_to_scale
+
+    rows = response_to_scale(open_backend(EngineConfig(model=str(model.path)), model))
+    lines = ["", "score of smooth fields in one channel, the others at rest (rms px, w in mm):"]
+    lines += [
+        f"  {row.channel} {row.amplitude:6.2f}  mean {row.mean:.3f}  highest {row.highest:.3f}  "
+        + "#" * round(40 * row.mean)
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+@app.command("import")
+def import_model(
+    path: Annotated[Path, typer.Argument(help="A checkpoint, or a folder of leave-one-subject-out checkpoints.")],
+    name: Annotated[str, typer.Option("--name", help="Name for --model.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write it under; default the user's models.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option(min=1, help="Of a folder: use so many, spread evenly.")] = None,
+    exclude_subject: Annotated[str | None, typer.Option(help="Leave out the fold of this subject.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse a folder with an unusable file.")] = False,
+    gain: Annotated[float, typer.Option(min=1e-6, help="u, v, w are multiplied by this.")] = 1.0,
+    gain_from: Annotated[Path | None, typer.Option(help="Fit the gain on this recording instead.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a model of the same name.")] = False,
+) -> None:
+    """Turn published SFAMNet checkpoints into a model that `--model NAME` runs.
+
+    Nothing in a checkpoint is ever executed. The scale of the published networks' input was never stated: see
+    `sfam model show NAME --response`, `--gain` and `--gain-from`.
+
+    Example: `sfam model import SFAMNet/pretrained_weights/4emo --name liong-4 --folds 8`
+    """
+    from sfam.engine.checkpoint import import_checkpoints
+    from sfam.engine.model import user_models_folder
+
+    folder = (out or user_models_folder()) / name
+    if folder.exists() and not force:
+        raise ConfigError(f"model folder {folder} exists; choose another --name, or --force to replace it")
+    if gain_from is not None:
+        gain = _fitted_gain(path, name, gain_from, folds, exclude_subject)
+    report = import_checkpoints(
+        path,
+        name,
+        folder,
+        folds=folds,
+        exclude_subject=exclude_subject,
+        strict=strict,
+        gain=(gain, gain, gain),
+        overwrite=force,
+    )
+    for file, reason in report.skipped.items():
+        typer.echo(f"skipped {file}: {reason}", err=True)
+    typer.echo(
+        f"wrote {folder}: {len(report.used)} networks; run it with: sfam-live --model {name if out is None else folder}"
+    )
+
+
+def _fitted_gain(path: Path, name: str, recording: Path, folds: int | None, exclude_subject: str | None) -> float:
+    """A gain under which the score spans its range on a recording."""
+    import tempfile
+
+    from sfam.engine.backend import open_backend
+    from sfam.engine.checkpoint import import_checkpoints
+    from sfam.engine.config import EngineConfig
+    from sfam.engine.response import fit_gain
+
+    from .windows_of import windows_of
+
+    with tempfile.TemporaryDirectory() as scratch:
+        report = import_checkpoints(path, name, Path(scratch) / name, folds=folds, exclude_subject=exclude_subject)
+        backend = open_backend(EngineConfig(model=str(report.artifact.path)), report.artifact)
+        fit = fit_gain(backend, windows_of(recording))
+    typer.echo(fit.text, err=True)
+    return fit.gain
 
 
 @app.command("check")
