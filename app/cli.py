@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from . import cli_batch, cli_bench, cli_bus, cli_files, cli_live, cli_model, cli_record, cli_train, cli_verify
+from . import (
+    cli_batch,
+    cli_bench,
+    cli_bus,
+    cli_doctor,
+    cli_files,
+    cli_live,
+    cli_model,
+    cli_record,
+    cli_train,
+    cli_verify,
+)
 from .exit_codes import class_names, exit_code
 
 app = typer.Typer(
@@ -27,6 +38,7 @@ app.command("inspect")(cli_files.inspect)
 app.command("tail")(cli_bus.tail)
 app.command("train")(cli_train.train)
 app.command("batch")(cli_batch.batch)
+app.command("doctor")(cli_doctor.doctor)
 app.command("verify")(cli_verify.verify)
 app.command("bench")(cli_bench.bench)
 app.add_typer(cli_model.app, name="model")
