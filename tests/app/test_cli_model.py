@@ -37,7 +37,7 @@ def test_a_folder_of_seven_class_folds_becomes_a_model_that_runs(tmp_path: Path)
 
 def test_an_existing_model_is_replaced_only_when_asked(tmp_path: Path) -> None:
     checkpoint = shared("sfamnet/pretrained_weights/4emo/subject_1.pkl")
-    arguments = ["model", "import", checkpoint, "--name", "one", "--out", tmp_path]
+    arguments: list[str | Path] = ["model", "import", checkpoint, "--name", "one", "--out", tmp_path]
     assert run("sfam", *arguments).returncode == 0
     refused = run("sfam", *arguments)
     assert (refused.returncode, "--force" in refused.stderr) == (2, True)
