@@ -112,7 +112,7 @@ class _Listener(threading.Thread):
 
 
 def _follow(address: str, camera: str | None, running: Callable[[], bool]) -> None:
-    state = OverlayState()
+    state, window = OverlayState(), _Window()
     listener = _Listener(address, camera)
     listener.start()
     heard = time.monotonic()
@@ -123,7 +123,7 @@ def _follow(address: str, camera: str | None, running: Callable[[], bool]) -> No
                 state.take(message)
                 heard = time.monotonic()
             state.silent_s = time.monotonic() - heard
-            if not _show(state) or not alive:
+            if not window.show(state) or not alive:
                 break
     finally:
         listener.leave()
@@ -131,8 +131,17 @@ def _follow(address: str, camera: str | None, running: Callable[[], bool]) -> No
         raise listener.failure
 
 
-def _show(state: OverlayState) -> bool:
-    """Draw and show; False once the user has closed the window."""
-    cv2.imshow(TITLE, render_overlay(state))
-    key = cv2.waitKey(REFRESH_MS) & 0xFF
-    return key not in CLOSING_KEYS and cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+class _Window:
+    """The window itself."""
+
+    def __init__(self) -> None:
+        self._was_visible = False
+
+    def show(self, state: OverlayState) -> bool:
+        """Draw and show; False once the user has closed the window."""
+        cv2.imshow(TITLE, render_overlay(state))
+        key = cv2.waitKey(REFRESH_MS) & 0xFF
+        visible = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
+        self._was_visible |= visible
+        # A window that a busy desktop has not shown yet is invisible too, but not closed.
+        return key not in CLOSING_KEYS and (visible or not self._was_visible)

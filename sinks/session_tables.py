@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable, Sequence
 
 from sfam.engine.events import Event
 
 from .frame_result import FrameResult
-from .wire import json_ready
+from .wire import compact_json
 from .wire_fields import event_fields
 
 AXES = ("x", "y", "z")
@@ -187,4 +186,4 @@ class EventTable:
 
 def event_line(event: Event, classes: Sequence[str]) -> str:
     """A line of events.jsonl: one for every state of every event."""
-    return json.dumps(json_ready(event_fields(event, classes)), separators=(",", ":"), ensure_ascii=False) + "\n"
+    return compact_json(event_fields(event, classes)) + "\n"

@@ -23,6 +23,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 PAYLOAD_KINDS: tuple[Kind, ...] = ("frame", "flow")
 """Kinds that carry a payload; they are only sent to those who subscribe to their full topic."""
 MAJOR_VERSION = 1
+_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 ROOT = "sfam/"
 
 
@@ -119,7 +120,15 @@ def encode_header(
         "latency_us": {stage: round(value, 1) for stage, value in latency_us.items() if math.isfinite(value)},
         **fields,
     }
-    return json.dumps(json_ready(header), separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return compact_json(header).encode()
+
+
+def compact_json(value: object) -> str:
+    """One line of JSON; what JSON cannot hold is made ready first, see `json_ready`."""
+    try:
+        return _COMPACT.encode(value)
+    except (TypeError, ValueError):  # a NaN or a numpy number: rare, and the detour costs five times as much
+        return _COMPACT.encode(json_ready(value))
 
 
 def decode(parts: Sequence[bytes]) -> Message:

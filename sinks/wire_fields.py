@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -36,6 +37,30 @@ def by_class(classes: Sequence[str], probabilities: Sequence[float]) -> dict[str
     return {name: round(float(value), 6) for name, value in zip(classes, probabilities, strict=True)}
 
 
+def _known(value: float) -> float | None:
+    return round(float(value), 6) if math.isfinite(value) else None
+
+
+def _noise_fields(noise: NoiseFloor) -> Fields:
+    return {"u_px": _known(noise.u_px), "v_px": _known(noise.v_px), "w_mm": _known(noise.w_mm)}
+
+
+def _motion_fields(motion: HeadMotion) -> Fields:
+    return {"rotation_rad": _floats(motion.rotation_rad), "translation_mm": _floats(motion.translation_mm)}
+
+
+def _crop_fields(crop: Crop) -> Fields:
+    return {"x": int(crop.x), "y": int(crop.y), "size": int(crop.size)}
+
+
+def _moment_fields(moment: Moment) -> Fields:
+    return {"frame": moment.frame, "t_capture_ns": moment.t_capture_ns}
+
+
+def _floats(values: Sequence[float]) -> list[float | None]:
+    return [_known(value) for value in values]
+
+
 def _number(value: float | None) -> float:
     return float("nan") if value is None else value
 
@@ -60,10 +85,10 @@ def score_fields(result: FrameResult, classes: Sequence[str]) -> Fields:
         "t_from_ns": None if score is None else score.t_from_ns,
         "flags": [] if score is None else list(score.flags),
         "model_id": "" if score is None else score.model_id,
-        "head_motion": None if result.head_motion is None else asdict(result.head_motion),
-        "noise": asdict(result.noise),
-        "residual_grey": result.residual_grey,
-        "depth_valid_share": result.depth_valid_share,
+        "head_motion": None if result.head_motion is None else _motion_fields(result.head_motion),
+        "noise": _noise_fields(result.noise),
+        "residual_grey": _known(result.residual_grey),
+        "depth_valid_share": _known(result.depth_valid_share),
         "missing_ns": result.missing_ns,
     }
 
@@ -111,9 +136,9 @@ def event_fields(event: Event, classes: Sequence[str]) -> Fields:
         "id": event.id,
         "kind": event.kind,
         "state": event.state,
-        "onset": asdict(event.onset),
-        "apex": asdict(event.apex),
-        "offset": asdict(event.offset),
+        "onset": _moment_fields(event.onset),
+        "apex": _moment_fields(event.apex),
+        "offset": _moment_fields(event.offset),
         "emotion": event.emotion,
         "probabilities": by_class(classes, event.probabilities),
         "score": round(float(event.score), 6),
@@ -157,7 +182,7 @@ def face_fields(face: FaceTrack, frame: int) -> Fields:
         "state": face.state,
         "box": [round(float(value), 2) for value in face.box],
         "landmarks_px": np.round(face.landmarks_px.astype(np.float64), 2).tolist(),
-        "crop": asdict(face.crop),
+        "crop": _crop_fields(face.crop),
         "confidence": round(float(face.confidence), 6),
         "flags": list(face.flags),
     }
@@ -185,11 +210,11 @@ def flow_fields(flow: SceneFlow) -> Fields:
         "face_id": flow.track_id,
         "from_frame": flow.from_frame,
         "t_from_ns": flow.t_from_ns,
-        "crop": asdict(flow.crop),
-        "head_motion": asdict(flow.head_motion),
-        "noise": asdict(flow.noise),
-        "residual_grey": flow.residual_grey,
-        "depth_valid_share": flow.depth_valid_share,
+        "crop": _crop_fields(flow.crop),
+        "head_motion": _motion_fields(flow.head_motion),
+        "noise": _noise_fields(flow.noise),
+        "residual_grey": _known(flow.residual_grey),
+        "depth_valid_share": _known(flow.depth_valid_share),
         "encoding": "float16",
         "shape": [3, CROP_PX, CROP_PX],
         "channels": ["u_px", "v_px", "w_mm"],

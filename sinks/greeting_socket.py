@@ -1,0 +1,118 @@
+"""A ZeroMQ XPUB socket that greets each new subscriber with the session's state.
+
+It takes subscriptions by hand (XPUB_MANUAL), for two reasons. With XPUB_MANUAL_LAST_VALUE the message sent right after
+a subscription was accepted goes to the new subscriber alone: it gets the current `session` first. And a subscription
+to a prefix (`sfam/`) can be answered with the small kinds only: frame and flow go to those who ask for their full
+topic, so that whoever wants "everything" does not pull a video by accident.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+
+from .bus_address import why_not_bound
+from .curve import PublisherKeys, guard
+from .sink_error import SinkError
+from .wire import PAYLOAD_KINDS, Kind
+
+FAREWELL_MS = 500
+"""How long the last messages of a session may take to leave."""
+SUBSCRIPTIONS_AT_ONCE = 32
+LONGEST_SUBSCRIPTION = 4096
+TO_NOBODY = b"\x00"
+"""A topic that no subscription is ever accepted for."""
+
+
+class GreetingSocket:
+    """The socket of one publisher. Not safe for threads: its owner lets one in at a time.
+
+    Args:
+        address: as ZeroMQ writes it, checked before.
+        topics: of every kind.
+        high_water_mark: messages kept per subscriber; beyond it they are lost.
+        keys: encrypt, and let only listed subscribers in.
+
+    Raises:
+        SinkError: when the address cannot be bound.
+    """
+
+    def __init__(
+        self, address: str, topics: Mapping[Kind, bytes], high_water_mark: int, keys: PublisherKeys | None
+    ) -> None:
+        self._topics = dict(topics)
+        self._context = zmq.Context()
+        self._guardian: ThreadAuthenticator | None = None
+        self._socket = self._context.socket(zmq.XPUB)
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.SNDHWM, high_water_mark),
+            (zmq.MAXMSGSIZE, LONGEST_SUBSCRIPTION),
+            (zmq.IPV6, int("[" in address)),
+            (zmq.XPUB_MANUAL, 1),
+            (zmq.XPUB_MANUAL_LAST_VALUE, 1),
+        ):
+            self._socket.setsockopt(option, value)
+        if keys is not None:
+            self._guardian = guard(self._context, self._socket, keys)
+        try:
+            self._socket.bind(address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise SinkError(why_not_bound(address, error)) from error
+        self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.descriptor = int(self._socket.getsockopt(zmq.FD))
+        """Readable when a subscription may have come; only `greet` makes it unreadable again."""
+        self.wanted: Counter[Kind] = Counter()
+        """Subscriptions by kind."""
+        self.greeting: Sequence[bytes] = (TO_NOBODY,)
+        """What a new subscriber gets first."""
+
+    def send(self, parts: Sequence[bytes]) -> None:
+        """Send to whoever subscribes to it; never waits."""
+        self._socket.send_multipart(parts)
+
+    def greet(self) -> bool:
+        """Take subscriptions that have come; True when there may be more."""
+        for _ in range(SUBSCRIPTIONS_AT_ONCE):
+            if not int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                return False
+            request = self._socket.recv(zmq.NOBLOCK)
+            if request[:1] in (b"\x00", b"\x01"):
+                self._answer(request[:1] == b"\x01", request[1:])
+            else:
+                self._socket.send(TO_NOBODY)
+        return True
+
+    def close(self) -> None:
+        """Give what was sent `FAREWELL_MS` to leave, and close."""
+        self._socket.close(linger=FAREWELL_MS)
+        if self._guardian is not None:
+            self._guardian.stop()
+        self._context.term()
+
+    def _answer(self, joins: bool, prefix: bytes) -> None:
+        """Accept or end one subscription.
+
+        Whatever is sent next goes to this subscriber alone, so something has to be sent each time: the greeting
+        where the session was asked for, else a message that matches nobody. Leaving a small kind is left to the
+        subscriber's own filter: the same peer may still hold a longer or shorter prefix of it.
+        """
+        asked = [kind for kind, topic in self._topics.items() if _covers(prefix, kind, topic)]
+        for kind in asked:
+            self.wanted[kind] = max(0, self.wanted[kind] + (1 if joins else -1))
+            if joins:
+                self._socket.setsockopt(zmq.SUBSCRIBE, self._topics[kind])
+            elif kind in PAYLOAD_KINDS:
+                self._socket.setsockopt(zmq.UNSUBSCRIBE, self._topics[kind])
+        if joins and "session" in asked:
+            self._socket.send_multipart(self.greeting)
+        else:
+            self._socket.send(TO_NOBODY)
+
+
+def _covers(prefix: bytes, kind: Kind, topic: bytes) -> bool:
+    return topic == prefix if kind in PAYLOAD_KINDS else topic.startswith(prefix)
