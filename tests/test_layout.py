@@ -21,11 +21,23 @@ UPSTREAM = {
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "core", "misc", "manager"}
 HEAVY = {
     "pyrealsense2": {"capture/realsense.py"},
+    "av": {"capture/kinect_mkv.py"},
     "dlib": {"stream/face_dlib.py"},
     "onnxruntime": {"engine/onnx_backend.py"},
+    "onnx": {"engine/graph.py"},
     "mediapipe": {"stream/face_mediapipe.py"},
-    "zmq": None,
-    "torch": None,
+    "tensorrt": {"engine/tensorrt_backend.py"},
+    "tensorrt_rtx": {"engine/tensorrt_backend.py"},
+    "cuda": {"engine/cuda_buffers.py"},
+    "torch": {
+        "engine/checkpoint.py",
+        "engine/export.py",
+        "engine/network.py",
+        "engine/torch_backend.py",
+        "stream/flow_torch.py",
+        "stream/head_motion_torch.py",
+        *(f"training/{path.name}" for path in (ROOT / "training").glob("*.py")),
+    },
 }
 MODULES = sorted(path for room in UPSTREAM for path in (ROOT / room).rglob("*.py"))
 
