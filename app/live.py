@@ -14,6 +14,7 @@ import typer
 
 from sfam.capture.clock import SessionClock
 from sfam.capture.pacing import ReplayControl
+from sfam.capture.source import SourceInfo
 from sfam.engine.model import load_model
 from sfam.sinks.overlay_window import display_available
 from sfam.sinks.sink_error import SinkError
@@ -34,6 +35,7 @@ from .recording_role import (
     recorder_settings,
     require_new,
 )
+from .recovery import CameraRecovery
 from .roles import (
     AnalysisSettings,
     CaptureSettings,
@@ -46,7 +48,7 @@ from .roles import (
 )
 from .session import SessionPlan, open_session
 from .status_line import StatusLine
-from .supervisor import Role, RoleResult, Supervisor
+from .supervisor import Retry, Role, RoleResult, Supervisor
 
 LIVE_CAMERAS = ("realsense", "kinect", "orbbec")
 
@@ -251,7 +253,10 @@ class _Processes(_Run):
             roles.append(Role("overlay", overlay_role, self._config.sinks.publish, essential=False))
         if self._recording is not None:
             roles.append(Role("recorder", recorder_role, self._recording, essential=False))
-        self._supervisor = Supervisor(roles, on_message=self._on_message, on_tick=self._on_tick)
+        self._recovery = CameraRecovery(self._capture, lambda text: self._tell("warning", text))
+        self._supervisor = Supervisor(
+            roles, on_message=self._on_message, on_tick=self._on_tick, on_failure=self._on_failure
+        )
         try:
             results = self._supervisor.run()
         finally:
@@ -261,7 +266,10 @@ class _Processes(_Run):
         return self._verdict(results)
 
     def _on_message(self, role: str, kind: str, message: Any) -> None:
-        if kind == "opened":
+        if kind == "opened" and self._ring is not None:
+            self._opened_again(message)
+        elif kind == "opened":
+            self._recovery.opened(message)
             policy: Policy = "lossless" if self._plan.lossless else "latest"
             slots = self._config.app.ring_slots
             self._ring = offer_ring(self._supervisor, message, policy, slots, self._readers)
@@ -278,7 +286,43 @@ class _Processes(_Run):
         else:
             self._tell(kind, message)
 
+    def _opened_again(self, info: SourceInfo) -> None:
+        """The lost camera is back: it goes on in the ring, where it has the same sizes as before."""
+        assert self._ring is not None
+        color, depth = info.calibration.color, info.calibration.depth
+        if ((color.height, color.width), (depth.height, depth.width)) != self._ring.shapes:
+            self._supervisor.kill("capture", f"came back with other image sizes ({color}, {depth})")
+            return
+        self._recovery.opened(info, self._ring.written)
+        for warning in info.warnings:
+            self._tell("warning", warning)
+        if self._ready == set(self._readers):
+            start_capture(self._supervisor, self._ring.name)
+
+    def _on_failure(self, role: Role, result: RoleResult) -> Retry | None:
+        if role.name != "capture":
+            return None
+        retry, outage = self._recovery.failed(result)
+        if outage is not None:
+            self._supervisor.send("analysis", "interruption", outage)
+        return retry
+
+    def _watch_camera(self) -> None:
+        """Kill a capture process that hangs; tell the analysis when frames come again; end what stays away."""
+        if self._ring is None or not self._recovery.watches:
+            return
+        because = self._recovery.hangs(self._ring.writer_silence_s)
+        if because is not None:
+            self._supervisor.kill("capture", because)
+        outage = self._recovery.flowing(self._ring.written)
+        if outage is not None:
+            self._supervisor.send("analysis", "interruption", outage)
+        if self._supervisor.stopping and self._recovery.is_lost:
+            self._ring.fail(self._recovery.cause)
+
     def _on_tick(self) -> None:
+        self._watch_camera()
+
         def toggle() -> None:
             self._paused = not self._paused
             self._supervisor.send("capture", "pause")

@@ -20,6 +20,7 @@ from sfam.capture.source import SourceInfo
 from sfam.stream.ring_reader import RingReader, StreamEnd
 
 from .config import ConfigError
+from .interruption import Interruption
 from .role_link import RoleLink
 from .roles import STATUS_EVERY_S, AnalysisSession, SourceOffer, Tell, end_of, until_end
 
@@ -195,6 +196,14 @@ class RecordedSession:
                 self._error = error
                 self._tell("warning", f"recording has ended: {error}")
         self._session.push(frame, stage_ns, drops)
+
+    def interrupted(self, interruption: Interruption) -> None:
+        """The session's business."""
+        self._session.interrupted(interruption)
+
+    def idle(self) -> None:
+        """The session's business."""
+        self._session.idle()
 
     def status(self) -> Mapping[str, Any]:
         """The session's."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sfam.capture.clock import SessionClock
@@ -17,6 +18,7 @@ from sfam.stream.ring import Policy, Ring
 from sfam.stream.ring_reader import RingReader, StreamEnd
 from sfam.stream.ring_writer import RingWriter
 
+from .interruption import Interruption
 from .role_link import RoleLink
 
 if TYPE_CHECKING:
@@ -65,6 +67,12 @@ class AnalysisSession(Protocol):
     def push(self, frame: RGBDFrame, stage_ns: Mapping[str, int], drops: Mapping[str, int]) -> None:
         """Take the next frame, the wall time of its stages so far and the drops by cause up to now."""
 
+    def interrupted(self, interruption: Interruption) -> None:
+        """The camera was lost, or is lost still, or is back."""
+
+    def idle(self) -> None:
+        """No frame came for a while; called some 20 times a second until one comes."""
+
     def status(self) -> Mapping[str, Any]:
         """What the status line shows; called some ten times a second."""
 
@@ -95,7 +103,12 @@ def offer_ring(
     """
     color, depth = info.calibration.color, info.calibration.depth
     ring = Ring(
-        (color.height, color.width), (depth.height, depth.width), policy=policy, slots=slots, readers=len(readers)
+        (color.height, color.width),
+        (depth.height, depth.width),
+        policy=policy,
+        slots=slots,
+        readers=len(readers),
+        restarts=info.kind == "device",
     )
     for reader, role in enumerate(readers):
         supervisor.send(role, "source", SourceOffer(ring.name, info, reader))
@@ -125,13 +138,24 @@ def capture_role(settings: CaptureSettings, link: RoleLink) -> dict[str, Any]:
             return {}
         capture = Capture(source, settings, link.stopping, control)
         with RingWriter(name) as writer:
-            for frame in capture.frames():
-                writer.report_drops(capture.drops)
+            earlier = Counter(writer.earlier_drops)
+            for frame in following(capture.frames(), writer.last):
+                writer.report_drops(earlier + Counter(capture.drops))
                 if not writer.write(frame, capture.stage_ns, link.stopping):
                     break
-            writer.report_drops(capture.drops)
+            drops = dict(earlier + Counter(capture.drops))
+            writer.report_drops(drops)
             writer.end(source.info.warnings)
-            return {"frames": writer.written, "drops": capture.drops, "warnings": source.info.warnings}
+            return {"frames": writer.written, "drops": drops, "warnings": source.info.warnings}
+
+
+def following(frames: Iterable[RGBDFrame], last: tuple[int, int] | None) -> Iterator[RGBDFrame]:
+    """Frames of a camera that was opened again, numbered on from the last one before; a new segment begins."""
+    for frame in frames:
+        if last is None:
+            yield frame
+        else:
+            yield replace(frame, sequence=frame.sequence + last[0] + 1, segment=frame.segment + last[1] + 1)
 
 
 def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, Any]:
@@ -147,10 +171,16 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
         session.begin(offer.info)
         with RingReader(offer.ring, offer.reader) as reader:
             link.tell("ready", offer.ring)
+            outages: SimpleQueue[Interruption] = SimpleQueue()
+            link.on("interruption", outages.put)
             reported_s = 0.0
             for frame in until_end(reader, link):
+                while not outages.empty():
+                    session.interrupted(outages.get())
                 if frame is not None:
                     session.push(frame, reader.stage_ns, reader.drops)
+                else:
+                    session.idle()
                 if time.monotonic() - reported_s >= STATUS_EVERY_S:
                     reported_s = time.monotonic()
                     link.report("status", session.status())

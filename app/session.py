@@ -33,6 +33,7 @@ from sfam.sinks.wire_fields import (
 from sfam.stream.ring_reader import StreamEnd
 
 from .config import Config, render_yaml
+from .interruption import Interruption
 from .latency import StageLatencies
 from .pipeline import FrameAnalysis, Pipeline
 from .roles import Tell
@@ -83,6 +84,7 @@ class Session:
         self._drops: dict[str, int] = {}
         self._lost: Counter[str] = Counter()
         self._is_recorded = plan.config.capture.record != "none"
+        self._interruptions: list[Interruption] = []
         self._last: FrameAnalysis | None = None
         self._total: int | None = None
         self._beat_s = 0.0
@@ -136,6 +138,18 @@ class Session:
         if self._last_row_s - self._beat_s >= HEARTBEAT_S:
             self._heartbeat(self._last_row_s)
 
+    def interrupted(self, interruption: Interruption) -> None:
+        """Note a time without camera, and say it on the bus at once."""
+        if self._interruptions and self._interruptions[-1].began_ns == interruption.began_ns:
+            self._interruptions.pop()
+        self._interruptions.append(interruption)
+        self._heartbeat(time.monotonic())
+
+    def idle(self) -> None:
+        """Keep the heartbeat going while no frame comes."""
+        if self._analysed and time.monotonic() - self._beat_s >= HEARTBEAT_S:
+            self._heartbeat(time.monotonic())
+
     def status(self) -> Mapping[str, Any]:
         """What the status line shows."""
         total = self._latencies.stages().get("total")
@@ -179,6 +193,7 @@ class Session:
             "offered": self._next_frame,
             "analysed": self._analysed,
             "dropped": self._dropped(),
+            "interruptions": [interruption.fields() for interruption in self._interruptions],
             "without_window": dict(self._pipeline.withheld),
             "events": dict(self._events),
             "lost_messages": self._publisher.lost_messages(),
@@ -193,6 +208,11 @@ class Session:
     def _dropped(self) -> dict[str, int]:
         """Drops by cause: those before a frame had a number, and those that left a hole in the numbers."""
         return {**self._drops, **self._lost}
+
+    @property
+    def _is_lost(self) -> bool:
+        """True while the camera is away."""
+        return bool(self._interruptions) and self._interruptions[-1].ended_ns is None
 
     def _describe(self, info: SourceInfo) -> SessionInfo:
         config = self._plan.config
@@ -302,6 +322,7 @@ class Session:
             lost_messages=self._publisher.lost_messages(),
             stages=self._latencies.stages(),
             noise=last.windows[0].noise if last and last.windows else Status(-1, 0.0, 0, 0).noise,
+            device="lost" if self._is_lost else "streaming",
             faces=len(last.tracks) if last else 0,
         )
         self._publisher.publish("status", status_fields(status))

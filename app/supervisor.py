@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
@@ -53,6 +53,15 @@ class RoleResult:
         return self.exit_code == 0
 
 
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A failed role is started again."""
+
+    settings: Any
+    """Takes the place of the role's."""
+    after_s: float
+
+
 @dataclass(slots=True)
 class _Child:
     role: Role
@@ -62,7 +71,9 @@ class _Child:
     stop_sent_s: float | None = None
     terminated: bool = False
     report: dict[str, Any] = field(default_factory=dict)
-    hung: bool = False
+    killed_because: str = ""
+    retry: Retry | None = None
+    retry_at_s: float = 0.0
     result: RoleResult | None = None
 
 
@@ -72,12 +83,13 @@ class Supervisor:
     Order: started as listed. A stop, an essential role's failure or the first SIGINT or SIGTERM asks them to stop one
     after the other as listed, so that each still gets what the one before it left; one that does not end within
     `stop_timeout_s` is terminated, then killed. A second SIGINT kills at once. Children end by themselves when this
-    process dies. A failed role is not started again; `_ended` is the place where that would be decided.
+    process dies.
 
     Args:
         roles: upstream first.
         on_message: called with role name, kind and message for each report of a child, in this thread.
         on_tick: called about every 50 ms, for keys and the status line.
+        on_failure: asked when a role ended badly without having been told to stop; a `Retry` starts it again.
         stop_timeout_s: for each role.
         silence_timeout_s: a child that gives no sign of life for so long is killed and counts as failed.
         at_once: processes at a time; a role further down starts when one above has ended. None = all together.
@@ -89,12 +101,14 @@ class Supervisor:
         *,
         on_message: Callable[[str, str, Any], None] | None = None,
         on_tick: Callable[[], None] | None = None,
+        on_failure: Callable[[Role, RoleResult], Retry | None] | None = None,
         stop_timeout_s: float = 10.0,
         silence_timeout_s: float = 30.0,
         at_once: int | None = None,
     ) -> None:
         self._on_message = on_message
         self._on_tick = on_tick
+        self._on_failure = on_failure
         self._stop_timeout_s = stop_timeout_s
         self._silence_timeout_s = silence_timeout_s
         self._waiting = list(roles)
@@ -103,6 +117,11 @@ class Supervisor:
         self._stopping = False
         self._interrupts = 0
         self._handlers: dict[int, Any] = {}
+
+    @property
+    def stopping(self) -> bool:
+        """True once the end has begun."""
+        return self._stopping or self._interrupts > 0
 
     @property
     def interrupted(self) -> bool:
@@ -114,8 +133,9 @@ class Supervisor:
         self._catch_signals()
         try:
             self._start_waiting()
-            while self._running():
+            while self._running() or self._retrying():
                 self._tick()
+                self._start_again()
                 self._start_waiting()
         finally:
             self._kill_rest()
@@ -131,6 +151,26 @@ class Supervisor:
         for child in self._children:
             if child.role.name == role and child.result is None:
                 _send(child, command, value)
+
+    def kill(self, role: str, because: str) -> None:
+        """Kill a role's process that hangs; it counts as failed, with the reason in its message."""
+        for child in self._running():
+            if child.role.name == role:
+                child.killed_because = because
+                child.process.kill()
+
+    def _retrying(self) -> list[_Child]:
+        return [child for child in self._children if child.retry is not None]
+
+    def _start_again(self) -> None:
+        """Start what is due again; a stop ends the waiting, and the last failure is the result."""
+        for place, child in enumerate(self._children):
+            if child.retry is None:
+                continue
+            if self._stopping or self._interrupts:
+                child.retry = None
+            elif time.monotonic() >= child.retry_at_s:
+                self._children[place] = self._start(replace(child.role, settings=child.retry.settings))
 
     def _running(self) -> list[_Child]:
         return [child for child in self._children if child.result is None]
@@ -160,8 +200,7 @@ class Supervisor:
             if not child.process.is_alive():
                 self._ended(child)
             elif time.monotonic() - child.seen_s > self._silence_timeout_s:
-                child.hung = True
-                child.process.kill()
+                self.kill(child.role.name, "gave no sign of life")
         if self._interrupts > 1:
             self._kill_rest()
         elif self._stopping or self._interrupts:
@@ -185,8 +224,14 @@ class Supervisor:
         code = child.process.exitcode
         child.result = _result(child, 1 if code is None else code)
         child.process.close()
+        told_to_end = self._stopping or self._interrupts or child.stop_sent_s is not None
+        if self._on_failure is not None and not child.result.ok and not told_to_end:
+            child.retry = self._on_failure(child.role, child.result)
+            if child.retry is not None:
+                child.retry_at_s = time.monotonic() + child.retry.after_s
+                return
         if child.role.essential:
-            left = any(other.role.essential for other in self._running())
+            left = any(other.role.essential for other in self._running() + self._retrying())
             self._stopping = self._stopping or not left or not child.result.ok
 
     def _stop_next(self) -> None:
@@ -246,8 +291,8 @@ def _result(child: _Child, code: int) -> RoleResult:
     value = child.report.get("result", {})
     if code == 0:
         return RoleResult(child.role.name, code, value)
-    if child.hung:
-        how = "gave no sign of life and was killed"
+    if child.killed_because:
+        how = f"{child.killed_because} and was killed"
     elif code < 0:
         how = f"was killed by {_signal_name(-code)}"
     else:

@@ -16,7 +16,7 @@ from .realsense_controls import Controls
 from .realsense_frames import Offered, offered, read_calibration, sensor_frame
 from .realsense_presets import choose_preset
 from .realsense_profiles import ModePair, fallbacks, usb2_message
-from .source import FrameSource, SourceError, SourceInfo
+from .source import AbsentError, FrameSource, SourceError, SourceInfo
 
 OLDEST_GOOD = (2, 58, 4)
 """Older SDKs shift aligned depth by half a pixel; nothing here aligns by SDK, but other tools on the data may."""
@@ -191,9 +191,9 @@ class RealSenseSource(FrameSource):
                 break
             time.sleep(0.2)
         if devices:
-            raise SourceError(f"realsense: no camera with serial {wanted}; connected: {', '.join(devices)}")
+            raise AbsentError(f"realsense: no camera with serial {wanted}; connected: {', '.join(devices)}")
         asked = f" with serial {wanted}" if wanted else ""
-        raise SourceError(f"realsense: no camera{asked} is connected. {_UDEV}")
+        raise AbsentError(f"realsense: no camera{asked} is connected. {_UDEV}")
 
     def _reset(self) -> None:
         """One reset of the hardware, then wait for the same serial to come back."""

@@ -18,6 +18,10 @@ class SourceError(ConnectionError):
     """A camera or recording cannot be opened or read; the text says what to do."""
 
 
+class AbsentError(SourceError):
+    """The camera asked for is not connected (now)."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
     """What is known of a source once it is open."""

@@ -141,6 +141,11 @@ class Ring:
         return self._layout.color_shape, self._layout.depth_shape
 
     @property
+    def written(self) -> int:
+        """Frames written so far, by all writers."""
+        return int(self._words[Word.HEAD])
+
+    @property
     def writer_silence_s(self) -> float:
         """Time since the writer last gave a sign of life; infinite before the first."""
         beat_ns = self._words[Word.WRITER_BEAT_NS]

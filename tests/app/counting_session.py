@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sfam.app.interruption import Interruption
 from sfam.app.roles import Tell
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.source import SourceInfo
@@ -27,6 +28,8 @@ class CountingSession:
         self._hash = hashlib.sha256()
         self._stamps: list[int] = []
         self._stages: set[str] = set()
+        self._numbers: list[tuple[int, int]] = []
+        self._idle = 0
 
     def begin(self, info: SourceInfo) -> None:
         self._tell("began", info.camera)
@@ -38,7 +41,14 @@ class CountingSession:
         self._hash.update(frame.color.tobytes())
         self._hash.update(frame.depth.tobytes())
         self._stamps.append(frame.t_capture_ns)
+        self._numbers.append((frame.sequence, frame.segment))
         self._stages |= stage_ns.keys()
+
+    def interrupted(self, interruption: Interruption) -> None:
+        self._tell("interrupted", interruption)
+
+    def idle(self) -> None:
+        self._idle += 1
 
     def status(self) -> Mapping[str, Any]:
         return {"frame": len(self._stamps)}
@@ -47,6 +57,7 @@ class CountingSession:
         return {
             "frames": len(self._stamps),
             "stamps": self._stamps,
+            "numbers": self._numbers,
             "sha256": self._hash.hexdigest(),
             "stages": sorted(self._stages),
             "end": end,
