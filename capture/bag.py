@@ -20,7 +20,7 @@ from .pairing import Role
 from .realsense_names import DOMAINS, STREAM_TOPIC, between, device_details, stream_name, stream_role
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .ros1 import ImageHeader, camera_info, float32, image_header, key_value, stream_info, trailing_unit_m, transform
-from .rosbag1 import Connection, Rosbag1
+from .rosbag1 import Chunk, Connection, Rosbag1
 from .source import SourceError
 
 IMAGE = "image/data"
@@ -136,11 +136,14 @@ class BagRecording(Recording):
             yield from super().stamps()
             return
         chosen = {f"{one.source}/{IMAGE}": one for one in (self.color, self.depth) if one is not None}
+        given = 0
         for topic, header in peek_stamps(self._bag, chosen):
+            given += 1
             stream = chosen[topic]
             role: Role = "depth" if stream is self.depth else "color"
             domain = self._domains.get(stream.source, ClockDomain.UNKNOWN)
             yield FrameStamp(stream.name, role, header.number, header.stamp_ns, domain)
+        self._note_damage(given)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -229,7 +232,7 @@ class BagRecording(Recording):
             }
             places = [place for place, counts in bag.index.chunks if still.intersection(counts)]
             chunks = (bag.chunk_at(place) for place in places[:_HEAD_CHUNKS])
-        for chunk in chunks:
+        for chunk in self._readable(chunks):
             self._compression = self._compression or chunk.compression.upper().replace("NONE", "uncompressed")
             for connection, _, data in bag.messages_of(chunk, self._is_head):
                 try:
@@ -238,6 +241,13 @@ class BagRecording(Recording):
                     self.warnings.append(f"{connection.topic} is not readable ({error}) and was left out")
             if bag.index is None and self._is_complete():
                 break
+
+    def _readable(self, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        """Chunks up to the first that an index names in vain."""
+        try:
+            yield from chunks
+        except ValueError as error:
+            self.warn(f"damaged: {error}")
 
     @staticmethod
     def _is_head(connection: Connection) -> bool:

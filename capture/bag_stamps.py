@@ -24,11 +24,17 @@ def peek_stamps(bag: Rosbag1, topics: Collection[str]) -> Iterator[tuple[str, Im
     """(topic, image header) of every image message of some topics, in file order; the bag must be indexed."""
     if bag.index is None:
         return
+    bag.damage = None
     numbers = {number: one.topic for number, one in bag.index.connections.items() if one.topic in topics}
     with bag.path.open("rb", buffering=0) as file:
         for position, counts in bag.index.chunks:
-            if numbers.keys() & counts:
+            if not numbers.keys() & counts:
+                continue
+            try:
                 yield from _peek_chunk(bag, file, position, {one: numbers[one] for one in numbers.keys() & counts})
+            except (ValueError, KeyError, struct.error) as error:
+                bag.damage = f"the chunk at byte {position} is senseless: {error}"
+                return
 
 
 def _peek_chunk(

@@ -42,7 +42,8 @@ class McapFile:
         self.writer = "unknown"
         self.compression = "no chunks"
         self._file = path.open("rb")
-        self._reader: Any = SeekingReader(self._file)
+        self._limit = path.stat().st_size  # no record can be larger, whatever a damaged length says
+        self._reader: Any = SeekingReader(self._file, record_size_limit=self._limit)
         self._indexed = self._read_summary() or self._read_through()
         if not self.topics:
             self.close()
@@ -124,7 +125,7 @@ class McapFile:
         self._file.seek(0)
         complete = False
         try:
-            for record in StreamReader(self._file).records:
+            for record in StreamReader(self._file, record_size_limit=self._limit).records:
                 complete = complete or isinstance(record, Footer)
                 yield record
         except self._troubles() as error:
@@ -139,4 +140,14 @@ class McapFile:
         import zstandard
         from mcap.exceptions import McapError
 
-        return (McapError, zstandard.ZstdError, struct.error, EOFError, OSError, RuntimeError, ValueError, KeyError)
+        return (
+            McapError,
+            zstandard.ZstdError,
+            struct.error,
+            EOFError,
+            OSError,
+            RuntimeError,
+            ValueError,
+            KeyError,
+            MemoryError,
+        )

@@ -94,17 +94,26 @@ class Rosbag1:
         for position, fields, start, stored in self._records(begin, len(self._view)):
             op = fields["op"][0]
             if op == CHUNK:
-                yield Chunk(position, fields["compression"].decode(), _U32.unpack(fields["size"])[0], start, stored)
+                try:
+                    chunk = _chunk(position, fields, start, stored)
+                except ValueError as error:
+                    self.damage = f"the chunk at byte {position} is senseless: {error}"
+                    return
+                yield chunk
             elif op == CONNECTION:
                 return  # connections outside chunks are the index at the end of a complete bag
 
     def chunk_at(self, position: int) -> Chunk:
-        """The chunk record at a position that the index gave."""
+        """The chunk record at a position that the index gave.
+
+        Raises:
+            ValueError: when there is none.
+        """
         for found, fields, start, stored in self._records(position, len(self._view)):
             if fields["op"][0] == CHUNK:
-                return Chunk(found, fields["compression"].decode(), _U32.unpack(fields["size"])[0], start, stored)
+                return _chunk(found, fields, start, stored)
             break
-        raise SourceError(f"{self.path}: the index names a chunk at byte {position} where there is none")
+        raise ValueError(f"the index names a chunk at byte {position} where there is none")
 
     def messages(
         self, wanted: Callable[[Connection], bool], begin: int | None = None
@@ -159,16 +168,18 @@ class Rosbag1:
             position = start + stored
             quick = _message_header(header)
             if quick is None:
-                fields = parse_fields(header)
-                op = fields.get("op", b"\0")[0]
-                if op == CONNECTION:
-                    one = _connection(fields, bytes(data[start:position]))
-                    self.connections[one.number] = one
-                    taken[one.number] = one if wanted(one) else None
+                try:
+                    found = _other_record(header, data[start:position])
+                except ValueError as error:
+                    self.damage = f"a record within a chunk is senseless: {error}"
+                    return
+                if isinstance(found, Connection):
+                    self.connections[found.number] = found
+                    taken[found.number] = found if wanted(found) else None
                     continue
-                if op != MESSAGE:
+                if found is None:
                     continue
-                quick = (_U32.unpack(fields["conn"])[0], _time_ns(fields["time"]))
+                quick = found
             connection = taken.get(quick[0])
             if connection is not None:
                 yield connection, quick[1], data[start:position]
@@ -214,7 +225,19 @@ class Rosbag1:
             self.damage = f"the file ends within a record, at byte {end}"
 
     def _read_index(self) -> BagIndex | None:
-        """The index at the end, None where it is absent or not whole (`damage` says which)."""
+        """The index at the end, None where it is absent or not whole (`index_damage` says which)."""
+        try:
+            return self._parse_index()
+        except ValueError as error:
+            self.index_damage = f"damaged: the index is senseless ({error})"
+            return None
+
+    def _parse_index(self) -> BagIndex | None:
+        """The index at the end.
+
+        Raises:
+            ValueError: when a record lacks what it must hold.
+        """
         first = next(self._records(len(MAGIC), len(self._view)), None)
         if first is None or first[1]["op"][0] != HEADER or len(first[1].get("index_pos", b"")) != 8:
             self.index_damage = "truncated: the file ends before its first record"
@@ -232,9 +255,9 @@ class Rosbag1:
                 one = _connection(fields, bytes(data))
                 connections[one.number] = one
             elif op == CHUNK_INFO and len(data) == stored:
-                counts = dict(struct.iter_unpack("<II", data))
-                chunks.append((_U64.unpack(fields["chunk_pos"])[0], counts))
-        promised = tuple(_U32.unpack(first[1][key])[0] for key in ("conn_count", "chunk_count"))
+                counts = dict(struct.iter_unpack("<II", data[: stored - stored % 8]))
+                chunks.append((int.from_bytes(_value(fields, "chunk_pos", 8), "little"), counts))
+        promised = tuple(_number(first[1], key) for key in ("conn_count", "chunk_count"))
         if (len(connections), len(chunks)) != promised:
             self.index_damage = "truncated: the index at the end is missing or cut"
             return None
@@ -265,11 +288,40 @@ def _message_header(header: bytes) -> tuple[int, int] | None:
 
 def _connection(fields: dict[str, bytes], data: bytes) -> Connection:
     """A connection record; the topic stands in its header, the type in its data."""
-    return Connection(
-        _U32.unpack(fields["conn"])[0], fields["topic"].decode(), parse_fields(data).get("type", b"").decode()
-    )
+    topic, datatype = _value(fields, "topic"), parse_fields(data).get("type", b"")
+    return Connection(_number(fields, "conn"), topic.decode("utf-8", "replace"), datatype.decode("utf-8", "replace"))
 
 
-def _time_ns(raw: bytes) -> int:
-    """ROS time as integer ns."""
-    return int(_U32.unpack_from(raw)[0]) * 1_000_000_000 + int(_U32.unpack_from(raw, 4)[0])
+def _chunk(position: int, fields: dict[str, bytes], start: int, stored: int) -> Chunk:
+    """A chunk record."""
+    compression = _value(fields, "compression").decode("ascii", "replace")
+    return Chunk(position, compression, _number(fields, "size"), start, stored)
+
+
+def _other_record(header: bytes, data: memoryview) -> Connection | tuple[int, int] | None:
+    """A record that has not the usual message header: a connection, a message's (connection, time), or neither."""
+    fields = parse_fields(header)
+    op = (fields.get("op") or b"\0")[0]
+    if op == CONNECTION:
+        return _connection(fields, bytes(data))
+    if op != MESSAGE:
+        return None
+    seconds, nanoseconds = struct.unpack("<II", _value(fields, "time", 8))
+    return _number(fields, "conn"), seconds * 1_000_000_000 + nanoseconds
+
+
+def _value(fields: dict[str, bytes], name: str, size: int | None = None) -> bytes:
+    """A field of a record header.
+
+    Raises:
+        ValueError: when it is missing or of another size.
+    """
+    value = fields.get(name)
+    if value is None or (size is not None and len(value) != size):
+        raise ValueError(f"its field {name} is {'missing' if value is None else f'{len(value)} bytes long'}")
+    return value
+
+
+def _number(fields: dict[str, bytes], name: str) -> int:
+    """A 32-bit field of a record header."""
+    return int.from_bytes(_value(fields, name, 4), "little")

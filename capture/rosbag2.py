@@ -35,10 +35,10 @@ class Rosbag2:
                 uri, uri=True, check_same_thread=False
             )  # opened by one thread, read by another
             rows = self._base.execute("SELECT id, name, type FROM topics").fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:
             raise self._damaged(error) from error
-        self.topics: dict[str, str] = {name: datatype for _, name, datatype in rows}
-        self._numbers: dict[str, int] = {name: number for number, name, _ in rows}
+        self.topics: dict[str, str] = {str(name): str(datatype) for _, name, datatype in rows}
+        self._numbers: dict[str, int] = {str(name): number for number, name, _ in rows}
 
     def close(self) -> None:
         """Let go of the file."""
@@ -66,8 +66,10 @@ class Rosbag2:
         except sqlite3.Error as error:
             raise self._damaged(error) from error
 
-    def _plain(self, data: bytes) -> bytes:
+    def _plain(self, data: object) -> bytes:
         """A message without the zstd frame that one SDK version puts around each of them."""
+        if not isinstance(data, bytes):
+            return b""
         if data[:4] != ZSTD_MAGIC:
             return data
         import zstandard

@@ -86,6 +86,34 @@ def test_one_lost_frame_is_a_gap_and_jitter_is_not(tmp_path: Path) -> None:
     assert [gap.after_index for gap in report.gaps] == [9]
 
 
+SCRAMBLED = [
+    "small_2.56.5_uncompressed.bag",
+    "realsense_d435_real.bag",
+    "small_2.59.1_raw.db3",
+    "ros2_realsense.mcap",
+    "kinect_azure.mkv",
+]
+
+
+@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("name", SCRAMBLED)
+def test_scrambled_files_end_in_a_report_never_in_a_crash(tmp_path: Path, name: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    content = np.frombuffer(shared(f"recordings/{name}").read_bytes(), np.uint8).copy()
+    at = int(rng.integers(len(content) if seed % 2 else 8000))
+    if seed % 4 == 0:
+        content = content[: max(at, 16)]
+    elif seed % 4 == 3:
+        content[at : at + 4096] = 0
+    else:
+        content[at : at + int(rng.choice([1, 4, 40]))] = rng.integers(0, 256)
+    path = tmp_path / name
+    path.write_bytes(content.tobytes())
+    for deep in (False, True):
+        report = inspect(path, deep=deep)
+        assert report.error is None or report.error in report.warnings
+
+
 def huge_bag(path: Path, gigabytes: int) -> int:
     """An indexed, uncompressed bag whose pixels are holes in the file; returns its number of pairs."""
     writer = BagWriter()
