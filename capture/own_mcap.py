@@ -158,6 +158,7 @@ class OwnMcapRecording(Recording):
                     image = record
                 else:
                     self._take_notes(list(chunk.messages()), image, record)
+                    image = None
             except (ValueError, KeyError) as error:
                 damaged += 1
                 self.warnings.append(f"{error}; what it holds is left out")
@@ -168,6 +169,8 @@ class OwnMcapRecording(Recording):
     def _take_notes(self, messages: list[ChunkMessage], image: RawRecord | None, records: RawRecord) -> None:
         """One uncompressed chunk: records of frames, or notes."""
         frames = [message for message in messages if message.channel == Topic.FRAME]
+        if frames and image is None:
+            raise ValueError(f"the images of {len(frames)} frames before byte {records.start} are damaged")
         if frames and image is not None:
             self._blocks.append((json.loads(bytes(frames[0].data))["sequence"], image, records))
             self._count += len(frames)
@@ -209,7 +212,8 @@ class OwnMcapRecording(Recording):
                 f"{self.path}: recorded in format {self._source['format']}, this version reads {FORMAT}; update it"
             )
         if not self._blocks or not self._calibrations:
-            raise SourceError(f"{self.path}: nothing readable in this recording; it was cut off before its first frame")
+            why = "it was cut off before its first frame" if self.recovered else "no frame was recorded"
+            raise SourceError(f"{self.path}: nothing readable in this recording; {why}")
         first = json.loads(bytes(next(self._messages(self._blocks[0][2])).data))
         self.depth_unit_m = first["depth_scale_m"]
         fps = self._source.get("fps") or None
@@ -251,11 +255,13 @@ class OwnMcapRecording(Recording):
 
     def _block_frames(self, image: RawRecord, notes: list[dict[str, Any]]) -> Iterator[tuple[RGBDFrame, bytes | None]]:
         messages = list(ChunkView(self._view, image).messages())
-        colors = [message.data for message in messages if message.channel == Topic.COLOR]
-        depths = [message.data for message in messages if message.channel == Topic.DEPTH]
+        colors = [message for message in messages if message.channel == Topic.COLOR]
+        depths = [message for message in messages if message.channel == Topic.DEPTH]
         for note, color, depth in zip(notes, colors, depths, strict=True):
-            picture, jpeg = self._color(color)
-            yield frame_from(note, self._calibrations[note["calibration"]], picture, _depth(depth)), jpeg
+            if not color.sequence == depth.sequence == note["sequence"] & 0xFFFFFFFF:
+                raise ValueError(f"the images at byte {image.start} belong to other frames")
+            picture, jpeg = self._color(color.data)
+            yield frame_from(note, self._calibrations[note["calibration"]], picture, _depth(depth.data)), jpeg
 
     def _color(self, message: memoryview) -> tuple[ColorImage, bytes | None]:
         if self._source.get("color") == "jpeg":
