@@ -67,7 +67,7 @@ class Pipeline:
         self._analysis = Analysis(config.stream)
         spec = self.model.spotting_spec(config.engine.threshold)
         self.threshold = spec.height if isinstance(spec, PaperSpec) else spec.hi
-        self._spotter = LiveSpotter(spec, self._motion_between)
+        self._spotter = LiveSpotter(spec, motion_of_face=self._motion_of_face)
 
     def process(self, frame: RGBDFrame) -> FrameAnalysis:
         """Analyse one frame; frames come in the order of their `sequence`."""
@@ -111,13 +111,13 @@ class Pipeline:
         """End the detection thread; safe to call twice."""
         self._analysis.close()
 
-    def _motion_between(self, frame_a: int, frame_b: int) -> NDArray[np.float32] | None:
-        """Direct flow of the one face between two past frames, cut like a window; None for several faces or none."""
-        tracks = self._analysis.tracks
-        if len(tracks) != 1:
+    def _motion_of_face(self, track_id: int, frame_a: int, frame_b: int) -> NDArray[np.float32] | None:
+        """Direct flow of a face between two past frames, cut like a window; None once the face is gone."""
+        track = next((track for track in self._analysis.tracks if track.track_id == track_id), None)
+        flow = None if track is None else self._analysis.flow_between(track_id, frame_a, frame_b)
+        if track is None or flow is None:
             return None
-        flow = self._analysis.flow_between(tracks[0].track_id, frame_a, frame_b)
-        return None if flow is None else cut_maps(flow, RegionFinder().regions(tracks[0].landmarks_px, tracks[0].crop))
+        return cut_maps(flow, RegionFinder().regions(track.landmarks_px, track.crop))
 
     def _judge(self, windows: list[FlowWindow]) -> list[Score]:
         if not windows:

@@ -30,6 +30,8 @@ from .spotting_runs import (
 
 MotionBetween = Callable[[int, int], NDArray[np.float32] | None]
 """(frame_a, frame_b) -> maps (3, 42, 42) of the direct flow between two past frames, None when they are not held."""
+MotionOfFace = Callable[[int, int, int], NDArray[np.float32] | None]
+"""(track_id, frame_a, frame_b) -> the same for one of several faces."""
 
 UNHELD = 1 << 40
 """Samples are forgotten by need, not by number."""
