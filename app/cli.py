@@ -17,6 +17,7 @@ from . import (
     cli_live,
     cli_model,
     cli_record,
+    cli_rehearse,
     cli_train,
     cli_verify,
 )
@@ -39,6 +40,7 @@ app.command("tail")(cli_bus.tail)
 app.command("train")(cli_train.train)
 app.command("batch")(cli_batch.batch)
 app.command("doctor")(cli_doctor.doctor)
+app.command("rehearse")(cli_rehearse.rehearse)
 app.command("verify")(cli_verify.verify)
 app.command("bench")(cli_bench.bench)
 app.add_typer(cli_model.app, name="model")

@@ -96,19 +96,27 @@ def run_replay(
         return run_single_process(
             capture, analysis, stop=stop, control=ReplayControl(), tell=_unheard, show_status=show_status
         )
-    return _in_processes(capture, analysis, config.app.ring_slots)
+    return run_in_processes(capture, analysis, FILE_POLICY, config.app.ring_slots)
 
 
 def _unheard(kind: str, message: object) -> None:
     """Events and warnings stand in the tables and in session.json."""
 
 
-def _in_processes(capture: CaptureSettings, analysis: AnalysisSettings, slots: int) -> Mapping[str, Any]:
+def run_in_processes(
+    capture: CaptureSettings, analysis: AnalysisSettings, policy: Policy, slots: int
+) -> Mapping[str, Any]:
+    """Capture and analysis as processes, nothing around them; returns what the analysis returned.
+
+    Raises:
+        ReplayError: a process failed.
+        ReplayInterruptedError: Ctrl-C or SIGTERM came.
+    """
     rings: list[Ring] = []
 
     def on_message(role: str, kind: str, message: Any) -> None:
         if kind == "opened":
-            rings.append(offer_ring(supervisor, message, FILE_POLICY, slots))
+            rings.append(offer_ring(supervisor, message, policy, slots))
         elif kind == "ready":
             start_capture(supervisor, message)
 

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfam.app.rehearsal import Rehearsed, judge, recorded_bytes
+from sfam.capture.config import CaptureConfig
+from sfam.capture.source import open_source
+from tests.app.command import run
+from tests.shared_data import shared
+
+GOOD = Rehearsed(
+    frames=1800,
+    dropped={"ring_overwritten": 3},
+    fps=30.0,
+    delivered_fps=29.9,
+    live=True,
+    latency_ms={"p50": 6.0, "p95": 9.0, "p99": 12.0},
+    face_share=0.98,
+    depth_share=0.95,
+    noise_px=0.03,
+    noise_mm=0.4,
+    disk_gb_per_hour=0.04,
+    recorded=False,
+)
+
+
+def test_a_good_rehearsal_is_a_go() -> None:
+    verdict = judge(GOOD, free_bytes=1e9, hours=1)
+    assert verdict.go, verdict.reasons
+    assert verdict.measured["face_share"] == 0.98
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"frames": 0}, "no frame came"),
+        ({"dropped": {"ring_overwritten": 30, "decimated": 0}}, "30 frames lost (30 ring_overwritten)"),
+        ({"delivered_fps": 15.0}, "15.0 of 30 fps"),
+        ({"latency_ms": {"p99": 34.0}}, "34.0 ms is over one frame (33.3 ms)"),
+        ({"latency_ms": {}}, "over one frame"),
+        ({"face_share": 0.5}, "50%"),
+        ({"depth_share": float("nan")}, "depth on only"),
+        ({"depth_share": 0.3}, "depth on only 30%"),
+        ({"noise_px": 0.31}, "0.31 px"),
+        ({"disk_gb_per_hour": 60.0}, "need 72.0 GB"),
+    ],
+)
+def test_each_flaw_is_a_no_go_with_its_reason(changes: dict[str, object], said: str) -> None:
+    verdict = judge(replace(GOOD, **changes), free_bytes=1e9, hours=1)  # type: ignore[arg-type]
+    assert not verdict.go
+    assert any(said in reason for reason in verdict.reasons), verdict.reasons
+
+
+def test_a_replay_owes_no_latency() -> None:
+    assert judge(replace(GOOD, live=False, latency_ms={"p99": 900.0}, delivered_fps=5.0), 1e9, 1).go
+
+
+def test_a_recording_of_jpeg_is_smaller_and_neither_is_larger_than_the_pixels() -> None:
+    with open_source(CaptureConfig(camera=str(shared("recordings/face_a.bag")))) as source:
+        frame = next(source.frames())
+    lossless = recorded_bytes(frame, CaptureConfig())
+    jpeg = recorded_bytes(frame, CaptureConfig(record_color="jpeg"))
+    assert 0 < jpeg < lossless < 1.02 * (np.asarray(frame.color).nbytes + np.asarray(frame.depth).nbytes)
+
+
+@pytest.mark.slow  # starts two processes for a recording and one for the next
+@pytest.mark.parametrize("how", [(), ("--single-process",)])
+def test_a_rehearsal_measures_and_leaves_nothing_behind(
+    how: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("sfam", "rehearse", "3", "--camera", shared("recordings/face_a.bag").resolve(), "--set",
+               "app.speed=max", "--record", "all", "--json", *how)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["go"] is True
+    assert report["frames"] == 91  # the stamp of frame 90 is just under 3 s
+    assert report["face_share"] > 0.9
+    assert report["depth_share"] > 0.9
+    assert 0 < report["noise_px"] < 0.2
+    assert 5 < report["disk_gb_per_hour"] < 200
+    assert report["recorded"] is True
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_camera_that_is_not_there_is_exit_3(tmp_path: Path) -> None:
+    done = run("sfam", "rehearse", "2", "--camera", tmp_path / "none.bag")
+    assert done.returncode == 3, done.stderr
+    assert "none.bag" in done.stderr
