@@ -17,7 +17,16 @@ from .config import CaptureConfig
 from .encoding import color_image, depth_image
 from .frame import Calibration, ClockDomain, ColorImage, DepthImage, Extrinsics, Intrinsics
 from .pairing import Role
-from .realsense_names import DOMAINS, STREAM_TOPIC, between, device_details, stream_name, stream_role
+from .realsense_names import (
+    DOMAINS,
+    STREAM_TOPIC,
+    between,
+    device_details,
+    positive,
+    sensor_ns,
+    stream_name,
+    stream_role,
+)
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .ros1 import ImageHeader, camera_info, float32, image_header, key_value, stream_info, trailing_unit_m, transform
 from .rosbag1 import Chunk, Connection, Rosbag1
@@ -198,8 +207,6 @@ class BagRecording(Recording):
         known = DOMAINS.get(held.metadata.get("timestamp_domain", "").lower())
         if known is not None:
             self._domains[stream.source] = known
-        sensor_us = held.metadata.get("Sensor Timestamp")
-        arrival = held.metadata.get("Time Of Arrival") or held.metadata.get("system_time")
         yield StreamFrame(
             stream=stream.name,
             role="depth" if is_depth else "color",
@@ -207,8 +214,8 @@ class BagRecording(Recording):
             number=header.number,
             t_device_ns=header.stamp_ns,
             clock_domain=self._domains.get(stream.source, ClockDomain.UNKNOWN),
-            t_sensor_ns=int(sensor_us) * 1000 if sensor_us else None,
-            t_arrival_ms=float(arrival) or None if arrival else None,
+            t_sensor_ns=sensor_ns(held.metadata),
+            t_arrival_ms=positive(held.metadata.get("Time Of Arrival") or held.metadata.get("system_time")),
             depth_unit_m=trailing_unit_m(held.data, header) if is_depth else None,
         )
 

@@ -19,7 +19,17 @@ from .decode_ahead import DecodeAhead
 from .encoding import Payload, decode_payload
 from .frame import Calibration, ClockDomain, Extrinsics, Intrinsics
 from .pairing import Role
-from .realsense_names import DOMAINS, STREAM_TOPIC, between, device_details, intrinsics, stream_name, stream_role
+from .realsense_names import (
+    DOMAINS,
+    STREAM_TOPIC,
+    between,
+    device_details,
+    intrinsics,
+    positive,
+    sensor_ns,
+    stream_name,
+    stream_role,
+)
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .ros2_topics import RosTopicRecording
 from .rosbag2 import Rosbag2
@@ -116,7 +126,7 @@ class Db3Recording(Recording):
         """Stamps from the metadata alone."""
         topics = {f"{one.source}/{METADATA}": one for one in self._chosen()}
         for topic, time_ns, data in self._bag.messages(topics):
-            stream, metadata = topics[topic], _texts(cdr.string(data))
+            stream, metadata = topics[topic], _metadata(data)
             number, stamp_ns, domain = self._read_metadata(stream, metadata, time_ns)
             yield FrameStamp(stream.name, self._role(stream), number, stamp_ns, domain)
 
@@ -149,7 +159,7 @@ class Db3Recording(Recording):
                 continue
             for image in reversed(held):
                 if image.stream is texts[topic] and image.time_ns == time_ns:
-                    image.metadata = _texts(cdr.string(data))
+                    image.metadata = _metadata(data)
                     break
         while held:
             yield self._stamped(held.popleft())
@@ -178,9 +188,7 @@ class Db3Recording(Recording):
             )
         except ValueError:
             return role
-        unit = held.metadata.get("depth_units") if role == "depth" else None
-        sensor_us = held.metadata.get("Sensor Timestamp")
-        arrival = held.metadata.get("Time Of Arrival") or held.metadata.get("system_time")
+        metadata = held.metadata
         return StreamFrame(
             stream=stream.name,
             role=role,
@@ -188,9 +196,9 @@ class Db3Recording(Recording):
             number=held.number,
             t_device_ns=held.stamp_ns,
             clock_domain=held.domain,
-            t_sensor_ns=int(sensor_us) * 1000 if sensor_us else None,
-            t_arrival_ms=float(arrival) or None if arrival else None,
-            depth_unit_m=float(unit) or None if unit else None,
+            t_sensor_ns=sensor_ns(metadata),
+            t_arrival_ms=positive(metadata.get("Time Of Arrival") or metadata.get("system_time")),
+            depth_unit_m=positive(metadata.get("depth_units")) if role == "depth" else None,
         )
 
     def _read_metadata(
@@ -269,9 +277,9 @@ class Db3Recording(Recording):
         if self.depth is None:
             return None
         for _, _, data in self._bag.messages([f"{self.depth.source}/{METADATA}"], 1):
-            unit = _texts(cdr.string(data)).get("depth_units", "")
-            if unit and float(unit) > 0:
-                return float(unit)
+            unit = positive(_metadata(data).get("depth_units"))
+            if unit is not None:
+                return unit
         if self.config.depth_unit_m is None:
             self.warnings.append("the file does not say its depth unit; 0.001 m taken, the cameras' default")
         return self.config.depth_unit_m or 0.001
@@ -287,6 +295,14 @@ def open_db3(path: Path, config: CaptureConfig) -> Recording:
     if any(topic.startswith("/device_0/") for topic in bag.topics):
         return Db3Recording(path, config, bag)
     return RosTopicRecording(path, config, bag, "ROS 2 bag (SQLite)", "unknown")
+
+
+def _metadata(data: bytes) -> dict[str, str]:
+    """A frame's metadata text; one that is not readable counts as missing."""
+    try:
+        return _texts(cdr.string(data))
+    except ValueError:
+        return {}
 
 
 def _texts(text: str) -> dict[str, str]:

@@ -82,6 +82,21 @@ def from_quaternion(x: float, y: float, z: float, w: float, translation_m: Seque
     return Extrinsics(rotation, (float(translation_m[0]), float(translation_m[1]), float(translation_m[2])))
 
 
+def positive(text: str | None) -> float | None:
+    """A positive number from metadata text; None for anything else, 0 being how the SDK says 'not known'."""
+    try:
+        value = float(text or 0)
+    except ValueError:
+        return None
+    return value if 0 < value < float("inf") else None
+
+
+def sensor_ns(metadata: Mapping[str, str]) -> int | None:
+    """The hardware stamp at mid-exposure, from microseconds, where the metadata hold it."""
+    text = metadata.get("Sensor Timestamp", "")
+    return int(text) * 1000 if text.isdecimal() else None
+
+
 def short_float(value: float) -> float:
     """The shortest decimal that a float32 stands for: 0.0010000000475 is 0.001."""
     return float(str(np.float32(value)))

@@ -117,6 +117,18 @@ def test_an_image_without_metadata_keeps_file_time(tmp_path: Path) -> None:
     assert (last.t_device_ns, last.number, last.clock_domain) == (33_000_000, -1, ClockDomain.FILE)
 
 
+def test_metadata_that_does_not_parse_counts_as_missing(tmp_path: Path) -> None:
+    messages = head() + shot(0) + shot(1, unit="K.001") + shot(2)
+    messages[-3] = (*messages[-3][:3], b"junk")
+    path = write_db3(tmp_path / "a.db3", messages)
+    depth = frames_of(path, "depth")
+    assert [one.depth_unit_m for one in depth] == [0.001, None, None]
+    assert depth[2].clock_domain is ClockDomain.FILE
+    assert [one.t_device_ns for one in open_recording(path).stamps() if one.role == "depth"] == [
+        one.t_device_ns for one in depth
+    ]
+
+
 def test_a_recording_opened_in_one_thread_is_read_in_another() -> None:
     recording = open_recording(shared("recordings/face_b_2.59.1_png.db3"))
     counts: list[int] = []
