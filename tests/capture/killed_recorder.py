@@ -8,12 +8,16 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from typing import Any
 
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
+from sfam.capture.frame import RGBDFrame
 from sfam.capture.recorder import Recorder, RecorderSettings
 from sfam.capture.repair import repair
 from sfam.capture.source import SourceError, open_source
@@ -44,9 +48,8 @@ def record_until_killed(path: str, pushed: Synchronized[int]) -> None:
 def kill_once(path: Path, seed: int) -> KillResult:
     """Record, kill, repair, read, compare."""
     # a server that has everything loaded makes 200 kills a matter of minutes; where there is none, each child loads
-    method = "forkserver" if sys.platform.startswith("linux") else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
+    context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
         context.set_forkserver_preload([__name__])
     pushed: Synchronized[int] = context.Value("q", 0)
     child = context.Process(target=record_until_killed, args=(str(path), pushed))
@@ -64,11 +67,13 @@ def kill_once(path: Path, seed: int) -> KillResult:
     count = pushed.value
     repair(path)
     recovered = 0
-    try:
-        with open_source(CaptureConfig(camera=str(path))) as source:
-            assert not any("cut off" in warning for warning in source.info.warnings)
-            for recovered, frame in enumerate(source.frames(), 1):
-                assert_equal(seeded_frame(recovered - 1), frame)
-    except SourceError as error:
-        assert "no frame was recorded" in str(error)
+    with suppress(SourceError):  # killed before the first block: no frame in it
+        for recovered, frame in enumerate(repaired_frames(path), 1):
+            assert_equal(seeded_frame(recovered - 1), frame)
     return KillResult(count, recovered, (count - recovered) / FPS)
+
+
+def repaired_frames(path: Path) -> Iterator[RGBDFrame]:
+    with open_source(CaptureConfig(camera=str(path))) as source:
+        assert not source.info.warnings
+        yield from source.frames()
