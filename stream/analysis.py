@@ -17,7 +17,7 @@ from sfam.capture.align import RegionAligner
 from sfam.capture.frame import Calibration, RGBDFrame
 
 from .config import StreamConfig
-from .face import GreyImage, open_detector
+from .face import GreyImage, Landmarks, open_detector
 from .face_follower import FollowedFace
 from .face_motion import FaceMotion, Motion
 from .face_track import FaceTrack
@@ -47,7 +47,7 @@ class Analysis:
     def __init__(self, config: StreamConfig, fps_hint: float | None = None) -> None:
         self._config = config
         self._fps_hint = fps_hint
-        self._watch = FaceWatch(config, open_detector(config))
+        self._watch = FaceWatch(config, open_detector(config), self._face_depth)
         self._solver = open_flow(config.flow)
         self._calibration: Calibration | None = None
         self._aligner: RegionAligner | None = None
@@ -88,8 +88,9 @@ class Analysis:
         """Why the last frame gave no window at all, '' when it gave one.
 
         detecting: a first detection is under way; no_face: there is none; warm_up: the face is not known for a whole
-        window yet; gap: frames are missing; moved: the face jumped; duplicate: same stamp as the frame before; frozen:
-        same image as the frame before; time_backwards: stamp before the last one, windows begin anew.
+        window yet; gap: frames are missing; moved: the face jumped; covered: another face reaches over it; duplicate:
+        same stamp as the frame before; frozen: same image as the frame before; time_backwards: stamp before the last
+        one, windows begin anew.
         """
         return self._cause
 
@@ -195,6 +196,9 @@ class Analysis:
         motion = self._motions.get(face.track_id)
         if motion is None:
             motion = self._motions[face.track_id] = FaceMotion(face.track_id, self._config, self._solver)
+        if face.covered:
+            motion.restart()
+            return Motion(cause="covered")
         result = motion.push(frame, grey, face, depth, self._period.ns)
         for stage, spent in motion.stage_ns.items():
             self._stage_ns[stage] += spent
@@ -210,6 +214,18 @@ class Analysis:
             self._aligner = RegionAligner(frame.calibration, frame.depth_scale_m)
             self._calibration = frame.calibration
         return self._aligner.align(frame.depth, box)
+
+    def _face_depth(self, landmarks: Landmarks) -> float:
+        """Distance of a face in the present frame: median depth about its nose, mm; NaN where most of it is a hole."""
+        assert self._last is not None
+        low, high = landmarks[27:36].min(axis=0), landmarks[27:36].max(axis=0)
+        size = max(int((high - low).max()), 8)
+        corner = (low + high - size) / 2
+        depth = self._align(self._last, (int(corner[0]), int(corner[1]), size, size))
+        known = depth[depth > 0]
+        if 4 * len(known) < depth.size:
+            return float("nan")
+        return float(np.median(known)) * 1000.0 * self._last.depth_scale_m
 
     def _frozen(self, grey: GreyImage) -> bool:
         """Whether the camera repeats its last image; a window ending at a repetition would be old news as new."""

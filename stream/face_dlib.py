@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from .config import StreamConfig
-from .face import Box, Detection, FaceDetector, FaceError, GreyImage
+from .face import Box, Detection, FaceDetector, FaceError, GreyImage, overlap
 
 MODEL_FILE = "shape_predictor_68_face_landmarks.dat"
 COARSE_WIDTH = 320
@@ -74,14 +74,15 @@ class DlibDetector(FaceDetector):
         return faces[: self._most]
 
     def _check(self, grey: GreyImage, box: Box) -> list[Detection]:
-        """The surest face around a known box."""
+        """The face in a known box: of those around it the one that lies on it best."""
         x, y, width, height = box
         side = 2.0 * max(width, height)
         left, top = max(int(x + width / 2 - side / 2), 0), max(int(y + height / 2 - side / 2), 0)
         patch = grey[top : top + int(side), left : left + int(side)]
         if min(patch.shape) < 16:
             return []
-        return self._search(grey, patch, (left, top), CHECK_FACE_PX / max(width, 1.0))[:1]
+        faces = self._search(grey, patch, (left, top), CHECK_FACE_PX / max(width, 1.0))
+        return sorted(faces, key=lambda face: -overlap(box, face.box))[:1]
 
     def _search(self, grey: GreyImage, patch: GreyImage, origin: tuple[int, int], scale: float) -> list[Detection]:
         """Faces of a patch of `grey` looked at in another scale."""

@@ -6,8 +6,9 @@ import cmath
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .face import Detection, GreyImage, Landmarks, landmark_box
+from .face import Box, Detection, GreyImage, Landmarks, landmark_box
 from .face_track import FaceTrack, TrackState
 from .key_frame import KeyFrame, Similarity
 from .scene_flow import CROP_PX, Crop
@@ -58,6 +59,10 @@ class FollowedFace:
         self.state: TrackState = "found"
         self.confidence = 1.0
         self.misses = 0
+        self.depth_mm = float("nan")
+        """Distance of the face when it was last measured without another face near it; NaN = not measured."""
+        self.covered = False
+        """Whether a nearer face reaches over this one in the present frame."""
         self._dead_zone_px = dead_zone_px
         self._frames = 0
         self._key = KeyFrame(grey, found.landmarks_px)
@@ -74,6 +79,20 @@ class FollowedFace:
         """Middle of the face, x + iy in color pixels."""
         x, y = self.landmarks.mean(axis=0)
         return complex(float(x), float(y))
+
+    @property
+    def box(self) -> Box:
+        """x, y, width, height in color pixels."""
+        return landmark_box(self.landmarks)
+
+    @property
+    def look(self) -> NDArray[np.float32]:
+        """(32, 32) float32: the key frame's face, zero mean and unit spread."""
+        return self._key.look
+
+    def likeness(self, grey: GreyImage) -> float:
+        """How much the face looks like its key frame now, -1..1."""
+        return self._key.likeness(grey, self._motion)
 
     def follow(self, grey: GreyImage) -> bool:
         """Move on to the next frame; False when the face is lost."""
@@ -105,7 +124,7 @@ class FollowedFace:
             track_id=self.track_id,
             state=self.state,
             landmarks_px=self.landmarks,
-            box=landmark_box(self.landmarks),
+            box=self.box,
             crop=self.crop,
             confidence=self.confidence,
             flags=flags,

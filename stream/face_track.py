@@ -27,4 +27,4 @@ class FaceTrack:
     confidence: float
     """0..1: share of tracked points that survived the forward-backward check."""
     flags: tuple[str, ...] = ()
-    """Of birth, death, swap, blink, speech."""
+    """Of birth (found, or found again), death, swap (two faces met; the id may be the other's), blink, speech."""

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from itertools import combinations, permutations
 
 import cv2
 import numpy as np
 
 from .config import StreamConfig
-from .face import Detection, DetectionQueue, DueDetection, FaceDetector, GreyImage, Landmarks, overlap
+from .face import (
+    Box,
+    Detection,
+    DetectionQueue,
+    DueDetection,
+    FaceDetector,
+    GreyImage,
+    Landmarks,
+    landmark_box,
+    overlap,
+)
 from .face_follower import FollowedFace, lost_track
+from .face_identity import MEETING_OVERLAP, SAME_FACE_OVERLAP, FaceMemory, claims, covers, distinct, meeting
 from .face_track import FaceTrack
 
-SAME_FACE_OVERLAP = 0.4
 ANCHOR_SHIFT = 0.06
 """Landmarks are taken over from a check when they differ on average by this much of the face's width."""
 MISSES_TO_LOSE = 3
 """Checks in a row that must find nothing before a face that still seems tracked is given up."""
 RECHECK_SHARE = 0.25
-"""After a fruitless check the next one follows after this share of the usual time."""
-REMEMBER_NS = 3_000_000_000
-"""A face found again near the place where one was lost so recently keeps its id."""
+"""After a fruitless check, or while a lost face may come back, the next look follows after this share of the time."""
+
+FaceDepth = Callable[[Landmarks], float]
+"""Distance (mm) of a face by its landmarks in the present frame, NaN = not known."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Gone:
-    track_id: int
-    centre: complex
-    face_px: float
-    t_ns: int
+def no_depth(_: Landmarks) -> float:
+    """The depth of faces where nobody measures it."""
+    return float("nan")
 
 
 class FaceWatch:
@@ -37,18 +45,26 @@ class FaceWatch:
 
     With `max_faces` followed only their surroundings are searched; with fewer, checks and searches of the whole image
     take turns. A detection takes effect `detect_delay_frames` frames after its frame and the new face is then carried
-    forward through the frames in between.
+    forward through the frames in between. With several faces, depth tells which of two that meet is hidden; a lost
+    face that is found again keeps its id where place, depth and look allow. `swap` flags an id that may be exchanged.
+
+    Args:
+        config: settings of this room.
+        detector: finds faces.
+        depth_of: distance of a face in the present frame; asked only where several faces may be mixed up.
     """
 
-    def __init__(self, config: StreamConfig, detector: FaceDetector) -> None:
+    def __init__(self, config: StreamConfig, detector: FaceDetector, depth_of: FaceDepth = no_depth) -> None:
         self._config = config
+        self._depth_of = depth_of
         self._queue = DetectionQueue(detector, config.detect_delay_frames)
         self._greys: list[GreyImage] = []
         self._seen: dict[int, Landmarks] = {}
-        self._gone: deque[_Gone] = deque(maxlen=config.max_faces)
+        self._memory = FaceMemory(config.max_faces)
         self.faces: list[FollowedFace] = []
         self.tracks: tuple[FaceTrack, ...] = ()
         self._ended: list[FaceTrack] = []
+        self._flags: dict[int, tuple[str, ...]] = {}
         self._next_id = 0
         self.reset()
 
@@ -63,7 +79,7 @@ class FaceWatch:
         self._next_search_ns: int | None = None
         self.faces = []
         self.tracks = ()
-        self._gone.clear()
+        self._memory.clear()
 
     def close(self) -> None:
         """End the detection thread."""
@@ -86,15 +102,17 @@ class FaceWatch:
         if t_ns < self._t_ns:
             self._next_check_ns = self._next_search_ns = None
         self._t_ns = t_ns
-        self._ended = []
+        self._ended, self._flags = [], {}
         self._follow(grey)
-        born = self._apply(self._queue.take(self._position))
+        self._apply(self._queue.take(self._position))
         if not self._queue.busy:
             self._ask(grey)
             if self._config.detect_delay_frames == 0:
-                born |= self._apply(self._queue.take(self._position))
-        alive = tuple(face.track(("birth",) if face.track_id in born else ()) for face in self.faces)
-        self.tracks = alive + tuple(self._ended)
+                self._apply(self._queue.take(self._position))
+        if self._config.max_faces > 1:
+            self._part(grey)
+        alive = {face.track_id: face.track(self._flags.get(face.track_id, ())) for face in self.faces}
+        self.tracks = (*alive.values(), *(track for track in self._ended if track.track_id not in alive))
         return grey
 
     def _store(self, color: GreyImage) -> GreyImage:
@@ -118,66 +136,105 @@ class FaceWatch:
         """A face is lost: publish its end once, remember where it was, search hard again."""
         self.faces.remove(face)
         self._ended.append(lost_track(last))
-        x, y = last.landmarks_px.mean(axis=0)
-        width = max(float(np.ptp(last.landmarks_px[:17, 0])), 1.0)
-        self._gone.append(_Gone(face.track_id, complex(float(x), float(y)), width, self._t_ns))
+        self._memory.remember(face, last, self._t_ns)
         self._attempt = 0
         self._searched = False
+        if self._next_search_ns is not None:
+            self._next_search_ns = min(self._next_search_ns, self._t_ns + round(RECHECK_SHARE * self._every_ns))
+
+    def _part(self, grey: GreyImage) -> None:
+        """Several faces: of two that meet, end the one that the other hides; else see how far away each is."""
+        now = {face.track_id: self._depth_of(face.landmarks) for face in self.faces}
+        together: set[int] = set()
+        for pair in combinations(list(self.faces), 2):
+            if overlap(pair[0].box, pair[1].box) < MEETING_OVERLAP:
+                continue
+            together |= {face.track_id for face in pair}
+            if not all(face in self.faces for face in pair):
+                continue
+            first, second = pair
+            depths = now[first.track_id], now[second.track_id]
+            met = meeting(first, second, depths, (first.likeness(grey), second.likeness(grey)))
+            if met is not None:
+                self._give_up(met.ended, met.ended.track())
+                if met.doubtful:
+                    self._flag(met.kept.track_id, "swap")
+        for face in self.faces:
+            if face.track_id not in together and now[face.track_id] == now[face.track_id]:
+                face.depth_mm = now[face.track_id]
+            face.covered = False
+        for front, back in permutations(self.faces, 2):
+            back.covered |= covers(front, back)
+
+    def _flag(self, track_id: int, flag: str) -> None:
+        self._flags[track_id] = (*self._flags.get(track_id, ()), flag)
 
     def _ask(self, grey: GreyImage) -> None:
         """Start a detection if one is wanted now."""
         missing = len(self.faces) < self._config.max_faces
         eager = not self.faces or self._next_search_ns is None or self._t_ns >= self._next_search_ns
-        near: tuple[tuple[float, float, float, float], ...] = ()
+        near: tuple[Box, ...] = ()
         if not (missing and eager):
             if not self.faces or (self._next_check_ns is not None and self._t_ns < self._next_check_ns):
                 return
-            near = tuple(face.track().box for face in self.faces)
+            near = tuple(face.box for face in self.faces)
         self._seen = {face.track_id: face.landmarks for face in self.faces}
         self._queue.submit(self._position, grey, near, self._attempt)
         if not near:
             self._attempt += 1
 
-    def _apply(self, due: DueDetection | None) -> set[int]:
-        """Let a detection take effect, if one is due; returns the ids that begin now."""
+    def _apply(self, due: DueDetection | None) -> None:
+        """Let a detection take effect, if one is due."""
         if due is None:
-            return set()
-        every_ns = round(self._config.detect_every_s * 1e9)
-        unclaimed = list(due.faces)
+            return
+        found = distinct(due.faces)
+        boxes = {face.track_id: landmark_box(self._seen[face.track_id]) for face in self.faces if self._was_seen(face)}
+        claimed = claims(boxes, found)
         missed = False
         for face in list(self.faces):
-            found = self._claim(face, unclaimed)
-            missed = self._check(face, found, due) or missed
-        self._next_check_ns = self._t_ns + (round(RECHECK_SHARE * every_ns) if missed else every_ns)
-        if due.checked:
-            return set()
-        self._next_search_ns = self._t_ns + every_ns
-        self._searched = True
-        born = set()
-        for found in unclaimed[: self._config.max_faces - len(self.faces)]:
-            face = FollowedFace(self._identity(found), found, self._past(due.position), self._dead_zone)
-            if self._carry(face, due.position):
-                self.faces.append(face)
-                born.add(face.track_id)
-        if born:
+            index = claimed.get(face.track_id)
+            missed = self._check(face, None if index is None else found[index], due) or missed
+        self._next_check_ns = self._t_ns + (round(RECHECK_SHARE * self._every_ns) if missed else self._every_ns)
+        if not due.checked:
+            self._searched = True
+            self._welcome([one for i, one in enumerate(found) if i not in claimed.values()], due.position)
+            awaits = self._config.max_faces > 1 and self._memory.awaits(self._t_ns)
+            self._next_search_ns = self._t_ns + (round(RECHECK_SHARE * self._every_ns) if awaits else self._every_ns)
+
+    def _was_seen(self, face: FollowedFace) -> bool:
+        """Whether the face was followed already in the frame of the detection."""
+        return face.track_id in self._seen
+
+    def _welcome(self, found: list[Detection], position: int) -> None:
+        """Follow new faces from the frame of their detection on, under the ids of those they are."""
+        faces: list[FollowedFace] = []
+        for one in found:
+            face = FollowedFace(-1, one, self._past(position), self._dead_zone)
+            twice = any(overlap(one.box, other.box) >= SAME_FACE_OVERLAP for other in self.faces)
+            if len(self.faces) + len(faces) < self._config.max_faces and not twice and self._carry(face, position):
+                if self._config.max_faces > 1:
+                    face.depth_mm = self._depth_of(face.landmarks)
+                faces.append(face)
+        recalled = self._memory.recall(faces, self._t_ns)
+        for index, face in enumerate(faces):
+            known = recalled.get(index)
+            if known is None:
+                face.track_id, self._next_id = self._next_id, self._next_id + 1
+            else:
+                face.track_id = known.track_id
+            self.faces.append(face)
+            self._flag(face.track_id, "birth")
+            if known is not None and known.doubtful:
+                self._flag(face.track_id, "swap")
             self._attempt = 0
-        return born
 
     @property
     def _dead_zone(self) -> int:
         return self._config.crop_dead_zone_px
 
-    def _claim(self, face: FollowedFace, unclaimed: list[Detection]) -> Detection | None:
-        """The detection that shows this face, taken from the list."""
-        seen = self._seen.get(face.track_id)
-        if seen is None or not unclaimed:
-            return None
-        box = Detection(seen, 0.0).box
-        best = max(unclaimed, key=lambda found: overlap(box, found.box))
-        if overlap(box, best.box) < SAME_FACE_OVERLAP:
-            return None
-        unclaimed.remove(best)
-        return best
+    @property
+    def _every_ns(self) -> int:
+        return round(self._config.detect_every_s * 1e9)
 
     def _check(self, face: FollowedFace, found: Detection | None, due: DueDetection) -> bool:
         """Confirm a face, anchor it anew when it is off, give it up after several misses; True on a miss."""
@@ -200,14 +257,3 @@ class FaceWatch:
     def _carry(self, face: FollowedFace, since: int) -> bool:
         """Follow a face from the frame of its detection to now."""
         return all(face.follow(self._past(position)) for position in range(since + 1, self._position + 1))
-
-    def _identity(self, found: Detection) -> int:
-        """Id of a face that comes (back)."""
-        x, y, width, height = found.box
-        for gone in list(self._gone):
-            near = abs(gone.centre - complex(x + width / 2, y + height / 2)) < 1.5 * gone.face_px
-            if near and 0 <= self._t_ns - gone.t_ns <= REMEMBER_NS:
-                self._gone.remove(gone)
-                return gone.track_id
-        self._next_id += 1
-        return self._next_id - 1

@@ -85,7 +85,8 @@ class KeyFrame:
         self._count = len(points)
         self._alive = np.ones(self._count, dtype=bool)
         self._image = region
-        self._face = self._thumbnail(grey, Similarity())
+        self.look = self._thumbnail(grey, Similarity())
+        """(32, 32) float32 view of the face, zero mean and unit spread."""
 
     def locate(self, grey: GreyImage, guess: Similarity, check: bool) -> Fix | None:
         """Find the key frame's face in `grey`, beginning at `guess`; None when too few points are left.
@@ -112,7 +113,7 @@ class KeyFrame:
 
     def likeness(self, grey: GreyImage, motion: Similarity) -> float:
         """Normalised correlation of the face now with the key frame's, -1..1; light gain and offset do not matter."""
-        return float((self._face * self._thumbnail(grey, motion)).mean())
+        return float((self.look * self._thumbnail(grey, motion)).mean())
 
     @property
     def _unit(self) -> float:

@@ -1,0 +1,77 @@
+"""Two rendered heads through the whole chain: side by side, crossing, one leaving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from sfam.stream.analysis import Analysis
+from sfam.stream.config import StreamConfig
+from tests.stream.two_heads import Head, both, head
+
+TWO = StreamConfig(max_faces=2, detect_every_s=1.0)
+LEFT = head(0, lambda _: (-90.0, 0.0, 0.0))
+RIGHT = head(3, lambda _: (100.0, 10.0, 60.0))
+BEFORE = head(0, lambda t_s: (-130.0 + 110.0 * t_s, 0.0, 0.0))
+BEHIND = head(3, lambda t_s: (130.0 - 60.0 * t_s, -10.0, 260.0))
+
+
+@dataclass
+class Seen:
+    """What the analysis told, frame by frame, by track id."""
+
+    places: list[dict[int, tuple[float, float]]]
+    flags: list[dict[int, tuple[str, ...]]]
+    causes: list[dict[int, str]]
+    strongest: list[dict[int, float]]
+    """Root mean square of u and v over each window without much head motion, px."""
+
+
+def follow(first: Head, second: Head, count: int, *, depth: bool = True) -> Seen:
+    analysis = Analysis(TWO)
+    seen = Seen([], [], [], [])
+    for index in range(count):
+        windows = analysis.push(both(first, second, index, depth=depth))
+        alive = [track for track in analysis.tracks if track.state != "lost"]
+        assert len({track.track_id for track in analysis.tracks}) == len(analysis.tracks)
+        middles = {track.track_id: track.landmarks_px.mean(axis=0) for track in alive}
+        seen.places.append({track_id: (float(x), float(y)) for track_id, (x, y) in middles.items()})
+        seen.flags.append({track.track_id: track.flags for track in analysis.tracks})
+        seen.causes.append(dict(analysis.causes))
+        calm = [window for window in windows if "head_motion" not in window.flags]
+        seen.strongest.append({w.track_id: float(np.sqrt(np.square(w.maps[:2]).mean())) for w in calm})
+    analysis.close()
+    return seen
+
+
+def test_two_faces_side_by_side_each_have_an_id_and_a_window_per_frame() -> None:
+    seen = follow(LEFT, RIGHT, 20)
+    assert next(flags for flags in seen.flags if flags) == {0: ("birth",), 1: ("birth",)}
+    assert all(set(places) == {0, 1} for places in seen.places[3:])
+    assert all(set(windows) == {0, 1} for windows in seen.strongest[9:])
+    ends = seen.places[3], seen.places[-1]
+    assert all(np.hypot(*np.subtract(ends[0][i], ends[1][i])) < 1.0 for i in (0, 1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [True, False])
+def test_two_faces_that_cross_keep_their_ids_and_show_no_motion_made_up(depth: bool) -> None:
+    """Ninety frames with two rendered heads each take more than five seconds."""
+    seen = follow(BEFORE, BEHIND, 90, depth=depth)
+    front, back = (
+        min(seen.places[5], key=lambda i: seen.places[5][i]),
+        max(seen.places[5], key=lambda i: seen.places[5][i]),
+    )
+    assert seen.places[-1][front][0] - seen.places[-1][back][0] > 30.0, "they have changed sides under their ids"
+    assert seen.places[5][back][0] - seen.places[5][front][0] > 100.0
+    assert set(seen.places[-1]) == {front, back}
+    ends = [index for index, flags in enumerate(seen.flags) if flags.get(back) == ("death",)]
+    births = [index for index, flags in enumerate(seen.flags) if "birth" in flags.get(back, ())]
+    assert len(ends) == 1
+    assert births[-1] > ends[0]
+    assert all(front in places for places in seen.places[3:])
+    assert "covered" in {causes.get(back) for causes in seen.causes}
+    assert seen.causes[-1][back] == ""
+    assert max(windows.get(back, 0.0) for windows in seen.strongest) < 0.2
