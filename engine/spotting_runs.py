@@ -22,8 +22,8 @@ RIM_PX = 4
 """Rows above the brows, and columns left and right, not looked at when asking whether the face is back."""
 EDGE_PX = 2
 """The same for rows below the eyes and around the mouth."""
-BLINK_WEIGHT = 0.05
-"""A blink moves more than any expression; it is the strongest window only where there is no other."""
+EYES_TOP_PX = 10
+"""First row of the eyes; in a blink what lies from here down to the mouth's region is not looked at."""
 
 
 def _inside() -> NDArray[np.float32]:
@@ -34,6 +34,8 @@ def _inside() -> NDArray[np.float32]:
 
 
 _INSIDE = _inside()
+_NOT_EYES = _INSIDE.copy()
+_NOT_EYES[EYES_TOP_PX : MAP_PX // 2] = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,7 +206,7 @@ class Path:
     left: NDArray[np.float32]
     """(2, 42, 42) displacement from onset to offset."""
     strongest: NDArray[np.float32]
-    """(2, 42, 42) the window that moved most, blinks aside."""
+    """(2, 42, 42) what moved most within one window, rims and blinking eyes left out."""
 
     @property
     def rho(self) -> float:
@@ -218,9 +220,8 @@ def left_over(moved: NDArray[np.float32], strongest: NDArray[np.float32]) -> flo
     Only what moved like the expression counts: noise, a blink or a badly removed head turn that falls into the same
     time mostly lies across it. The rim of both regions is left out; hair and what is behind the cheeks move there.
     """
-    inside = strongest * _INSIDE
-    energy = float(np.vdot(inside, inside))
-    return abs(float(np.vdot(inside, moved))) / energy if energy > 0 else 0.0
+    energy = float(np.vdot(strongest, strongest))
+    return abs(float(np.vdot(strongest, moved))) / energy if energy > 0 else 0.0
 
 
 def follow(samples: Recent[Sample], expression: Expression) -> Path | None:
@@ -239,9 +240,9 @@ def follow(samples: Recent[Sample], expression: Expression) -> Path | None:
         motion, score = samples[i].motion, samples[i].score
         if motion is None:
             return None
-        size = rms(motion * _INSIDE) * (BLINK_WEIGHT if "blink" in score.flags else 1.0)
-        if size > peak:
-            peak, strongest = size, motion
+        seen = motion * (_NOT_EYES if "blink" in score.flags else _INSIDE)
+        if (size := rms(seen)) > peak:
+            peak, strongest = size, seen
         since = min(nearest(samples, score.t_from_ns), i - 1)
         moved[i] = left = motion + moved[since] if score.t_from_ns > begin_ns else motion
         distance = rms(left * _INSIDE)
