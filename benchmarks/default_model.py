@@ -200,7 +200,7 @@ def table_row(chosen: TestSet, found: Sequence[Found]) -> str:
     right, hits = families(found)
     peaks = ", ".join(f"{name} {hit}/{shown}" for name, (hit, shown) in by_peak(found).items())
     return (
-        f"| {chosen.name} | {chosen.count} x {chosen.seconds:g} s | {micro.tp}/{micro.tp + micro.fn} "
+        f"| {chosen.name} | {len(found)} x {chosen.seconds:g} s | {micro.tp}/{micro.tp + micro.fn} "
         f"| {micro.fp} ({micro.fp / minutes:.2f}) | {micro.f1:.3f} | {macro.f1:.2f} | {clean}/{len(found)} "
         f"| {right}/{hits} | {peaks} |"
     )
@@ -218,6 +218,7 @@ def main() -> None:
     parser.add_argument("--model", default="synthetic-4")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=700_000)
+    parser.add_argument("--at-most", type=int, default=100, help="sequences of each set, for a quick look")
     parser.add_argument("--only", help="run the sets whose name contains this")
     parser.add_argument("--json", type=Path, help="also write every sequence's events here")
     options = parser.parse_args()
@@ -226,7 +227,10 @@ def main() -> None:
     results = {}
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         pending = {
-            row: [pool.submit(_job, (options.model, row, seed)) for seed in seeds(row, options.first_seed)]
+            row: [
+                pool.submit(_job, (options.model, row, seed))
+                for seed in seeds(row, options.first_seed)[: options.at_most]
+            ]
             for row in rows
         }
         for row, jobs in pending.items():
