@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -91,7 +92,8 @@ def run_replay(
         left_out=replay.left_out,
         last_frame=replay.last_frame,
     )
-    analysis = AnalysisSettings(open_session, make_plan(config, clock, force))
+    plan = dataclasses.replace(make_plan(config, clock, force), left_out=replay.left_out)
+    analysis = AnalysisSettings(open_session, plan)
     if config.app.single_process:
         return run_single_process(
             capture, analysis, stop=stop, control=ReplayControl(), tell=_unheard, show_status=show_status

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sfam.capture.clock import SessionClock
-from sfam.capture.frame import RGBDFrame
+from sfam.capture.frame import Intrinsics, RGBDFrame
 from sfam.capture.source import SourceInfo
 from sfam.engine.events import Event
 from sfam.engine.model import ModelArtifact
+from sfam.sinks.curve import PublisherKeys
 from sfam.sinks.frame_result import FrameResult
 from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher
 from sfam.sinks.session_folder import SessionFolder
@@ -52,6 +53,8 @@ class SessionPlan:
     force: bool
     lossless: bool
     clock: SessionClock
+    left_out: Mapping[int, str] = field(default_factory=dict)
+    """Frames that capture leaves out of a replay, by cause."""
 
 
 def open_session(plan: SessionPlan, tell: Tell) -> Session:
@@ -83,6 +86,7 @@ class Session:
         self._events: Counter[str] = Counter()
         self._drops: dict[str, int] = {}
         self._lost: Counter[str] = Counter()
+        self._skipped: Mapping[int, str] = {}
         self._is_recorded = plan.config.capture.record != "none"
         self._interruptions: list[Interruption] = []
         self._last: FrameAnalysis | None = None
@@ -97,6 +101,7 @@ class Session:
         """Open folder and bus for the source."""
         config = self._plan.config
         self._total = info.frames
+        self._skipped = info.skipped
         session_info = self._describe(info)
         self._folder = SessionFolder(
             self._plan.folder,
@@ -104,12 +109,14 @@ class Session:
             render_yaml(config),
             policy="lossless" if self._plan.lossless else "latest",
             force=self._plan.force,
+            landmarks=config.sinks.landmarks,
         )
         self._publisher = open_publisher(
             config.sinks.publish,
             session_info,
             high_water_mark=config.sinks.high_water_mark,
             insecure=config.sinks.insecure,
+            keys=PublisherKeys.load(config.sinks.keys) if config.sinks.keys else None,
             payload_kinds=_payload_kinds(config),
             payload_rate_hz=config.sinks.frame_rate_hz,
         )
@@ -227,7 +234,13 @@ class Session:
             model=self._model.description,
             model_sha256=self._model.sha256,
             config_hash=config.sha256(),
-            devices={"kind": info.kind, "fps": info.fps, "warnings": list(info.warnings), **info.details},
+            devices={
+                "kind": info.kind,
+                "fps": info.fps,
+                "warnings": list(info.warnings),
+                "color": _pinhole(info.calibration.color),
+                **info.details,
+            },
             clock=self._plan.clock,
             privacy=config.sinks.privacy,
         )
@@ -235,10 +248,10 @@ class Session:
     def _account_for_missing(self, frame: RGBDFrame, drops: Mapping[str, int]) -> None:
         """A row for every captured frame that never came, with its cause."""
         self._drops = dict(drops)
-        cause = self._cause_of_gaps()
-        if self._is_recorded and cause == "ring_overwritten" and frame.sequence > self._next_frame:
-            self._tell("skipped", (self._next_frame, frame.sequence - 1, cause))
+        if self._is_recorded and frame.sequence > self._next_frame:
+            self._tell("skipped", (self._next_frame, frame.sequence - 1, self._cause_of_gap(self._next_frame)))
         for number in range(self._next_frame, frame.sequence):
+            cause = self._cause_of_gap(number)
             self._lost[cause] += 1
             row = FrameResult.dropped(number, cause)
             if self._folder is not None:
@@ -246,8 +259,11 @@ class Session:
             self._publisher.publish("score", score_fields(row, self._model.classes))
         self._next_frame = frame.sequence + 1
 
-    def _cause_of_gaps(self) -> str:
-        """Why a frame number is missing; by policy, since the moment at which counters arrive depends on load."""
+    def _cause_of_gap(self, number: int) -> str:
+        """Why a frame is missing; never by counters, since the moment at which they arrive depends on load."""
+        known = self._plan.left_out.get(number) or self._skipped.get(number)
+        if known:
+            return known
         if self._plan.config.app.policy.startswith("decimate"):
             return "decimated"
         return "not_recorded" if self._plan.lossless else "ring_overwritten"
@@ -336,3 +352,8 @@ def _payload_kinds(config: Config) -> tuple[Kind, ...]:
     if config.sinks.privacy == "full" or (config.sinks.overlay != "none" and loopback):
         return ("frame", "flow")
     return ("flow",) if config.sinks.privacy == "flow" else ()
+
+
+def _pinhole(camera: Intrinsics) -> dict[str, float]:
+    """The color camera, for exports that need it."""
+    return {"fx": camera.fx, "fy": camera.fy, "ppx": camera.ppx, "ppy": camera.ppy}

@@ -48,7 +48,7 @@ OWN_RECORDS: dict[Topic, tuple[str, str]] = {
     Topic.FRAME: ("/sfam/frame", "Everything of a frame but its pixels: numbers, stamps in ns, depth unit, losses."),
     Topic.CLOCK: ("/sfam/clock", "Host monotonic and UTC time in ns, read together."),
     Topic.DROPS: ("/sfam/drops", "Frames lost so far, by cause."),
-    Topic.SKIPPED: ("/sfam/skipped", "Frames that the live analysis never saw: first and last number."),
+    Topic.SKIPPED: ("/sfam/skipped", "Frames that the live analysis never saw, first to last, and why."),
     Topic.END: ("/sfam/end", "How the recording ended, and its totals; missing where it was cut off."),
 }
 _FRAME_FIELDS = tuple(field.name for field in fields(RGBDFrame) if field.name not in ("color", "depth", "calibration"))

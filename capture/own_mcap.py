@@ -21,6 +21,9 @@ from .mcap_scan import ChunkMessage, ChunkView, RawRecord, Scan
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .source import SourceError
 
+_LONGEST_GAP = 1_000_000
+"""Frames that one note may call skipped."""
+
 
 def open_mcap(path: Path, config: CaptureConfig) -> Recording:
     """Open an mcap file: ours by its profile, else a ROS 2 recording.
@@ -70,7 +73,7 @@ class OwnMcapRecording(Recording):
         self._view = memoryview(self._map)
         self._source: dict[str, Any] = {}
         self._calibrations: dict[int, Calibration] = {}
-        self._skipped: list[tuple[int, int]] = []
+        self.skipped: dict[int, str] = {}
         self._end: dict[str, Any] = {}
         self._count = 0
         self._blocks: list[tuple[int, RawRecord, RawRecord]] = []
@@ -115,7 +118,7 @@ class OwnMcapRecording(Recording):
     def recorded_frames(self) -> Iterator[RGBDFrame]:
         """Frames as they were recorded, without those that the live analysis skipped."""
         for frame, _ in self._read():
-            if not any(first <= frame.sequence <= last for first, last in self._skipped):
+            if frame.sequence not in self.skipped:
                 yield frame
 
     def stamps(self) -> Iterator[FrameStamp]:
@@ -134,7 +137,7 @@ class OwnMcapRecording(Recording):
             details[f"recorded_{key}"] = self._source.get(key, "unknown")
         for cause, count in self._end.get("drops", {}).items():
             details[f"recorder_lost_{cause}"] = count
-        return {**details, "skipped_ranges": len(self._skipped)}
+        return {**details, "recorded_skipped": len(self.skipped)}
 
     def close(self) -> None:
         """Let go of the file."""
@@ -184,7 +187,8 @@ class OwnMcapRecording(Recording):
         elif topic is Topic.CALIBRATION:
             self._calibrations[note["number"]] = calibration_from(note)
         elif topic is Topic.SKIPPED:
-            self._skipped.append((note["first"], note["last"]))
+            gap = range(note["first"], note["last"] + 1)[:_LONGEST_GAP]
+            self.skipped.update(dict.fromkeys(gap, str(note["cause"])))
         else:
             self._end = note
 

@@ -32,7 +32,7 @@ OUTSIDE_CLIPS = "outside_clips"
 WRITE_ERROR = "write_error"
 """Cause for frames that the disk did not take."""
 BLOCK_BYTES = 4 * 2**20
-BLOCK_S = 0.2
+BLOCK_S = 0.12
 """A block is written once it holds so many bytes of pixels, or is so old: what a kill can cost."""
 CLOCK_EVERY_S = 10.0
 _LOOK_AROUND_S = 0.05
@@ -180,7 +180,7 @@ class Recorder:
             self._source_drops = dict(drops)
 
     def note_skipped(self, first: int, last: int, cause: str) -> None:
-        """Frames that the live analysis never saw; a replay leaves them out as well."""
+        """Frames that the live analysis never saw, by their numbers; a replay leaves them out as well."""
         with self._wake:
             self._notes.append((Topic.SKIPPED, {"first": first, "last": last, "cause": cause}))
 

@@ -100,6 +100,8 @@ class Recording(ABC):
     depth_unit_m: float | None = None
     recovered: bool = False
     """True when the file was read past damage."""
+    skipped: Mapping[int, str] = {}
+    """Frames that the recorded session's analysis never saw, by cause; left out of `recorded_frames`."""
 
     def __init__(self, path: Path, config: CaptureConfig) -> None:
         self.path = path
@@ -279,6 +281,7 @@ class RecordingSource(FrameSource):
             calibration=self._calibration,
             frames=min(count for count in counts if count is not None) if whole and None not in counts else None,
             warnings=tuple(recording.warnings),
+            skipped=recording.skipped if whole else {},
             details={"container": recording.container, "writer": recording.writer, **recording.details()},
         )
 

@@ -37,6 +37,8 @@ class SourceInfo:
     frames: int | None = None
     """Pairs to expect, None when unknown."""
     warnings: tuple[str, ...] = ()
+    skipped: Mapping[int, str] = field(default_factory=dict)
+    """Recordings of a session: frames that its analysis never saw, by cause; they are left out of the replay."""
     details: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     """Serial, firmware, container, writer ...: goes to session.json as it is."""
 

@@ -111,9 +111,11 @@ def test_frames_the_analysis_skipped_are_kept_but_not_replayed(tmp_path: Path) -
     for number in range(12):
         recorder.push(seeded_frame(number))
     recorder.note_skipped(3, 4, "ring_overwritten")
-    recorder.note_skipped(9, 9, "ring_overwritten")
+    recorder.note_skipped(9, 9, "paused")
     recorder.finish()
     assert [frame.sequence for frame in played(tmp_path / "a.mcap")] == [0, 1, 2, 5, 6, 7, 8, 10, 11]
+    with open_source(CaptureConfig(camera=str(tmp_path / "a.mcap"))) as source:
+        assert source.info.skipped == {3: "ring_overwritten", 4: "ring_overwritten", 9: "paused"}
     recording = OwnMcapRecording(tmp_path / "a.mcap", CaptureConfig(camera="x"))
     assert sum(1 for frame in recording.frames() if frame.role == "color") == 12
     recording.close()
