@@ -1,4 +1,5 @@
 # make live: see it run.   make test: everything that CI checks.   make bench: the tables.
+# make soak SECONDS=3600: memory and latency over time.   make chaos ROUNDS=1000 SEED=1: kills and stalls at random.
 VENV := .venv
 PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
@@ -6,7 +7,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 LIVE_PACKAGES := libgl1 libglib2.0-0
 TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool
 
-.PHONY: live test check bench clean
+.PHONY: live test check bench soak chaos clean
 
 live: $(VENV)/.live
 	@overlay=window; \
@@ -24,6 +25,12 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(VENV)/bin/sfam bench
+
+soak: $(VENV)/.test
+	$(VENV)/bin/python -m benchmarks.soak --seconds $(or $(SECONDS),3600) $(ARGS)
+
+chaos: $(VENV)/.test
+	$(VENV)/bin/python -m benchmarks.chaos --rounds $(or $(ROUNDS),12) --seed $(or $(SEED),1) $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

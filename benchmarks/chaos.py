@@ -1,0 +1,203 @@
+"""Chaos: sessions that are stopped, stalled, starved and killed at random; whatever happens, the accounts stay right.
+
+    python -m benchmarks.chaos --rounds 20 --seed 1
+
+Each round runs one session on the demo camera, disturbs it twice and ends it once, by a plan drawn from the seed. After
+each round: every frame has one row or a counted cause, all files parse, a subscriber heard every confirmed event,
+nothing is left running and no shared memory remains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import zmq
+
+from benchmarks.live_session import LiveSession, wrong_in
+
+DISTURBANCES = ("stop capture", "stop analysis", "stuck subscriber", "stop supervisor")
+"""What a session must survive; 'stop' = SIGSTOP for a moment, then SIGCONT."""
+ENDINGS = ("interrupt", "kill capture", "disk full", "kill analysis", "kill supervisor", "terminate")
+ORDERLY = ("interrupt", "terminate")
+EXIT_CODES = {"interrupt": 0, "terminate": 0, "disk full": 5}
+"""Where the documentation promises one."""
+ROLE = {"capture": 0, "analysis": 1}
+LONGEST_STOP_S = 1.0
+FIRST_ROWS = 20
+OPTIONS = ("--privacy", "full", "--set", "sinks.high_water_mark=10")
+"""Pictures go out, so that a subscriber that does not read is soon behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """The plan of one session."""
+
+    number: int
+    disturbances: tuple[tuple[str, float], ...]
+    """What, and for how long (s)."""
+    ending: str
+
+
+def draw(rounds: int, seed: int) -> list[Round]:
+    """Plans by the seed; every way to end comes before any comes twice."""
+    chance = random.Random(seed)
+    endings: list[str] = []
+    plans = []
+    for number in range(rounds):
+        endings = endings or chance.sample(ENDINGS, len(ENDINGS))
+        disturbed = tuple(
+            (chance.choice(DISTURBANCES), round(chance.uniform(0.1, LONGEST_STOP_S), 2)) for _ in range(2)
+        )
+        plans.append(Round(number, disturbed, endings.pop()))
+    return plans
+
+
+class Listener(threading.Thread):
+    """A subscriber that reads everything; it must hear each confirmed event."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(daemon=True)
+        self._address = address
+        self._over = threading.Event()
+        self.confirmed: set[int] = set()
+
+    def run(self) -> None:
+        with zmq.Context() as context, context.socket(zmq.SUB) as socket:
+            socket.linger = 0
+            socket.connect(self._address)
+            socket.subscribe(b"sfam/")
+            while not self._over.is_set():
+                if not socket.poll(50):
+                    continue
+                topic, header, *_ = socket.recv_multipart()
+                if topic.endswith(b"/event"):
+                    event = json.loads(header)
+                    if event["state"] == "confirmed":
+                        self.confirmed.add(event["id"])
+
+    def stop(self) -> None:
+        """End and wait."""
+        self._over.set()
+        self.join()
+
+
+class StuckSubscriber:
+    """Subscribes to everything and never reads."""
+
+    def __init__(self, address: str) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.linger = 0
+        self._socket.rcvhwm = 1
+        self._socket.connect(address)
+        self._socket.subscribe(b"")
+
+    def close(self) -> None:
+        """Go away."""
+        self._context.destroy(linger=0)
+
+
+def play(plan: Round, folder: Path) -> list[str]:
+    """Run one round; returns everything that was wrong afterwards."""
+    session = LiveSession(folder / f"round_{plan.number}", OPTIONS)
+    listener, stuck = Listener(session.address), []
+    listener.start()
+    try:
+        session.wait_rows(FIRST_ROWS)
+        for what, seconds in plan.disturbances:
+            if what == "stuck subscriber":
+                stuck.append(StuckSubscriber(session.address))
+                time.sleep(seconds)
+            else:
+                _pause(session, what.partition(" ")[2], seconds)
+        session.wait_rows(session.rows() + FIRST_ROWS)
+        _end(session, plan.ending)
+        code = session.end()
+        wrong = [f"left behind: {what}" for what in session.left_behind()]
+        if code != EXIT_CODES.get(plan.ending, code):
+            wrong.append(f"exit code {code}:\n{session.log}")
+        time.sleep(0.1)
+        listener.stop()
+        wrong += wrong_in(session.out, plan.ending in ORDERLY)
+        return wrong + _unheard(session.out, listener, plan.ending)
+    except TimeoutError as error:
+        return [str(error)]
+    finally:
+        listener.stop()
+        for subscriber in stuck:
+            subscriber.close()
+        session.kill()
+
+
+def _process(session: LiveSession, name: str) -> psutil.Process:
+    return psutil.Process(session.process.pid) if name == "supervisor" else session.roles()[ROLE[name]]
+
+
+def _pause(session: LiveSession, name: str, seconds: float) -> None:
+    process = _process(session, name)
+    process.suspend()
+    time.sleep(seconds)
+    process.resume()
+
+
+def _end(session: LiveSession, how: str) -> None:
+    what, _, name = how.partition(" ")
+    if what == "kill":
+        _process(session, name).kill()
+    elif how == "disk full":
+        # The analysis writes the session folder: from now on its files may grow by no more than a few rows.
+        largest = max(path.stat().st_size for path in session.out.iterdir())
+        limit = largest + 2000
+        _process(session, "analysis").rlimit(psutil.RLIMIT_FSIZE, (limit, limit))
+    else:
+        os.kill(session.process.pid, signal.SIGINT if how == "interrupt" else signal.SIGTERM)
+
+
+def _unheard(out: Path, listener: Listener, ending: str) -> list[str]:
+    if ending == "kill analysis":
+        return []  # what it had written and not yet sent went with it
+    with (out / "events.jsonl").open(encoding="utf-8") as lines:
+        events = [json.loads(line) for line in lines if line.endswith("\n")]
+    missing = {event["id"] for event in events if event["state"] == "confirmed"} - listener.confirmed
+    return [f"confirmed events {sorted(missing)} were never heard"] if missing else []
+
+
+def run(rounds: int, seed: int, folder: Path) -> int:
+    """Play all rounds, print a line each; returns the number of rounds that went wrong."""
+    failed = 0
+    for plan in draw(rounds, seed):
+        began_s = time.monotonic()
+        wrong = play(plan, folder)
+        failed += bool(wrong)
+        disturbed = ", ".join(f"{what} {seconds:g} s" for what, seconds in plan.disturbances)
+        verdict = "; ".join(wrong) or "accounts right"
+        print(f"round {plan.number}: {disturbed}, then {plan.ending}: {verdict} ({time.monotonic() - began_s:.1f} s)",
+              flush=True)  # fmt: skip
+    return failed
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=len(ENDINGS))
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="sfam_chaos_") as folder:
+        failed = run(options.rounds, options.seed, Path(folder))
+    print(f"{options.rounds} rounds, seed {options.seed}: {failed} went wrong")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
