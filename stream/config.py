@@ -28,4 +28,14 @@ class StreamConfig(BaseModel):
     head_motion_flag_px: float = Field(
         8.0, gt=0, description="windows in which the head moves the face by more crop pixels than this are flagged"
     )
+    depth_noise_max_mm: float = Field(
+        0.6,
+        gt=0,
+        description="w is zeroed and flagged noisy_depth while that of a resting face exceeds this (rms)",
+    )
+    """A micro-expression moves skin by 0.2-3 mm in depth, at its centre; averaged over the network's regions a typical
+    one of 1 mm comes to 0.3-0.5 mm rms. Measured on a resting face at 0.6 m: 0.22-0.25 mm with white noise of 1 mm,
+    0.44 mm with 2 mm, but 0.5, 0.7 and 0.85 mm where 1 mm of noise is correlated over 1, 1.5 and 2 depth pixels, as
+    stereo matching leaves it: there w would tell the network of motion that is not there.
+    """
     opencv_threads: int = Field(1, ge=1, description="threads of OpenCV, alike in every mode so that replays agree")

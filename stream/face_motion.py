@@ -20,7 +20,7 @@ from .flags import MotionFlags
 from .flow import FlowField, FlowProducts, FlowSolver
 from .flow_window import FlowWindow
 from .head_motion import CropCamera, HeadMotionFit, rigid_mask
-from .noise_floor import NoiseMeter
+from .noise_floor import DepthTrust, NoiseMeter
 from .past_frames import DepthRegion, PastFrame, PastFrames, grey_region, region_box
 from .roi import CropBox, RegionFinder, Regions, cut_maps, to_crop
 from .scene_flow import Crop, FloatMap, HeadMotion, Mask, SceneFlow
@@ -71,6 +71,7 @@ class FaceMotion:
         self._head = HeadMotionFit()
         self._regions = RegionFinder()
         self._noise = NoiseMeter()
+        self._trust = DepthTrust(config.depth_noise_max_mm)
         self._flags = MotionFlags()
         self._mask: tuple[Regions, Mask] | None = None
         self._face: FollowedFace | None = None
@@ -232,13 +233,16 @@ class FaceMotion:
         regions = self._regions.regions(self._past.frames[span.begin].landmarks_px, flow.crop)
         flags = list(self._flags.push(flow, regions))
         deep = min(_share(flow.valid, box) for box in (regions.upper, regions.lower)) >= DEPTH_SHARE_MIN
-        if not deep:
+        maps = cut_maps(flow, regions)
+        still = self._noise.push(maps, deep)
+        noisy = self._trust.noisy(self._noise.floor)
+        if noisy or not deep:
             flow = replace(flow, w=np.zeros_like(flow.w))
-            flags.append("no_depth")
+            maps[2] = 0.0
+            flags.append("noisy_depth" if deep else "no_depth")
         if moved_px > self._config.head_motion_flag_px:
             flags.append("head_motion")
-        maps = cut_maps(flow, regions)
-        if self._noise.push(maps, deep):
+        if still:
             flags.append("below_noise")
         if span.missing_ns:
             flags.append("gap")

@@ -24,6 +24,30 @@ BLOCK_PX = 7
 """Side of the blocks whose mean motion is compared: about a lip corner on the network's 42 x 42 maps."""
 
 
+TRUST_AGAIN = 0.75
+"""Depth that was too noisy is believed again below this share of the limit, so that it does not flicker."""
+
+
+class DepthTrust:
+    """Whether depth is quiet enough for w to mean something; says yes until the noise floor is known.
+
+    Args:
+        limit_mm: noise of w above which it says nothing.
+    """
+
+    def __init__(self, limit_mm: float) -> None:
+        self._limit_mm = limit_mm
+        self._noisy = False
+
+    def noisy(self, floor: NoiseFloor) -> bool:
+        """Whether w is lost in noise, from the floor of the windows so far; an unknown floor changes nothing."""
+        if floor.w_mm > self._limit_mm:
+            self._noisy = True
+        elif floor.w_mm < TRUST_AGAIN * self._limit_mm:
+            self._noisy = False
+        return self._noisy
+
+
 class NoiseMeter:
     """Robust spread of u, v, w over the quietest windows of the last seconds.
 

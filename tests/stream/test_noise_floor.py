@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sfam.stream.noise_floor import FEWEST, NoiseMeter
+from sfam.stream.noise_floor import FEWEST, DepthTrust, NoiseMeter
+from sfam.stream.scene_flow import NoiseFloor
 
 RANDOM = np.random.default_rng(5)
 
@@ -53,3 +54,10 @@ def test_windows_without_depth_say_nothing_of_w() -> None:
         meter.push(quiet((0.03, 0.03, 0.0)), False)
     assert np.isnan(meter.floor.w_mm)
     assert meter.floor.u_px > 0
+
+
+def test_depth_is_distrusted_above_the_limit_and_trusted_again_well_below_it() -> None:
+    trust = DepthTrust(0.6)
+    floors = [float("nan"), 0.5, 0.61, 0.55, 0.47, float("nan"), 0.44, 0.59, 0.61]
+    said = [trust.noisy(NoiseFloor(w_mm=floor)) for floor in floors]
+    assert said == [False, False, True, True, True, True, False, False, True]
