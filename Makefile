@@ -3,17 +3,14 @@
 VENV := .venv
 PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
-# Debian's names; the first two belong to OpenCV's wheel, libusb to the RealSense SDK, Xvfb to the overlay's tests.
+# Debian's names; the first two belong to OpenCV's wheel, libusb to the RealSense SDK, the rest to the overlays' tests.
 LIVE_PACKAGES := libgl1 libglib2.0-0
-TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool
+TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-driver
 
 .PHONY: live test check bench soak chaos clean
 
 live: $(VENV)/.live
-	@overlay=window; \
-	if [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ] && [ "$$(uname)" = Linux ]; then \
-	  echo "make live: no display found, running with --overlay none"; overlay=none; fi; \
-	$(VENV)/bin/sfam-live --camera demo --overlay $$overlay $(ARGS)
+	$(VENV)/bin/sfam-live --camera demo --overlay web $(ARGS)
 
 test: $(VENV)/.test check
 	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
@@ -38,7 +35,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.live: pyproject.toml constraints.txt | $(VENV)/bin/python
 	./.ci/debian-packages $(LIVE_PACKAGES)
-	$(PIP) -c constraints.txt -e .
+	$(PIP) -c constraints.txt -e '.[web]'
 	touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python

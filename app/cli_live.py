@@ -16,6 +16,7 @@ class Overlay(StrEnum):
     """Where the operator's picture goes."""
 
     WINDOW = "window"
+    WEB = "web"
     NONE = "none"
 
 
@@ -38,7 +39,9 @@ Examples:
 
     sfam-live --camera interview.bag --speed max         the same results, as fast as possible
 
-    sfam-live --camera demo --overlay window             with a picture
+    sfam-live --camera demo --overlay web                with a page that shows what is seen
+
+    sfam-live --overlay web --blind                      the page shows quality only; files keep scores and events
 
 Exit codes: 0 ok, 2 usage or config, 3 source, 4 model or engine, 5 sink.
 """
@@ -58,6 +61,10 @@ def live(
     publish: Annotated[str | None, typer.Option(help="ZeroMQ address of the bus, or none.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Allow a bus address beyond this machine.")] = False,
     overlay: Annotated[Overlay | None, typer.Option(help="Show the picture that is analysed.")] = None,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Keep scores, labels and events off screens and bus; files keep them.")
+    ] = False,
+    metrics: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this port of this machine.")] = None,
     engine: Annotated[Engine | None, typer.Option(help="Who runs the network.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of an installed model or an artifact folder.")] = None,
     policy: Annotated[str | None, typer.Option(help="Under load: latest, lossless (files) or decimate:N.")] = None,
@@ -87,6 +94,8 @@ def live(
         "sinks.insecure": insecure or None,
         "sinks.out": str(out) if out else None,
         "sinks.overlay": overlay.value if overlay else None,
+        "sinks.blind": blind or None,
+        "sinks.metrics_port": metrics,
         "sinks.privacy": privacy,
         "app.speed": _speed(speed),
         "app.policy": policy,

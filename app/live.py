@@ -16,8 +16,6 @@ from sfam.capture.clock import SessionClock
 from sfam.capture.pacing import ReplayControl
 from sfam.capture.source import SourceInfo
 from sfam.engine.model import load_model
-from sfam.sinks.overlay_window import display_available
-from sfam.sinks.sink_error import SinkError
 from sfam.stream.ring import Policy, Ring
 from sfam.stream.ring_segment import sweep
 
@@ -42,11 +40,11 @@ from .roles import (
     analysis_role,
     capture_role,
     offer_ring,
-    overlay_role,
     run_single_process,
     start_capture,
 )
 from .session import SessionPlan, open_session
+from .sink_roles import METRICS_OPEN, PAGE_OPEN, announce, require_sinks, sink_roles
 from .status_line import StatusLine
 from .supervisor import Retry, Role, RoleResult, Supervisor
 
@@ -61,8 +59,7 @@ def run_live(
     Raises:
         ConfigError, ModelError: before anything started.
     """
-    if config.sinks.overlay == "window":
-        _require_window(config)
+    require_sinks(config.sinks)
     sweep()
     clock = SessionClock.start()
     typer.echo(load_model(config.engine.model).card(), err=True)
@@ -136,18 +133,6 @@ def is_lossless(config: Config) -> bool:
     return not live and config.app.policy != "latest"
 
 
-def _require_window(config: Config) -> None:
-    """Refuse a window that cannot open, before anything starts.
-
-    Raises:
-        SinkError: no display, or no bus to show.
-    """
-    if not display_available():
-        raise SinkError("--overlay window: no display answers here; run with --overlay none, or set DISPLAY")
-    if config.sinks.publish == "none":
-        raise SinkError("--overlay window shows what is published; leave --publish none out")
-
-
 def _speed(config: Config) -> float:
     return math.inf if config.app.speed == "max" else float(config.app.speed)
 
@@ -192,6 +177,8 @@ class _Run:
             return
         lost = ", ".join(f"{count} {cause}" for cause, count in totals["dropped"].items() if count) or "none"
         events = ", ".join(f"{count} {state}" for state, count in totals["events"].items()) or "none"
+        if self._config.sinks.blind:
+            events = "kept in the session folder (blind)"
         self._line.say(
             f"{totals['analysed']} of {totals['offered']} frames analysed in {totals['analysis_s']:.2f} s, "
             f"lost: {lost}; events: {events}; results in {self._plan.folder}"
@@ -203,8 +190,8 @@ class _SingleProcess(_Run):
 
     def run(self) -> int:
         """Run to the end; errors of ours pass to the caller."""
-        if self._config.sinks.overlay != "none":
-            raise ConfigError("--overlay needs processes of its own; leave --single-process out")
+        if sink_roles(self._config.sinks):
+            raise ConfigError("--overlay and --metrics need processes of their own; leave --single-process out")
         stopping = False
 
         def on_interrupt(*_: object) -> None:
@@ -249,8 +236,7 @@ class _Processes(_Run):
             Role("capture", capture_role, self._capture),
             Role("analysis", analysis_role, self._analysis),
         ]
-        if self._config.sinks.overlay == "window":
-            roles.append(Role("overlay", overlay_role, self._config.sinks.publish, essential=False))
+        roles += sink_roles(self._config.sinks)
         if self._recording is not None:
             roles.append(Role("recorder", recorder_role, self._recording, essential=False))
         self._recovery = CameraRecovery(self._capture, lambda text: self._tell("warning", text))
@@ -283,6 +269,8 @@ class _Processes(_Run):
             self._show(message)
         elif kind == "status":
             return
+        elif kind in (PAGE_OPEN, METRICS_OPEN):
+            announce(kind, message, self._line.say)
         else:
             self._tell(kind, message)
 
@@ -335,7 +323,7 @@ class _Processes(_Run):
             self._line.say(f"sfam: {result.role}: {result.message}")
             if self._verbose and result.trace:
                 self._line.say(result.trace)
-        essential = [result for result in failed if result.role != "overlay"]
+        essential = [result for result in failed if result.role not in ("overlay", "metrics")]
         if not essential:
             return OK
         codes = [exit_code(list(result.error_names)) for result in essential]

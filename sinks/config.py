@@ -14,13 +14,27 @@ class SinksConfig(BaseModel):
 
     publish: str = Field("tcp://127.0.0.1:5571", description="ZeroMQ address of the bus, or none")
     insecure: bool = Field(False, description="allow a bus address other than loopback without keys")
+    keys: str | None = Field(
+        None, description="key folder of the bus (sfam keys new): encrypts, lets only listed keys in"
+    )
     high_water_mark: int = Field(
         1000, ge=1, description="messages kept per subscriber; beyond it they are lost and show"
     )
     out: str | None = Field(None, description="session folder; null = sessions/<date_time>")
-    overlay: Literal["window", "none"] = Field("none", description="what to show on this machine")
+    overlay: Literal["window", "web", "none"] = Field("none", description="what to show on this machine")
     privacy: Literal["results", "flow", "full"] = Field(
         "results", description="what may be stored or leave the machine"
     )
+    landmarks: bool = Field(False, description="store the 68 landmarks of every row, for the OpenFace export")
     jpeg_quality: int = Field(85, ge=30, le=100, description="quality of frame messages")
+    blind: bool = Field(
+        False, description="keep scores, labels and events off every screen and off the bus; files keep them"
+    )
+    web_address: str = Field(
+        "127.0.0.1:5580",
+        pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\[\]]+):\d{1,5}$",
+        description="web overlay: host:port to serve on",
+    )
+    web_also: tuple[str, ...] = Field((), description="web overlay: bus addresses of further sessions, shown as tabs")
+    metrics_port: int | None = Field(None, ge=0, le=65535, description="Prometheus metrics on this port; null = none")
     frame_rate_hz: float = Field(15.0, gt=0, description="frame and flow messages a second at most")

@@ -57,6 +57,8 @@ class SessionInfo:
     clock: SessionClock = field(default_factory=SessionClock.start)
     privacy: str = "results"
     unsuitable_uses: tuple[str, ...] = UNSUITABLE_USES
+    blind: bool = False
+    """Scores, labels and events stay off screens and bus; the session's files keep them."""
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> SessionInfo:
@@ -78,6 +80,7 @@ class SessionInfo:
             clock=SessionClock(clock["anchor_monotonic_ns"], clock["anchor_utc_ns"]),
             privacy=header["privacy"],
             unsuitable_uses=tuple(header["unsuitable_uses"]),
+            blind=bool(header.get("blind", False)),
         )
 
     def fields(self, state: SessionState, counters: Mapping[str, object]) -> dict[str, object]:
@@ -99,6 +102,7 @@ class SessionInfo:
                 "anchor_utc_ns": self.clock.anchor_utc_ns,
             },
             "privacy": self.privacy,
+            "blind": self.blind,
             "notice": NOT_A_LIE_DETECTOR,
             "unsuitable_uses": list(self.unsuitable_uses),
             "counters": dict(counters),

@@ -26,6 +26,8 @@ HEAVY = {
     "onnxruntime": {"engine/onnx_backend.py"},
     "onnx": {"engine/graph.py"},
     "mediapipe": {"stream/face_mediapipe.py"},
+    "aiohttp": {"sinks/overlay_web.py"},
+    "prometheus_client": {"sinks/metrics.py"},
     "tensorrt": {"engine/tensorrt_backend.py"},
     "tensorrt_rtx": {"engine/tensorrt_backend.py"},
     "cuda": {"engine/cuda_buffers.py"},
