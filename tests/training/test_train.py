@@ -19,8 +19,8 @@ TINY = replace(
     train_sequences=1,
     restless_sequences=0,
     tune_sequences=1,
-    seconds=7.0,
-    tune_seconds=6.0,
+    seconds=4.0,
+    tune_seconds=5.0,
     overlays_each=1,
     steps=12,
     choices={"hi": (0.3, 0.5)},
@@ -33,13 +33,15 @@ def run(out: Path, seed: int = 3) -> list[str]:
     return lines
 
 
-@pytest.mark.slow  # renders 13 s of faces twice: that the whole way repeats exactly shows only on the whole way
+@pytest.mark.slow  # renders 9 s of faces twice: that the whole way repeats exactly shows only on the whole way
 def test_the_same_seed_writes_the_same_model_which_passes_parity(tmp_path: Path) -> None:
     lines = run(tmp_path / "a")
     run(tmp_path / "b")
     for name in ("model.onnx", "weights.safetensors", "model.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
-    assert all(report["ok"] for report in check_all_backends(load_model(tmp_path / "a")).values())
+    reports = check_all_backends(load_model(tmp_path / "a"))
+    assert reports["onnxruntime"]["ok"]
+    assert all(report["ok"] for report in reports.values() if report["present"])
     assert any("tuning" in line for line in lines)
 
 
