@@ -14,6 +14,7 @@ from sfam.capture.frame import Intrinsics, RGBDFrame
 from sfam.capture.source import SourceInfo
 from sfam.engine.events import Event
 from sfam.engine.model import ModelArtifact
+from sfam.sinks.blind import without_result, without_result_counters
 from sfam.sinks.curve import PublisherKeys
 from sfam.sinks.frame_result import FrameResult
 from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher
@@ -87,6 +88,7 @@ class Session:
         self._drops: dict[str, int] = {}
         self._lost: Counter[str] = Counter()
         self._skipped: Mapping[int, str] = {}
+        self._blind = plan.config.sinks.blind
         self._is_recorded = plan.config.capture.record != "none"
         self._interruptions: list[Interruption] = []
         self._last: FrameAnalysis | None = None
@@ -168,8 +170,8 @@ class Session:
             "dropped": sum(self._dropped().values()),
             "latency_ms": {"p50": total.p50_us / 1e3, "p99": total.p99_us / 1e3} if total else {},
             "face": last.tracks[0].state if last and last.tracks else "none",
-            "spot": last.scores[0].spot if last and last.scores else None,
-            "events": self._events["confirmed"],
+            "spot": last.scores[0].spot if last and last.scores and not self._blind else None,
+            "events": None if self._blind else self._events["confirmed"],
         }
 
     def finish(self, end: StreamEnd, drops: Mapping[str, int]) -> Mapping[str, Any]:
@@ -183,12 +185,12 @@ class Session:
             self._tell("warning", warning)
         if self._folder is not None:
             self._folder.close(totals, state)
-        self._publisher.close(totals, state)
+        self._publisher.close(self._shown(totals), state)
         return totals
 
     def close(self) -> None:
         """Let everything go; after `finish` nothing is left to do."""
-        self._publisher.close(self.totals(), "failed")
+        self._publisher.close(self._shown(self.totals()), "failed")
         self._pipeline.close()
         if self._folder is not None:
             self._folder.close(self.totals(), "failed")
@@ -243,7 +245,12 @@ class Session:
             },
             clock=self._plan.clock,
             privacy=config.sinks.privacy,
+            blind=self._blind,
         )
+
+    def _shown(self, totals: Mapping[str, object]) -> Mapping[str, object]:
+        """Totals as far as anybody but the session's files may know them."""
+        return without_result_counters(totals) if self._blind else totals
 
     def _account_for_missing(self, frame: RGBDFrame, drops: Mapping[str, int]) -> None:
         """A row for every captured frame that never came, with its cause."""
@@ -289,7 +296,8 @@ class Session:
         for row in self._rows(result):
             if self._folder is not None:
                 self._folder.row(row)
-            self._publisher.publish("score", score_fields(row, self._model.classes), stamps)
+            shown = without_result(row) if self._blind else row
+            self._publisher.publish("score", score_fields(shown, self._model.classes), stamps)
         for event in result.events:
             self._announce(event, stamps)
 
@@ -310,10 +318,12 @@ class Session:
         self._events[event.state] += 1
         if self._folder is not None:
             self._folder.event(event)
+        if event.state == "confirmed" and self._is_recorded:
+            self._tell("clip", (event.onset.t_capture_ns, event.offset.t_capture_ns))
+        if self._blind:
+            return
         self._publisher.publish("event", event_fields(event, self._model.classes), stamps or Stamps())
         if event.state == "confirmed":
-            if self._is_recorded:
-                self._tell("clip", (event.onset.t_capture_ns, event.offset.t_capture_ns))
             self._tell(
                 "event",
                 f"{event.kind} #{event.id}: frames {event.onset.frame}-{event.apex.frame}-{event.offset.frame}, "
@@ -347,13 +357,12 @@ class Session:
 
 
 def _payload_kinds(config: Config) -> tuple[Kind, ...]:
-    """Pixels and flow leave by privacy tier; an overlay the operator asked for shows them on this machine only."""
+    """Pixels and flow leave by privacy tier; an overlay the operator asked for shows them on this machine only.
+
+    In blind mode no flow leaves: enlarged motion is the result as a picture.
+    """
     loopback = not config.sinks.insecure
+    kinds: tuple[Kind, ...] = ("flow",) if config.sinks.privacy == "flow" else ()
     if config.sinks.privacy == "full" or (config.sinks.overlay != "none" and loopback):
-        return ("frame", "flow")
-    return ("flow",) if config.sinks.privacy == "flow" else ()
-
-
-def _pinhole(camera: Intrinsics) -> dict[str, float]:
-    """The color camera, for exports that need it."""
-    return {"fx": camera.fx, "fy": camera.fy, "ppx": camera.ppx, "ppy": camera.ppy}
+        kinds = ("frame", "flow")
+    return tuple(kind for kind in kinds if kind != "flow" or not config.sinks.blind)

@@ -61,17 +61,23 @@ def _text(status: Mapping[str, Any]) -> str:
     if "text" in status:
         return str(status["text"])
     latency = status.get("latency_ms") or {}
-    score = status.get("spot")
     parts = [
         f"frame {status.get('frame', 0)}",
         f"{status.get('fps', 0.0):.1f} fps",
         f"drops {status.get('dropped', 0)}",
         f"latency {latency.get('p50', 0.0):.1f}/{latency.get('p99', 0.0):.1f} ms p50/p99",
         f"face {status.get('face', 'none')}",
-        "score -" if score is None else f"score {score:.2f}",
-        f"events {status.get('events', 0)}",
+        *_results(status),
     ]
     return "  ".join(parts)
+
+
+def _results(status: Mapping[str, Any]) -> list[str]:
+    """Score and events; in a blind session, where events are None, neither."""
+    score, events = status.get("spot"), status.get("events", 0)
+    if events is None:
+        return ["blind"]
+    return ["score -" if score is None else f"score {score:.2f}", f"events {events}"]
 
 
 def _row(status: Mapping[str, Any]) -> Table | Text:

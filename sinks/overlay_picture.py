@@ -39,6 +39,7 @@ ARROW_GAIN = 10.0
 ARROW_LEAST_PX = 0.12
 """Motion on the crop below which no arrow is drawn: about the noise of the flow."""
 UNKNOWN = "-"
+BLIND_NOTICE = "Blind: scores, labels and events are in the session's files only"
 
 # blue, green, red
 BACKGROUND: Color = (24, 20, 17)
@@ -76,6 +77,11 @@ class OverlayState:
     """From capture to publishing of the last score."""
     silent_s: float = 0.0
     """How long no message has come."""
+
+    @property
+    def blind(self) -> bool:
+        """True where scores, labels and events are kept from the screen."""
+        return bool(self.header.get("blind", False))
 
     def take(self, message: Message) -> None:
         """Enter one message."""
@@ -129,7 +135,7 @@ def _draw_view(view: Picture, state: OverlayState) -> None:
     if face is not None and face.state != "lost":
         _draw_face_box(shown, face, scale)
     flow = _newest(state.flows, state.frame)
-    if flow is not None:
+    if flow is not None and not state.blind:
         _draw_arrows(shown, flow, scale)
     label = f"frame {state.frame}"
     _shade(view, VIEW_WIDTH - text_width(label, 13) - 24, VIEW_HEIGHT - 30, VIEW_WIDTH - 8, VIEW_HEIGHT - 8)
@@ -183,6 +189,9 @@ def _draw_strip(strip: Picture, state: OverlayState) -> None:
     strip[:] = PANEL
     cv2.line(strip, (0, 0), (VIEW_WIDTH, 0), RULE, 1)
     left, right, top, bottom = 16, VIEW_WIDTH - 16, 30, HEIGHT - VIEW_HEIGHT - 14
+    if state.blind:
+        put_text(strip, BLIND_NOTICE, (left, 20), MUTED, 13)
+        return
     put_text(strip, "Spotting score", (left, 20), MUTED, 12)
     put_text(
         strip, f"last {STRIP_SECONDS:.0f} s", (right - text_width(f"last {STRIP_SECONDS:.0f} s", 12), 20), MUTED, 12
@@ -241,7 +250,8 @@ def _draw_panel(panel: Picture, state: OverlayState) -> None:
     camera = str(state.header.get("camera", "not connected"))
     put_text(panel, f"{camera}  ·  {name}" if name else camera, (24, 62), MUTED, 13)
     _draw_figures(panel, state)
-    _draw_events(panel, state)
+    if not state.blind:
+        _draw_events(panel, state)
     cv2.line(panel, (24, HEIGHT - 44), (panel.shape[1] - 24, HEIGHT - 44), RULE, 1)
     put_text(panel, NOT_A_LIE_DETECTOR, (24, HEIGHT - 20), MUTED, 12)
 
@@ -258,7 +268,7 @@ def _draw_figures(panel: Picture, state: OverlayState) -> None:
         ("Faces", str(status.faces) if status is not None else UNKNOWN, ""),
         ("Not received", str(state.lost), "messages"),
     )
-    for place, (label, value, unit) in enumerate(figures):
+    for place, (label, value, unit) in enumerate(figures[1:] if state.blind else figures):
         left, top = 24 + place % 3 * 116, 92 + place // 3 * 62
         put_text(panel, label, (left, top), MUTED, 12)
         put_text(panel, value, (left, top + 28), TEXT, 24, 600)
