@@ -366,3 +366,8 @@ def _payload_kinds(config: Config) -> tuple[Kind, ...]:
     if config.sinks.privacy == "full" or (config.sinks.overlay != "none" and loopback):
         kinds = ("frame", "flow")
     return tuple(kind for kind in kinds if kind != "flow" or not config.sinks.blind)
+
+
+def _pinhole(camera: Intrinsics) -> dict[str, float]:
+    """The color camera, for exports that need it."""
+    return {"fx": camera.fx, "fy": camera.fy, "ppx": camera.ppx, "ppy": camera.ppy}
