@@ -13,6 +13,7 @@ from . import (
     cli_bench,
     cli_bus,
     cli_doctor,
+    cli_export,
     cli_files,
     cli_live,
     cli_model,
@@ -37,6 +38,8 @@ app.command("repair")(cli_record.repair)
 app.command("convert")(cli_record.convert)
 app.command("inspect")(cli_files.inspect)
 app.command("tail")(cli_bus.tail)
+app.command("log")(cli_bus.log)
+app.command("export")(cli_export.export)
 app.command("train")(cli_train.train)
 app.command("batch")(cli_batch.batch)
 app.command("doctor")(cli_doctor.doctor)
@@ -44,6 +47,7 @@ app.command("rehearse")(cli_rehearse.rehearse)
 app.command("verify")(cli_verify.verify)
 app.command("bench")(cli_bench.bench)
 app.add_typer(cli_model.app, name="model")
+app.add_typer(cli_bus.keys_app, name="keys")
 
 
 def _version(asked: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,8 @@ class Session:
         self._blind = plan.config.sinks.blind
         self._is_recorded = plan.config.capture.record != "none"
         self._interruptions: list[Interruption] = []
+        self._segment: int | None = None
+        self._after_gap = False
         self._last: FrameAnalysis | None = None
         self._total: int | None = None
         self._beat_s = 0.0
@@ -130,7 +132,7 @@ class Session:
             self._first_frame_s = time.monotonic()
             self._first_capture_ns = frame.t_capture_ns
         self._account_for_missing(frame, drops)
-        result = self._pipeline.process(frame)
+        result = self._named_gap(self._pipeline.process(frame))
         self._analysed += 1
         self._last = result
         started = time.perf_counter_ns()
@@ -222,6 +224,19 @@ class Session:
     def _is_lost(self) -> bool:
         """True while the camera is away."""
         return bool(self._interruptions) and self._interruptions[-1].ended_ns is None
+
+    def _named_gap(self, result: FrameAnalysis) -> FrameAnalysis:
+        """After a new segment (camera lost and found, clock set back) rows without window say gap, not warm_up."""
+        segment = result.frame.segment
+        if self._segment is not None and segment != self._segment:
+            self._after_gap = True
+        self._segment = segment
+        if result.windows:
+            self._after_gap = False
+        if not self._after_gap:
+            return result
+        causes = {track: "gap" if cause == "warm_up" else cause for track, cause in result.causes.items()}
+        return replace(result, cause="gap" if result.cause == "warm_up" else result.cause, causes=causes)
 
     def _describe(self, info: SourceInfo) -> SessionInfo:
         config = self._plan.config

@@ -166,7 +166,9 @@ class LiveSpotter:
         events = face.decoder.flush(face.last)
         if isinstance(face.decoder, PaperDecoder):
             self.differs_offline += face.decoder.differs_offline
-        return [replace(event, flags=(*event.flags, "gap")) for event in events] if gap else events
+        if not gap:
+            return events
+        return [replace(event, flags=tuple(sorted({*event.flags, "gap"}))) for event in events]
 
 
 def _broken(last: Score, segment: int | None, score: Score, window: FlowWindow | None, gap_s: float) -> bool:

@@ -1,0 +1,68 @@
+"""The bus and the exports from the command line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import zmq
+
+from tests.app.command import run, start
+from tests.shared_data import shared
+
+
+def free_port() -> int:
+    with zmq.Context() as context, context.socket(zmq.REP) as probe:
+        return probe.bind_to_random_port("tcp://127.0.0.1")
+
+
+def test_a_session_over_keys_is_logged_elsewhere_with_the_same_events(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    made = run("sfam", "keys", "new", keys, "--client", "lab")
+    assert made.returncode == 0, made.stderr
+    files = [Path(line.removeprefix("wrote ")) for line in made.stdout.splitlines()]
+    secret = next(path for path in files if "lab" in path.name and "secret" in path.name)
+    server = next(path for path in files if "server" in path.name and "secret" not in path.name)
+    address = f"tcp://127.0.0.1:{free_port()}"
+    log = start("sfam", "log", address, "--out", tmp_path / "copy", "--key", secret, "--server-key", server,
+                "--timeout", "60")  # fmt: skip
+    stranger = start("sfam", "tail", address, "--timeout", "6")
+    live = run("sfam-live", "--camera", shared("recordings/face_a.bag"), "--speed", "1", "--out", tmp_path / "original",
+               "--publish", address, "--set", f"sinks.keys={keys}")  # fmt: skip
+    assert live.returncode == 0, live.stderr
+    told, errors = log.communicate(timeout=60)
+    heard, refused = stranger.communicate(timeout=60)
+    assert (heard, stranger.returncode) == ("", 5), refused
+    assert log.returncode in (0, 5), errors
+    copy, original = (rows(tmp_path / name / "events.csv") for name in ("copy", "original"))
+    assert [row["onset"] for row in copy] == [row["onset"] for row in original]
+    assert len(original) >= 2, told
+
+
+@pytest.mark.parametrize("form", ["megc", "bids", "boris", "elan", "openface"])
+def test_a_session_is_exported(form: str, tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    done = run("sfam-live", "--camera", shared("recordings/face_a.bag"), "--speed", "max", "--publish", "none",
+               "--single-process", "--out", session, "--set", "sinks.landmarks=true")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    exported = run("sfam", "export", session, "--format", form)
+    assert exported.returncode == 0, exported.stderr
+    written = [Path(line.removeprefix("wrote ")) for line in exported.stdout.splitlines()]
+    assert written
+    assert all(path.stat().st_size for path in written)
+    if form == "megc":
+        assert list(rows(written[0])[0]) == ["subject", "video", "onset", "offset", "emotion"]
+        assert json.loads(written[1].read_text())["index_base"] == 0
+
+
+def test_media_for_a_format_without_media_is_refused(tmp_path: Path) -> None:
+    done = run("sfam", "export", tmp_path, "--format", "megc", "--media", "film.mp4")
+    assert done.returncode == 2
+    assert "--media belongs to" in done.stderr
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
