@@ -262,7 +262,7 @@ class _Processes(_Run):
         elif kind == "ready":
             self._ready.add(role)
             if self._ready == set(self._readers):
-                start_capture(self._supervisor, message)
+                self._start_writing()
         elif kind in (SKIPPED, CLIP):
             self._supervisor.send("recorder", kind, message)
         elif kind == "status" and role == "analysis":
@@ -281,11 +281,16 @@ class _Processes(_Run):
         if ((color.height, color.width), (depth.height, depth.width)) != self._ring.shapes:
             self._supervisor.kill("capture", f"came back with other image sizes ({color}, {depth})")
             return
-        self._recovery.opened(info, self._ring.written)
+        self._recovery.opened(info)
         for warning in info.warnings:
             self._tell("warning", warning)
         if self._ready == set(self._readers):
-            start_capture(self._supervisor, self._ring.name)
+            self._start_writing()
+
+    def _start_writing(self) -> None:
+        assert self._ring is not None
+        start_capture(self._supervisor, self._ring.name)
+        self._recovery.streaming(self._ring.written)
 
     def _on_failure(self, role: Role, result: RoleResult) -> Retry | None:
         if role.name != "capture":

@@ -60,10 +60,14 @@ class CameraRecovery:
         """True for a camera that can be lost; false for recordings and before the first opening."""
         return self._info is not None and self._info.kind == "device"
 
-    def opened(self, info: SourceInfo, written: int = 0) -> None:
-        """The capture process has opened the source and will write next, after `written` frames of others."""
-        self._written = written
+    def opened(self, info: SourceInfo) -> None:
+        """The capture process has opened the source; it waits to be told where to write."""
         self._info = self._info or info
+        self._started_s = float("inf")
+
+    def streaming(self, written: int) -> None:
+        """The capture process writes from now on, after `written` frames of others."""
+        self._written = written
         self._streaming_from_s = self._now_s()
         if self._first_s is None:
             self._first_s = self._streaming_from_s
@@ -125,7 +129,7 @@ class CameraRecovery:
         elif ABSENT not in result.error_names:
             self._refusals += 1
             self._resets += self._reset_due
-        if now_s - self._lost_s > config.give_up_timeout:
+        if now_s - self._lost_s >= config.give_up_timeout:
             return None, None
         self._reset_due = self._refusals >= REFUSALS_BEFORE_RESET and not self._resets
         self._attempts += 1
