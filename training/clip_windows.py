@@ -1,0 +1,73 @@
+"""The windows of one clip beside its annotation, and the published labels for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfam.stream.flow_window import MAP_PX
+
+from .dataset import AnnotatedInterval, emotion_class, subject_order
+
+FRAME_SKIP = 2
+"""The published scores are every second frame's at 30 frames a second."""
+Maps = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipWindows:
+    """What training and evaluation need of one clip."""
+
+    subject: str
+    video: str
+    maps: Maps
+    """(T, 3, 42, 42) float32: u px, v px, w mm; may lie in a file and be read only where it is looked at."""
+    frames: NDArray[np.int64]
+    """(T,) the frame at which each window ends, counted from 0."""
+    length: int
+    """Frames of the clip."""
+    intervals: tuple[AnnotatedInterval, ...]
+    apex_maps: Maps
+    """(K, 3, 42, 42) float32: motion from onset to apex of annotated micro-expressions."""
+    apex_emotions: tuple[str, ...]
+    """Emotion of each of them."""
+
+
+def no_maps() -> Maps:
+    """(0, 3, 42, 42)."""
+    return np.zeros((0, 3, MAP_PX, MAP_PX), np.float32)
+
+
+def subjects_of(clips: Sequence[ClipWindows]) -> list[str]:
+    """Names of the subjects in natural order."""
+    return sorted({clip.subject for clip in clips}, key=subject_order)
+
+
+def scored_frames(clip: ClipWindows) -> NDArray[np.int64]:
+    """Indices of the windows that the published program scores: those at every second frame."""
+    return np.flatnonzero(clip.frames % FRAME_SKIP == 0)
+
+
+def published_labels(clip: ClipWindows, classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Labels of `scored_frames`: spotting 1 from half way between onset and apex up to the apex of each micro.
+
+    Frames are halved before the middle is taken, as published; where micros overlap the later row wins.
+
+    Returns:
+        spot (T,) 0 or 1, and emotion (T,) with `classes` = neutral or without an emotion.
+    """
+    places = clip.frames[scored_frames(clip)] // FRAME_SKIP
+    spot = np.zeros(len(places), np.float32)
+    emotion = np.full(len(places), classes, np.int64)
+    for one in clip.intervals:
+        if one.kind != "micro":
+            continue
+        onset, apex = one.onset // FRAME_SKIP, one.apex // FRAME_SKIP
+        rising = (places >= (onset + apex) // 2) & (places <= apex)
+        spot[rising] = 1.0
+        label = emotion_class(one.emotion, classes)
+        emotion[rising] = classes if label is None else label
+    return spot, emotion
