@@ -14,15 +14,17 @@ from .exit_codes import SOURCE
 def inspect(
     file: Annotated[Path, typer.Argument(help="A recording: file or folder.")],
     deep: Annotated[bool, typer.Option("--deep", help="Decode every frame and hash it.")] = False,
+    color_only: Annotated[bool, typer.Option("--color-only", help="Accept input without depth, as live does.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Say what a recording holds and whether a run could use it.
 
     Example: `sfam inspect session.bag --json`
     """
+    from sfam.capture.config import CaptureConfig
     from sfam.capture.inspection import inspect as inspect_recording
 
-    report = inspect_recording(file, deep=deep)
+    report = inspect_recording(file, deep, CaptureConfig(camera=str(file), color_only=color_only))
     content = report.to_json()
     if as_json:
         typer.echo(json.dumps(content, indent=1))

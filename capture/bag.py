@@ -101,6 +101,10 @@ class BagRecording(Recording):
             raise SourceError(f"{self.path}: no usable camera_info for color or depth; the recording cannot be aligned")
         return Calibration(cameras[0], cameras[1], self._depth_to_color(color, depth))
 
+    def color_camera(self) -> Intrinsics | None:
+        """Intrinsics of the color stream alone."""
+        return self._found[self.color.source].camera if self.color is not None else None
+
     def details(self) -> dict[str, str | int | float | bool]:
         """Device name, serial number, firmware, USB type, as recorded."""
         return device_details(self._device)
@@ -183,7 +187,11 @@ class BagRecording(Recording):
         """Give a metadata message to the image it belongs to: same stream, same record time."""
         for image in reversed(held):
             if image.stream is stream and image.time_ns == time_ns:
-                key, value = key_value(data)
+                try:
+                    key, value = key_value(data)
+                except ValueError as error:
+                    self.warn(f"metadata of {stream.name} is not readable ({error}) and was left out")
+                    return
                 image.metadata[key] = value
                 return
 

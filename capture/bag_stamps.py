@@ -32,7 +32,7 @@ def peek_stamps(bag: Rosbag1, topics: Collection[str]) -> Iterator[tuple[str, Im
                 continue
             try:
                 yield from _peek_chunk(bag, file, position, {one: numbers[one] for one in numbers.keys() & counts})
-            except (ValueError, KeyError, struct.error) as error:
+            except (ValueError, KeyError, OverflowError, OSError, struct.error) as error:
                 bag.damage = f"the chunk at byte {position} is senseless: {error}"
                 return
 

@@ -20,6 +20,9 @@ class CaptureConfig(BaseModel):
     demo_seed: int = Field(7, ge=0, description="demo camera: seed of motion and noise")
     color_stream: str | None = Field(None, description="recordings with several color streams: the one to use")
     depth_stream: str | None = Field(None, description="recordings with several depth streams: the one to use")
+    color_only: bool = Field(
+        False, description="take input without depth (ordinary video, webcam): w is zero and flagged no_depth"
+    )
     depth_unit_m: float | None = Field(None, gt=0, description="metres per depth unit where a recording does not say")
     record: Literal["none", "all", "events"] = Field(
         "none", description="store recording.mcap in the session folder: everything, or clips around events"

@@ -105,6 +105,10 @@ class Db3Recording(Recording):
         self.warn("no extrinsics between depth and color in the file; taken as one camera")
         return Calibration(cameras[0], cameras[1])
 
+    def color_camera(self) -> Intrinsics | None:
+        """Intrinsics of the color stream alone."""
+        return self._found[self.color.source].camera if self.color is not None else None
+
     def details(self) -> dict[str, str | int | float | bool]:
         """Device name, serial number, firmware, USB type, as recorded."""
         return device_details(self._device)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from . import color_only
 from .config import CaptureConfig
 from .frame import ClockDomain
 from .pairing import Pairer
@@ -125,14 +126,14 @@ class _Tally:
 
     def add(self, item: FrameStamp | StreamFrame) -> None:
         """Take the next frame of either stream."""
-        if isinstance(item, StreamFrame):
+        if isinstance(item, StreamFrame) and item.stream != color_only.STREAM:
             content = self._hashes.setdefault(item.stream, hashlib.sha256())
             content.update(np.ascontiguousarray(item.image).data if item.encoded is None else item.encoded)
-            item = FrameStamp(item.stream, item.role, item.number, item.t_device_ns, item.clock_domain)
-        self.frames[item.stream] += 1
-        if item.role == "color":
-            self.color.append(item)
-        self.pairs += len(self._pairer.push(item))
+        stamp = FrameStamp(item.stream, item.role, item.number, item.t_device_ns, item.clock_domain)
+        self.frames[stamp.stream] += 1
+        if stamp.role == "color":
+            self.color.append(stamp)
+        self.pairs += len(self._pairer.push(stamp))
 
     def finish(self) -> None:
         """The end of the file."""
@@ -152,11 +153,13 @@ def _report(recording: Recording, deep: bool) -> RecordingReport:
     recording.verify = deep
     error: str | None = None
     try:
-        items: Iterator[FrameStamp | StreamFrame] = recording.frames() if deep else recording.stamps()
-        for item in items:
+        for item in _items(recording, deep):
             tally.add(item)
-        recording.require_streams()
-        _ = recording.calibration
+        if recording.is_color_only:
+            color_only.color_calibration(recording)
+        else:
+            recording.require_streams()
+            _ = recording.calibration
     except SourceError as problem:
         error = str(problem)
     tally.finish()
@@ -188,6 +191,15 @@ def _report(recording: Recording, deep: bool) -> RecordingReport:
         segments=1 + sum(step < 0 for step, _, _ in steps) if tally.color else 0,
         error=error,
     )
+
+
+def _items(recording: Recording, deep: bool) -> Iterator[FrameStamp] | Iterator[StreamFrame]:
+    """Frames or their stamps; where color alone is used each has an empty depth image beside it."""
+    if deep:
+        frames = recording.frames()
+        return color_only.with_empty_depth(frames) if recording.is_color_only else frames
+    stamps = recording.stamps()
+    return color_only.stamps_with_depth(stamps) if recording.is_color_only else stamps
 
 
 def _without_repeats(

@@ -19,9 +19,12 @@ from .config import CaptureConfig
 from .decode_ahead import DecodeAhead
 from .encoding import color_image, decode_png, depth_image
 from .frame import Calibration, ClockDomain, ColorImage, DepthImage, Distortion, Extrinsics, Intrinsics
+from .matroska_blocks import MatroskaBlocks
 from .pairing import Role
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .source import SourceError
+from .video import VideoRecording
+from .video_container import open_container, pyav
 
 _DEPTH_MODES = {
     "NFOV_2X2BINNED": (512, 96, 90),
@@ -33,6 +36,17 @@ _DEPTH_MODES = {
 _TITLES: dict[str, Role | None] = {"COLOR": "color", "DEPTH": "depth", "IR": None}
 _SEGMENT = b"\x18\x53\x80\x67"
 _Job = tuple[RecordedStream, int, bytes]
+
+
+def open_mkv(path: Path, config: CaptureConfig) -> Recording:
+    """Open a Matroska file by its tracks: an Azure Kinect's, else ordinary video.
+
+    Raises:
+        SourceError: when nothing in it can be read, or it is ordinary video and color alone was not asked for.
+    """
+    with open_container(path) as file:
+        titles = {track.metadata.get("title", "") for track in file.streams}
+    return KinectMkvRecording(path, config) if titles & _TITLES.keys() else VideoRecording(path, config)
 
 
 class KinectMkvRecording(Recording):
@@ -47,11 +61,7 @@ class KinectMkvRecording(Recording):
             SourceError: when PyAV is missing or this is no Azure Kinect recording.
         """
         super().__init__(path, config)
-        av = _av(path)
-        try:
-            self._file = av.open(str(path))
-        except av.error.FFmpegError as error:
-            raise SourceError(f"{path}: nothing readable in this Matroska file ({error})") from error
+        self._file = open_container(path)
         self._tracks = {track.metadata.get("title", ""): track for track in self._file.streams}
         self.writer = self._file.metadata.get("encoder", "unknown")
         self._missing_bytes = _missing_bytes(path)
@@ -59,7 +69,7 @@ class KinectMkvRecording(Recording):
         self.streams = tuple(self._recorded(title) for title in _TITLES if title in self._tracks)
         if not self.streams:
             self._file.close()
-            raise SourceError(f"{path}: a Matroska file without Azure Kinect tracks; ordinary video has no depth")
+            raise SourceError(f"{path}: a Matroska file without Azure Kinect tracks")
         self.choose_streams()
         self.depth_unit_m = 0.001
 
@@ -107,13 +117,43 @@ class KinectMkvRecording(Recording):
             self._note_damage(f"recovered {given} frames before the damage")
 
     def stamps(self) -> Iterator[FrameStamp]:
-        """Stamps of the packets; nothing is decoded."""
-        for stream, stamp_ns, _ in self._packets():
-            yield FrameStamp(stream.name, self._role(stream), -1, stamp_ns, ClockDomain.HARDWARE)
+        """Stamps from the heads of the blocks; images are neither read nor decoded."""
+        chosen = {self._tracks[one.source].index: one for one in (self.color, self.depth) if one is not None}
+        video = sum(track.type != "attachment" for track in self._file.streams)
+        blocks = MatroskaBlocks(self.path)
+        given = 0
+        for place, time_ns in blocks.stamps():
+            if len(blocks.tracks) != video:
+                break
+            if place in chosen:
+                given += 1
+                yield self._stamp(chosen[place], time_ns + self._offset_ns)
+        if blocks.whole and len(blocks.tracks) == video:
+            self._note_end()
+            return
+        self.warn("the file's blocks are damaged or packed unusually: all of it is read")
+        for stream, stamp_ns, _ in islice(self._packets(), given, None):
+            yield self._stamp(stream, stamp_ns)
+
+    def color_camera(self) -> Intrinsics | None:
+        """The color camera, cut and scaled to the recorded mode."""
+        if self.color is None:
+            return None
+        try:
+            cameras = self._attachment()["CalibrationInformation"]["Cameras"]
+            (camera,) = [one for one in cameras if one["Location"].endswith("PV0")]
+            return color_intrinsics(camera, self.color.width, self.color.height)
+        except (SourceError, KeyError, ValueError, TypeError) as error:
+            self.warn(f"the color camera's calibration is not readable ({error})")
+            return None
 
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+    def _stamp(self, stream: RecordedStream, t_device_ns: int) -> FrameStamp:
+        """A stamp of one of the chosen streams."""
+        return FrameStamp(stream.name, self._role(stream), -1, t_device_ns, ClockDomain.HARDWARE)
 
     def _role(self, stream: RecordedStream) -> Role:
         """What a chosen stream is used as."""
@@ -122,10 +162,10 @@ class KinectMkvRecording(Recording):
     def _packets(self) -> Iterator[_Job]:
         """(stream, device time in ns, payload) in file order, up to the end or the damage."""
         chosen = {self._tracks[one.source].index: one for one in (self.color, self.depth) if one is not None}
-        av = _av(self.path)
+        av = pyav(self.path)
         try:
             # opened anew: a seek to 0 goes to the first color image and leaves out the depth before it
-            with av.open(str(self.path)) as file:
+            with open_container(self.path) as file:
                 for packet in file.demux([file.streams[index] for index in chosen]):
                     if packet.pts is None or packet.is_corrupt:
                         continue
@@ -134,6 +174,10 @@ class KinectMkvRecording(Recording):
         except av.error.FFmpegError as error:
             self._note_damage(f"truncated or damaged: {error}")
             return
+        self._note_end()
+
+    def _note_end(self) -> None:
+        """Say what the file's length says of its end."""
         if self._missing_bytes > 0:
             self._note_damage(f"truncated: {self._missing_bytes} bytes are missing at the end")
         elif self._missing_bytes < 0:
@@ -217,17 +261,6 @@ def _length(head: bytes, at: int) -> tuple[bytes, int]:
     width = 9 - first.bit_length() if first else 1
     field = head[at : at + width]
     return field, int.from_bytes(field, "big") & (2 ** (7 * width) - 1)
-
-
-def _av(path: Path) -> Any:
-    """PyAV, or the sentence that says how to get it."""
-    try:
-        import av
-    except ImportError as error:
-        raise SourceError(
-            f"{path}: a Matroska file needs PyAV; install it with pip install 'sfam-live[files]'"
-        ) from error
-    return av
 
 
 def _parameters(camera: dict[str, Any]) -> tuple[tuple[float, float, float, float], tuple[float, ...]]:

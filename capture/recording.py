@@ -1,4 +1,4 @@
-"""The contract of file readers, the registry that picks one by content, and the source built on them."""
+"""The contract of file readers, and the registry that picks one by content."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from itertools import islice, pairwise
@@ -14,18 +14,17 @@ from pathlib import Path
 from statistics import median
 from typing import cast
 
-from .clock import SessionClock
+from . import color_only
 from .config import CaptureConfig
-from .file_time import FileTime, Start, find_start
-from .frame import Calibration, ClockDomain, ColorImage, DepthImage, RGBDFrame
-from .pairing import Pair, Pairer, Role
-from .source import SOURCES, FrameSource, SourceError, SourceInfo
+from .frame import Calibration, ClockDomain, ColorImage, DepthImage, Intrinsics, RGBDFrame
+from .pairing import Role
+from .source import SOURCES, SourceError
 
 READERS: dict[bytes, str] = {
     b"#ROSBAG V2.0": "bag:BagRecording",
     b"SQLite format 3\0": "db3:open_db3",
     b"\x89MCAP0\r\n": "own_mcap:open_mcap",
-    b"\x1a\x45\xdf\xa3": "kinect_mkv:KinectMkvRecording",
+    b"\x1a\x45\xdf\xa3": "kinect_mkv:open_mkv",
 }
 """First bytes of a file -> 'module:class or function' in this room; a file's name never decides."""
 FOLDERS: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -35,6 +34,10 @@ FOLDERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("color",), "casme:CasmeRecording"),
 )
 """What a folder must hold -> 'module:class'; the first that fits."""
+VIDEO = re.compile(
+    rb"....(?:ftyp|moov|mdat|wide|free)|RIFF....AVI |\x00\x00\x01[\xba\xb3]|FLV\x01|0&\xb2u|OggS|G.{187}G", re.DOTALL
+)
+"""How ordinary video begins: mp4 and mov, avi, mpeg, flv, wmv, ogg, transport stream; mkv and webm as Kinect's mkv."""
 _FIRST_STAMPS = 24
 
 
@@ -167,6 +170,15 @@ class Recording(ABC):
         ]
         return round(min(medians)) if medians else None
 
+    @property
+    def is_color_only(self) -> bool:
+        """True where there is no depth and none is asked for."""
+        return self.config.color_only and self.color is not None and self.depth is None
+
+    def color_camera(self) -> Intrinsics | None:
+        """Intrinsics of the color stream, for use without depth; None where they are not recorded."""
+        return None
+
     def choose_streams(self) -> None:
         """Pick color and depth by the configured names, else the first of each kind, saying so where it is a choice."""
         self.color = self._choose("color", self.config.color_stream)
@@ -181,10 +193,10 @@ class Recording(ABC):
         if not self.streams:
             raise SourceError(f"{self.path}: nothing readable in this {self.container}; it holds no image stream")
         if self.color is None or self.depth is None:
-            missing = "color" if self.color is None else "depth"
+            missing, way_out = ("color", "") if self.color is None else ("depth", f"; {color_only.HOW_TO}")
             raise SourceError(
                 f"{self.path}: no {missing} stream in this {self.container}, only "
-                f"{', '.join(stream.name for stream in self.streams)}; both color and depth are needed"
+                f"{', '.join(stream.name for stream in self.streams)}; both color and depth are needed{way_out}"
             )
         return self.color, self.depth
 
@@ -218,12 +230,14 @@ def open_recording(path: Path, config: CaptureConfig | None = None) -> Recording
     if path.is_dir():
         return _open_folder(path, settings)
     with path.open("rb") as file:
-        head = file.read(64)
+        head = file.read(192)
     if not head:
         raise SourceError(f"{path}: empty file; nothing was recorded")
     for magic, target in READERS.items():
         if head.startswith(magic):
             return _reader(target)(path, settings)
+    if VIDEO.match(head):
+        return _reader("video:VideoRecording")(path, settings)
     raise SourceError(f"{path}: not a recording; its first bytes are {head[:12]!r}, which no reader here knows")
 
 
@@ -242,140 +256,3 @@ def _reader(target: str) -> Callable[[Path, CaptureConfig], Recording]:
     """What opens a recording, by 'module:name'."""
     module, _, name = target.partition(":")
     return cast(Callable[[Path, CaptureConfig], Recording], getattr(import_module(f".{module}", __package__), name))
-
-
-class RecordingSource(FrameSource):
-    """A recording as a camera: every pair, in order, at the reader's speed."""
-
-    def __init__(self, config: CaptureConfig) -> None:
-        """Open the recording that `config.camera` names.
-
-        Raises:
-            SourceError: when it cannot be read, or holds no color or no depth.
-        """
-        self._config = config
-        self._recording = open_recording(Path(config.camera).expanduser(), config)
-        try:
-            self._color, self._depth = self._recording.require_streams()
-            self._calibration = self._recording.calibration
-        except SourceError:
-            self._recording.close()
-            raise
-        self._pairer: Pairer[StreamFrame] = Pairer(self._recording.period_ns)
-        self._sequence = 0
-        self._time = FileTime()
-        self._not_recorded = 0
-
-    @property
-    def info(self) -> SourceInfo:
-        """What was opened; `warnings` grow while reading."""
-        recording = self._recording
-        counts = [stream.frames for stream in (self._color, self._depth)]
-        whole = self._config.from_s == 0 and self._config.to_s is None
-        period = self._pairer.period_ns
-        return SourceInfo(
-            camera=camera_name(recording.path),
-            kind="recording",
-            live=False,
-            fps=round(1e9 / period, 3) if period else 0.0,
-            calibration=self._calibration,
-            frames=min(count for count in counts if count is not None) if whole and None not in counts else None,
-            warnings=tuple(recording.warnings),
-            skipped=recording.skipped if whole else {},
-            details={"container": recording.container, "writer": recording.writer, **recording.details()},
-        )
-
-    @property
-    def drops(self) -> Mapping[str, int]:
-        """Frames without pair by cause; `unreadable_*` did not decode."""
-        unreadable = {f"unreadable_{role}": count for role, count in self._recording.unreadable.items()}
-        missing = {"not_recorded": self._not_recorded} if self._not_recorded else {}
-        return {**self._pairer.drops, **unreadable, **missing}
-
-    def frames(self) -> Iterator[RGBDFrame]:
-        """Pairs in file order, `sequence` from 0, between `from_s` and `to_s` of the recording's own time."""
-        recorded = self._recording.recorded_frames()
-        if recorded is not None:
-            yield from self._as_recorded(recorded)
-            return
-        start = self._find_start()
-        for frame in self._recording.frames_from(start.first if start else 0):
-            for pair in self._pairer.push(frame):
-                if start is not None:
-                    self._time = start.times.pop((pair.color.number, pair.color.t_device_ns), self._time)
-                if self._is_past_end(pair.color):
-                    return
-                yield from self._emit(pair)
-        for pair in self._pairer.flush():
-            if self._is_past_end(pair.color):
-                return
-            yield from self._emit(pair)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._recording.close()
-
-    def _as_recorded(self, frames: Iterator[RGBDFrame]) -> Iterator[RGBDFrame]:
-        """Recorded frames keep their numbers, so that those never recorded show; after `from_s` they count from 0."""
-        first = 0 if self._config.from_s == 0 else None
-        for frame in frames:
-            if self._is_past_end(frame):
-                return
-            if self._time.elapsed_ns < self._config.from_s * 1e9:
-                continue
-            first = frame.sequence if first is None else first
-            self._not_recorded += frame.sequence - first - self._sequence
-            self._sequence = frame.sequence - first + 1
-            yield replace(frame, sequence=frame.sequence - first) if first else frame
-
-    def _find_start(self) -> Start | None:
-        """Where `from_s` begins, found by stamps alone; None to read from the front."""
-        if self._config.from_s == 0:
-            return None
-        return find_start(self._recording.stamps(), self._recording.period_ns, round(self._config.from_s * 1e9))
-
-    def _is_past_end(self, now: StreamFrame | RGBDFrame) -> bool:
-        """Advance file time; true once it is past `to_s`."""
-        elapsed_ns = self._time.advance(now)
-        return self._config.to_s is not None and elapsed_ns > self._config.to_s * 1e9
-
-    def _emit(self, pair: Pair[StreamFrame]) -> Iterator[RGBDFrame]:
-        """The pair as a frame, unless it lies before `from_s`."""
-        if self._time.elapsed_ns < self._config.from_s * 1e9:
-            return
-        color, depth = pair.color, pair.depth
-        in_utc = color.clock_domain in (ClockDomain.SYSTEM, ClockDomain.GLOBAL)
-        yield RGBDFrame(
-            sequence=self._sequence,
-            color=cast(ColorImage, color.image),
-            depth=cast(DepthImage, depth.image),
-            calibration=self._calibration,
-            depth_scale_m=depth.depth_unit_m or self._unit_m(),
-            t_capture_ns=color.t_device_ns,
-            t_device_ns=color.t_device_ns,
-            clock_domain=color.clock_domain,
-            t_host_ns=SessionClock.now_ns(),
-            t_utc_ns=color.t_device_ns if in_utc else 0,
-            t_depth_device_ns=depth.t_device_ns,
-            t_sensor_ns=color.t_sensor_ns,
-            t_global_ns=color.t_device_ns if color.clock_domain is ClockDomain.GLOBAL else None,
-            color_number=color.number,
-            depth_number=depth.number,
-            segment=self._time.segment,
-            dropped_before=pair.dropped_before,
-        )
-        self._sequence += 1
-
-    def _unit_m(self) -> float:
-        """Metres per depth unit of the recording."""
-        unit = self._recording.depth_unit_m or self._config.depth_unit_m
-        if unit is None:
-            raise SourceError(
-                f"{self._recording.path}: does not say its depth unit; give it with --set capture.depth_unit_m=0.001"
-            )
-        return unit
-
-
-def camera_name(path: Path) -> str:
-    """A file's stem as a topic name, in [A-Za-z0-9_-]."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem).strip("_") or "recording"

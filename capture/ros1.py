@@ -103,7 +103,14 @@ def float32(data: memoryview) -> float:
 
 
 def _string(data: bytes | memoryview, position: int) -> tuple[str, int]:
-    """A length-prefixed string and where it ends."""
-    (length,) = _U32.unpack_from(data, position)
-    end = position + 4 + length
+    """A length-prefixed string and where it ends.
+
+    Raises:
+        ValueError: when it is cut.
+    """
+    start = position + 4
+    length = int.from_bytes(data[position:start], "little")
+    end = start + length
+    if start > len(data) or end > len(data):
+        raise ValueError(f"a text of {length} bytes at byte {position} of {len(data)} is cut")
     return bytes(data[position + 4 : end]).decode("utf-8", "replace"), end

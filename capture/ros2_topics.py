@@ -95,6 +95,10 @@ class RosTopicRecording(Recording):
             self.warn("no extrinsics between depth and color in the recording; taken as one camera")
         return Calibration(color.camera, depth.camera, between or Extrinsics())
 
+    def color_camera(self) -> Intrinsics | None:
+        """Intrinsics of the color stream alone."""
+        return self._found[self.color.source].camera if self.color is not None else None
+
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth images in file order, decoded on two threads where they are compressed."""
         return self.frames_from(0)

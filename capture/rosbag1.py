@@ -201,7 +201,7 @@ class Rosbag1:
                 data = bz2.BZ2Decompressor().decompress(stored, chunk.size)
             else:
                 return memoryview(b""), False
-        except (RuntimeError, OSError, EOFError, ValueError):
+        except (RuntimeError, OSError, EOFError, ValueError, MemoryError):
             return memoryview(b""), False  # becomes `damage`, which names the chunk
         return memoryview(data), len(data) == chunk.size and len(stored) == chunk.stored
 

@@ -98,7 +98,7 @@ def open_source(config: CaptureConfig) -> FrameSource:
     if name not in SOURCES:
         for offered in entry_points(group=ENTRY_POINTS, name=name):
             return cast(FrameSource, offered.load()(config))
-    target = SOURCES.get(name, "recording:RecordingSource")
+    target = SOURCES.get(name, "recording_source:RecordingSource")
     module, _, attribute = target.partition(":")
     source = getattr(import_module(f".{module}", __package__), attribute)(config)
     return cast(FrameSource, source)

@@ -21,7 +21,7 @@ UPSTREAM = {
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "core", "misc", "manager"}
 HEAVY = {
     "pyrealsense2": {"capture/realsense.py"},
-    "av": {"capture/kinect_mkv.py"},
+    "av": {"capture/video_container.py"},
     "dlib": {"stream/face_dlib.py"},
     "onnxruntime": {"engine/onnx_backend.py"},
     "onnx": {"engine/graph.py"},

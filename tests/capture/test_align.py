@@ -14,7 +14,7 @@ from sfam.capture.align import RegionAligner, align_depth
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import Calibration, Distortion, Extrinsics, Intrinsics
 from sfam.capture.projection import needs_two_corners
-from sfam.capture.recording import RecordingSource
+from sfam.capture.recording_source import RecordingSource
 from tests.shared_data import shared
 
 MODELS = [

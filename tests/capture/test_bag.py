@@ -13,7 +13,8 @@ import pytest
 from sfam.capture.bag import BagRecording
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import ClockDomain
-from sfam.capture.recording import RecordingSource, open_recording
+from sfam.capture.recording import open_recording
+from sfam.capture.recording_source import RecordingSource
 from sfam.capture.source import SourceError
 from tests.capture.bag_writer import COLOR, BagWriter, camera_info, image, text
 from tests.shared_data import shared

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sfam.capture.config import CaptureConfig
-from sfam.capture.recording import RecordingSource, open_recording
+from sfam.capture.recording import open_recording
+from sfam.capture.recording_source import RecordingSource
 from sfam.capture.source import SourceError
 
 

@@ -16,7 +16,8 @@ from sfam.capture.config import CaptureConfig
 from sfam.capture.db3 import Db3Recording
 from sfam.capture.frame import ClockDomain
 from sfam.capture.inspection import inspect
-from sfam.capture.recording import RecordingSource, StreamFrame, open_recording
+from sfam.capture.recording import StreamFrame, open_recording
+from sfam.capture.recording_source import RecordingSource
 from sfam.capture.source import SourceError
 from tests.capture.cdr_writer import Message, compressed, image, string, write_db3
 from tests.shared_data import shared

@@ -12,7 +12,8 @@ import pytest
 
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import Distortion
-from sfam.capture.recording import RecordingSource, open_recording
+from sfam.capture.recording import open_recording
+from sfam.capture.recording_source import RecordingSource
 from sfam.capture.source import SourceError
 
 CAMERA = {"width": 8, "height": 6, "fx": 8.0, "fy": 8.0, "ppx": 4.0, "ppy": 3.0}

@@ -13,7 +13,7 @@ import pytest
 
 from sfam.capture.config import CaptureConfig
 from sfam.capture.inspection import inspect
-from sfam.capture.recording import RecordingSource
+from sfam.capture.recording_source import RecordingSource
 from sfam.capture.ros1 import image_header
 from tests.capture.bag_writer import BagWriter
 from tests.capture.test_recording import READ, REFUSED, SET

@@ -15,7 +15,8 @@ from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import ClockDomain, Distortion
 from sfam.capture.inspection import inspect
 from sfam.capture.kinect_mkv import KinectMkvRecording, color_intrinsics
-from sfam.capture.recording import RecordedStream, RecordingSource, open_recording
+from sfam.capture.recording import RecordedStream, open_recording
+from sfam.capture.recording_source import RecordingSource
 from sfam.capture.source import SourceError
 from tests.shared_data import shared
 
@@ -103,7 +104,7 @@ def test_ordinary_video_is_refused(tmp_path: Path) -> None:
     path.write_bytes(
         content.replace(b"COLOR", b"VIDEO").replace(b"DEPTH", b"OTHER").replace(b"\x53\x6e\x82IR", b"\x53\x6e\x82XX")
     )
-    with pytest.raises(SourceError, match="without Azure Kinect tracks"):
+    with pytest.raises(SourceError, match="an ordinary video, without depth; --color-only"):
         open_recording(path)
 
 

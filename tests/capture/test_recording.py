@@ -15,7 +15,8 @@ from sfam.capture.config import CaptureConfig
 from sfam.capture.file_time import FileTime
 from sfam.capture.frame import ClockDomain, RGBDFrame
 from sfam.capture.lz4_frames import unpack_lz4
-from sfam.capture.recording import RecordingSource, camera_name, open_recording
+from sfam.capture.recording import open_recording
+from sfam.capture.recording_source import RecordingSource, camera_name
 from sfam.capture.source import SourceError, open_source
 from tests.capture.bag_writer import BagWriter
 from tests.shared_data import SHARED, shared

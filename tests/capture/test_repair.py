@@ -5,11 +5,13 @@ import random
 from pathlib import Path
 
 import pytest
+from mcap.opcode import Opcode
 from mcap.reader import make_reader
 
 from sfam.capture.config import CaptureConfig
 from sfam.capture.inspection import inspect
 from sfam.capture.mcap_file import RecordingError
+from sfam.capture.mcap_scan import Scan
 from sfam.capture.recorder import Recorder, RecorderSettings
 from sfam.capture.repair import repair
 from sfam.capture.source import open_source
@@ -130,3 +132,44 @@ def test_what_is_no_mcap_file_is_said_so(tmp_path: Path, content: bytes) -> None
     with pytest.raises(RecordingError, match="no mcap file"):
         repair(path)
     assert path.read_bytes() == content
+
+
+def test_damage_in_the_middle_never_costs_what_follows_it(
+    tmp_path: Path, recorded: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = tmp_path / "a.mcap", tmp_path / "b.mcap"
+    content = bytearray(recorded)
+    [*_, last] = chunk_starts(recorded)[: len(chunk_starts(recorded)) // 2]
+    content[last + 5] = 0xFF  # of its length
+    path.write_bytes(content)
+    monkeypatch.setattr("sfam.capture.repair.LARGEST_TORN_BYTES", 100_000)
+    with pytest.raises(RecordingError, match="--out"):
+        repair(path)
+    assert path.read_bytes() == content
+    assert repair(path, out).removed_bytes == len(content) - last
+    assert index_of(out)[1] == index_of(out)[2]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_is_scrambled_is_mended_or_refused(tmp_path: Path, recorded: bytes, seed: int) -> None:
+    draw = random.Random(seed)
+    content = bytearray(recorded[:200_000])
+    for _ in range(draw.choice((1, 3, 9))):
+        place = draw.randrange(8, 9000 if seed % 2 else len(content))
+        content[place : place + draw.choice((0, 1, 20))] = draw.randbytes(draw.choice((1, 8)))
+    path = tmp_path / "a.mcap"
+    path.write_bytes(content)
+    try:
+        report = repair(path)
+    except RecordingError as error:
+        assert str(path) in str(error)  # noqa: PT017 either is right
+        return
+    assert repair(path).was_whole
+    with path.open("rb") as file:
+        summary = make_reader(file).get_summary()
+    assert summary is not None
+    assert len(summary.chunk_indexes) == report.chunks
+
+
+def chunk_starts(content: bytes) -> list[int]:
+    return [record.start for record in Scan(memoryview(content)).records() if record.opcode == Opcode.CHUNK]

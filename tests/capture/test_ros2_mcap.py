@@ -13,7 +13,8 @@ from mcap.writer import CompressionType
 
 from sfam.capture.config import CaptureConfig
 from sfam.capture.inspection import inspect
-from sfam.capture.recording import Recording, RecordingSource, open_recording
+from sfam.capture.recording import Recording, open_recording
+from sfam.capture.recording_source import RecordingSource
 from sfam.capture.source import SourceError
 from tests.capture.cdr_writer import Cdr, Message, camera_info, compressed, image, tree, write_db3, write_mcap
 from tests.shared_data import shared

@@ -9,7 +9,8 @@ import pytest
 
 from sfam.capture.config import CaptureConfig
 from sfam.capture.inspection import inspect
-from sfam.capture.recording import RecordingSource, open_recording
+from sfam.capture.recording import open_recording
+from sfam.capture.recording_source import RecordingSource
 from sfam.capture.source import SourceError
 from tests.shared_data import shared
 

@@ -11,7 +11,7 @@ import pytest
 from sfam.capture.config import CaptureConfig
 from sfam.capture.face_sequence import COLOR_VIEW, FaceSequence
 from sfam.capture.frame import RGBDFrame
-from sfam.capture.recording import RecordingSource
+from sfam.capture.recording_source import RecordingSource
 from sfam.capture.sequence_plan import draw_plan
 from sfam.stream import face_manual
 from sfam.stream.analysis import Analysis

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sfam.capture.config import CaptureConfig
-from sfam.capture.recording import RecordingSource
+from sfam.capture.recording_source import RecordingSource
 from sfam.stream import face_dlib
 from sfam.stream.config import StreamConfig
 from sfam.stream.face import FaceError
