@@ -6,11 +6,13 @@ import io
 import mmap
 import os
 import shutil
+import struct
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Attachment, AttachmentIndex, Channel, ChunkIndex, MessageIndex, Metadata, MetadataIndex, Schema
 
@@ -19,6 +21,10 @@ from .mcap_scan import ChunkView, RawRecord, Scan
 
 _SET_ASIDE = 0x80
 """Record types from here on are private and passed over by every reader: a damaged chunk becomes one."""
+
+
+LARGEST_TORN_BYTES = 64 * 2**20
+"""A kill tears one block at most; a longer rest means damage in the middle, and is never cut off in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,11 @@ def repair(path: Path, out: Path | None = None) -> RepairReport:
     if found.complete and not found.damaged and out is None:
         return _report(path, found, 0, True)
     removed = 0 if found.complete else size - found.end
+    if out is None and removed > LARGEST_TORN_BYTES:
+        raise RecordingError(
+            f"{path}: the records end at byte {found.end}, but {removed} bytes follow, more than a kill leaves; "
+            "write what is before the damage into a new file with --out"
+        )
     try:
         if out is None:
             _mend(path, found)
@@ -112,14 +123,19 @@ def _look(path: Path) -> _Found:
     """
     if path.stat().st_size < len(MAGIC):
         raise RecordingError(f"{path}: no mcap file; it has {path.stat().st_size} bytes")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        view = memoryview(content)
-        try:
-            if bytes(view[: len(MAGIC)]) != MAGIC:
-                raise RecordingError(f"{path}: no mcap file; its first bytes are {bytes(view[:8])!r}")
-            return _Survey(view).found()
-        finally:
-            view.release()
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    if content[: len(MAGIC)] != MAGIC:
+        raise RecordingError(f"{path}: no mcap file; its first bytes are {content[: len(MAGIC)]!r}")
+    view = memoryview(content)
+    try:
+        found = _Survey(view).found()
+    except ValueError as error:
+        raise RecordingError(f"{path}: damaged beyond repair; {error}") from error
+    # not when an error passes by: its traceback may hold parts of the file, which then closes after it
+    view.release()
+    content.close()
+    return found
 
 
 class _Survey:
@@ -156,7 +172,7 @@ class _Survey:
         if record.opcode == Opcode.CHUNK:
             self._take_chunk(record)
         elif record.opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
-            self._take_definition(record.opcode, self._view[record.body : record.end])
+            self._take_definition(record.opcode, bytes(self._view[record.body : record.end]))
         elif record.opcode in (Opcode.ATTACHMENT, Opcode.METADATA):
             self._take_extra(record)
         elif record.opcode == Opcode.MESSAGE:
@@ -169,7 +185,7 @@ class _Survey:
             counts: Counter[int] = Counter()
             for inner in chunk.records():
                 if inner.opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
-                    self._take_definition(inner.opcode, memoryview(chunk.content)[inner.body : inner.end])
+                    self._take_definition(inner.opcode, chunk.content[inner.body : inner.end])
             for message in chunk.messages():
                 entries = indexes.setdefault(message.channel, MessageIndex(message.channel, [])).records
                 entries.append((message.t_ns, message.offset))
@@ -180,7 +196,7 @@ class _Survey:
         self._open = (record, chunk, indexes, counts)
         self._indexes, self._index_end = {}, record.end
 
-    def _take_definition(self, opcode: int, body: memoryview) -> None:
+    def _take_definition(self, opcode: int, body: bytes) -> None:
         stream = ReadDataStream(io.BytesIO(body))
         try:
             if opcode == Opcode.SCHEMA:
@@ -189,17 +205,20 @@ class _Survey:
             else:
                 channel = Channel.read(stream)
                 self._summary.channels[channel.id] = channel
-        except Exception as error:
-            raise RecordingError(f"a schema or channel record does not read: {error!r}") from error
+        except (McapError, struct.error, ValueError) as error:
+            raise ValueError(f"a schema or channel record does not read: {error!r}") from error
 
     def _take_extra(self, record: RawRecord) -> None:
-        """An attachment or metadata, as other recorders write them."""
+        """An attachment or metadata, as other recorders write them; one that does not read gets no index."""
         stream = ReadDataStream(io.BytesIO(self._view[record.body : record.end]))
         length = record.end - record.start
-        if record.opcode == Opcode.METADATA:
-            self._summary.metadata.append(MetadataIndex(record.start, length, Metadata.read(stream).name))
+        try:
+            found = (Metadata if record.opcode == Opcode.METADATA else Attachment).read(stream)
+        except (McapError, struct.error, ValueError):
             return
-        found = Attachment.read(stream)
+        if isinstance(found, Metadata):
+            self._summary.metadata.append(MetadataIndex(record.start, length, found.name))
+            return
         self._summary.attachments.append(
             AttachmentIndex(
                 offset=record.start,
