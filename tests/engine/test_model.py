@@ -175,11 +175,10 @@ def test_softmax_survives_large_logits() -> None:
     assert softmax(np.array([[1e4, -1e4]], np.float32)).tolist() == [[1.0, 0.0]]
 
 
-def test_engine_imports_fast_and_without_torch_and_onnxruntime() -> None:
+def test_importing_the_engine_loads_no_heavy_library() -> None:
+    heavy = ("torch", "onnxruntime", "onnx", "cv2", "scipy", "tensorrt", "tensorrt_rtx")
     code = (
-        "import sys, time\nimport numpy, pydantic\nsys.modules['torch'] = None; sys.modules['onnxruntime'] = None\n"
-        "started = time.perf_counter()\nimport sfam.engine.backend, sfam.engine.model, sfam.engine.spotting\n"
-        "print(time.perf_counter() - started)"
+        "import sys\nimport sfam.engine.backend, sfam.engine.model, sfam.engine.spotting\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
     )
-    fastest = min(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(3))
-    assert fastest < 0.3
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
