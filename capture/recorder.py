@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
 import time
 from collections import deque
@@ -11,18 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import cv2
-import numpy as np
 from mcap.records import Header
 
 from .clip_memory import ClipMemory, ClipSettings
 from .clock import SessionClock
-from .foxglove_messages import COLOR_FRAME_ID, DEPTH_FRAME_ID, camera_calibration, compressed_image, raw_image
-from .frame import Calibration, RGBDFrame
-from .mcap_file import GrowingFile, PackedChunk, PackedMessage, RecordingError, pack_chunk
-from .mcap_layout import PROFILE, Topic, calibration_record, frame_record, layout, source_record, unix_ns
+from .frame import RGBDFrame
+from .frame_encoder import FrameEncoder, Note
+from .mcap_file import GrowingFile, PackedChunk, RecordingError
+from .mcap_layout import PROFILE, Topic, layout, source_record, unix_ns
 from .source import SourceInfo
 
 QUEUE_FULL = "recorder_queue"
@@ -97,7 +94,7 @@ class Recorder:
         self._file = GrowingFile(settings.path, header, plan.schemas, plan.channels, open_file)
         self._wake = threading.Condition()
         self._queue: deque[RGBDFrame] = deque()
-        self._notes: deque[tuple[Topic, dict[str, Any]]] = deque()
+        self._notes: deque[Note] = deque()
         self._clips = ClipMemory(settings.clips) if settings.clips else None
         self._ending: tuple[str, str] | None = None
         self._error: OSError | None = None
@@ -106,7 +103,7 @@ class Recorder:
         self._queue_full = 0
         self._source_drops: dict[str, int] = {}
         self._told_drops: dict[str, int] = {}
-        self._calibrations: list[Calibration] = []
+        self._encoder = FrameEncoder(settings.color, settings.jpeg_quality, settings.compression)
         self._written: deque[int] = deque()  # frames per block
         self._frames = 0
         self._t_ns = 0
@@ -144,7 +141,7 @@ class Recorder:
             more |= {"anchor_monotonic_ns": clock.anchor_monotonic_ns, "anchor_utc_ns": clock.anchor_utc_ns}
         self._clock = clock
         self._notes.append((Topic.SOURCE, source_record(info, **more)))
-        self._number_of(info.calibration)
+        self._encoder.number_of(info.calibration)
         self._thread.start()
 
     def push(self, frame: RGBDFrame, drops: Mapping[str, int] | None = None) -> bool:
@@ -166,6 +163,8 @@ class Recorder:
                 self._give_up_after(since_s)
             if self._error is not None:
                 raise self._error
+            if self._ending is not None:
+                raise RecordingError(f"{self._settings.path}: this recording was finished; start another")
             if len(self._queue) >= self._settings.queue_frames:
                 self._queue_full += 1
                 return False
@@ -261,7 +260,8 @@ class Recorder:
 
     def _write_block(self, block: _Block) -> None:
         """Notes first, so that a frame finds its calibration before it; none before the first frame tells the time."""
-        chunks = self._encoded(block.frames) if block.frames else []
+        chunks = self._encoder.frames(block.frames) if block.frames else []
+        self._t_ns = unix_ns(block.frames[-1]) if block.frames else self._t_ns
         if (self._accepted or self._ending) and (notes := self._pending_notes(block)):
             self._append([notes], 0)
         if self._clips is not None:
@@ -279,53 +279,21 @@ class Recorder:
         self._written.append(frames)
         self._frames += frames
 
-    def _encoded(self, frames: list[RGBDFrame]) -> list[PackedChunk]:
-        images: list[PackedMessage] = []
-        records: list[PackedMessage] = []
-        for frame in frames:
-            t_ns = self._t_ns = unix_ns(frame)
-            number = self._number_of(frame.calibration)
-            images.append(PackedMessage(Topic.COLOR, t_ns, frame.sequence, self._color(frame, t_ns)))
-            images.append(PackedMessage(Topic.DEPTH, t_ns, frame.sequence, _depth(frame, t_ns)))
-            records.append(_json_message(Topic.FRAME, t_ns, frame_record(frame, number), frame.sequence))
-        return [pack_chunk(images, self._settings.compression), pack_chunk(records, "")]
-
-    def _color(self, frame: RGBDFrame, t_ns: int) -> tuple[bytes | bytearray | memoryview, ...]:
-        color = np.ascontiguousarray(frame.color)
-        if self._settings.color == "lossless":
-            return raw_image(t_ns, COLOR_FRAME_ID, "rgb8", (color.shape[0], color.shape[1]), color.reshape(-1).data)
-        bgr = cv2.cvtColor(color, cv2.COLOR_RGB2BGR)
-        _, data = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, self._settings.jpeg_quality))
-        return compressed_image(t_ns, COLOR_FRAME_ID, "jpeg", data.tobytes())
-
-    def _number_of(self, calibration: Calibration) -> int:
-        """Number of a calibration; a new one is noted."""
-        if calibration in self._calibrations:
-            return self._calibrations.index(calibration)
-        number = len(self._calibrations)
-        self._calibrations.append(calibration)
-        self._notes.append((Topic.CALIBRATION, calibration_record(number, calibration)))
-        return number
-
     def _pending_notes(self, block: _Block) -> PackedChunk | None:
         """What is to be said beside the frames, as one chunk at the block's time."""
         t_ns = unix_ns(block.frames[0]) if block.frames else self._t_ns
-        messages: list[PackedMessage] = []
         with self._wake:
             drops = {cause: count for cause, count in self.drops.items() if cause != OUTSIDE_CLIPS}
             if drops != self._told_drops:
                 self._notes.append((Topic.DROPS, {"drops": drops}))
                 self._told_drops = drops
             notes = [self._notes.popleft() for _ in range(len(self._notes))]
+        notes += self._encoder.new_calibrations()
         if self._clock is not None and time.monotonic() - self._clock_s >= CLOCK_EVERY_S:
             self._clock_s = time.monotonic()
             now = SessionClock.start()
             notes.append((Topic.CLOCK, {"monotonic_ns": now.anchor_monotonic_ns, "utc_ns": now.anchor_utc_ns}))
-        for topic, record in notes:
-            messages.append(_json_message(topic, t_ns, record))
-            if topic is Topic.CALIBRATION:
-                messages += _foxglove_calibrations(t_ns, self._calibrations[record["number"]])
-        return pack_chunk(messages, "") if messages else None
+        return self._encoder.notes(t_ns, notes) if notes else None
 
     def _fail(self, error: OSError) -> None:
         with self._wake:
@@ -345,7 +313,7 @@ class Recorder:
             gone = sum(list(self._written)[len(self._written) - given_way :])
             drops = {**self.drops, WRITE_ERROR: self.drops[WRITE_ERROR] + gone} if gone else self.drops
             totals = {"state": state, "reason": reason, "frames": self._frames - gone, "drops": drops}
-            return pack_chunk([_json_message(Topic.END, self._t_ns, totals)], "")
+            return self._encoder.notes(self._t_ns, [(Topic.END, totals)])
 
         try:
             given_way = self._file.finish(last_words)
@@ -354,23 +322,3 @@ class Recorder:
             return
         for _ in range(given_way):
             self._frames -= self._written.pop()
-
-
-def _depth(frame: RGBDFrame, t_ns: int) -> tuple[bytes | bytearray | memoryview, ...]:
-    depth = np.ascontiguousarray(frame.depth, dtype="<u2")
-    frame_id = COLOR_FRAME_ID if frame.calibration.depth_aligned else DEPTH_FRAME_ID
-    return raw_image(t_ns, frame_id, "16UC1", (depth.shape[0], depth.shape[1]), depth.reshape(-1).view(np.uint8).data)
-
-
-def _json_message(topic: Topic, t_ns: int, record: Mapping[str, Any], sequence: int = 0) -> PackedMessage:
-    return PackedMessage(topic, t_ns, sequence, (json.dumps(record).encode(),))
-
-
-def _foxglove_calibrations(t_ns: int, calibration: Calibration) -> list[PackedMessage]:
-    depth_id = COLOR_FRAME_ID if calibration.depth_aligned else DEPTH_FRAME_ID
-    color = camera_calibration(t_ns, COLOR_FRAME_ID, calibration.color)
-    depth = camera_calibration(t_ns, depth_id, calibration.depth)
-    return [
-        PackedMessage(Topic.COLOR_CALIBRATION, t_ns, 0, (color,)),
-        PackedMessage(Topic.DEPTH_CALIBRATION, t_ns, 0, (depth,)),
-    ]

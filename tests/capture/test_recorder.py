@@ -239,6 +239,12 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
         Recorder(RecorderSettings(tmp_path / "nowhere" / "a.mcap"))
 
 
+def test_a_finished_recording_takes_no_more_frames(tmp_path: Path) -> None:
+    recorder = record(tmp_path / "a.mcap", [seeded_frame(0)])
+    with pytest.raises(RecordingError, match="was finished"):
+        recorder.push(seeded_frame(1))
+
+
 def test_a_recorder_without_a_frame_leaves_a_valid_file(tmp_path: Path) -> None:
     recorder = Recorder(RecorderSettings(tmp_path / "a.mcap"))
     recorder.begin(INFO, SessionClock.start())
