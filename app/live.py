@@ -31,6 +31,7 @@ from .recording_role import (
     open_recorded_session,
     recorder_role,
     recorder_settings,
+    recording_summary,
     require_new,
 )
 from .recovery import CameraRecovery
@@ -183,6 +184,8 @@ class _Run:
             f"{totals['analysed']} of {totals['offered']} frames analysed in {totals['analysis_s']:.2f} s, "
             f"lost: {lost}; events: {events}; results in {self._plan.folder}"
         )
+        if totals.get("recording"):
+            self._line.say(recording_summary(totals["recording"]))
 
 
 class _SingleProcess(_Run):
@@ -248,7 +251,9 @@ class _Processes(_Run):
         finally:
             if self._ring is not None:
                 self._ring.close()
-        self._summarise(next((result.value for result in results if result.role == "analysis"), {}))
+        values = {result.role: result.value for result in results}
+        if totals := values.get("analysis"):
+            self._summarise({**totals, "recording": values.get("recorder")})
         return self._verdict(results)
 
     def _on_message(self, role: str, kind: str, message: Any) -> None:

@@ -18,7 +18,7 @@ from sfam.stream.ring_segment import sweep
 from .config import Config, ConfigError
 from .exit_codes import OK, exit_code
 from .live import is_lossless
-from .recording_role import RecordingPlan, recorder_role, recorder_settings, require_new
+from .recording_role import RecordingPlan, recorder_role, recorder_settings, recording_summary, require_new
 from .roles import CaptureSettings, capture_role, offer_ring, start_capture
 from .status_line import StatusLine
 from .supervisor import Role, RoleResult, Supervisor
@@ -92,8 +92,7 @@ class _Recording:
                 self._ring.close()
         totals = next((result.value for result in results if result.role == "recorder"), {})
         if totals:
-            lost = ", ".join(f"{count} {cause}" for cause, count in totals["drops"].items()) or "none"
-            self._line.say(f"{totals['file']}: {totals['frames']} frames, {totals['bytes'] / 1e6:.1f} MB, lost: {lost}")
+            self._line.say(recording_summary(totals))
         return self._verdict(results)
 
     def _on_message(self, role: str, kind: str, message: Any) -> None:

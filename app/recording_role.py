@@ -128,6 +128,12 @@ def totals_of(totals: RecordingTotals) -> dict[str, Any]:
     }
 
 
+def recording_summary(totals: Mapping[str, Any]) -> str:
+    """`totals_of` for the operator."""
+    lost = ", ".join(f"{count} {cause}" for cause, count in totals["drops"].items()) or "none"
+    return f"{totals['file']}: {totals['frames']} frames, {totals['bytes'] / 1e6:.1f} MB, lost: {lost}"
+
+
 @dataclass(slots=True)
 class _Progress:
     """What the operator sees of a recording."""
