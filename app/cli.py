@@ -12,6 +12,7 @@ from . import (
     cli_batch,
     cli_bench,
     cli_bus,
+    cli_cameras,
     cli_doctor,
     cli_export,
     cli_files,
@@ -19,6 +20,7 @@ from . import (
     cli_model,
     cli_record,
     cli_rehearse,
+    cli_selftest,
     cli_train,
     cli_verify,
 )
@@ -36,6 +38,7 @@ app.command("live")(cli_live.live)
 app.command("record")(cli_record.record)
 app.command("repair")(cli_record.repair)
 app.command("convert")(cli_record.convert)
+app.command("cameras")(cli_cameras.cameras)
 app.command("inspect")(cli_files.inspect)
 app.command("tail")(cli_bus.tail)
 app.command("log")(cli_bus.log)
@@ -46,6 +49,7 @@ app.command("doctor")(cli_doctor.doctor)
 app.command("rehearse")(cli_rehearse.rehearse)
 app.command("verify")(cli_verify.verify)
 app.command("bench")(cli_bench.bench)
+app.command("selftest")(cli_selftest.selftest)
 app.add_typer(cli_model.app, name="model")
 app.add_typer(cli_bus.keys_app, name="keys")
 

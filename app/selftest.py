@@ -1,0 +1,363 @@
+"""The smallest motion that would be seen here: known displacements are put into real frames and looked for.
+
+Every trial takes two frames of the source that are one window apart, moves the skin at the brows and at the mouth of
+the later one by a Gaussian field of known size, in the image and in depth, and measures with the session's own flow,
+depth and head-motion code. Noise, light, distance and texture are those of the camera. A size is found when nine of
+ten trials exceed what frames without it show (their middle plus three robust standard deviations).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import TypeVar, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sfam.capture.align import RegionAligner
+from sfam.capture.frame import RGBDFrame
+from sfam.stream.analysis import Analysis
+from sfam.stream.config import StreamConfig
+from sfam.stream.depth_change import depth_change, smooth_depth
+from sfam.stream.face_motion import crop_camera
+from sfam.stream.face_track import FaceTrack
+from sfam.stream.flow import FlowProducts, open_flow
+from sfam.stream.flow_window import FlowWindow
+from sfam.stream.head_motion import CropCamera, HeadMotionFit, rigid_mask
+from sfam.stream.past_frames import cut_depth, cut_grey, depth_region, grey_region, region_box
+from sfam.stream.roi import to_crop
+from sfam.stream.scene_flow import CROP_PX, Crop, FloatMap
+
+SIZES_PX = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0)
+SIZES_MM = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
+SHORT = (1, 3, 5, 7)
+"""Of these, the sizes that the short form tries."""
+PAIRS = 16
+SHORT_PAIRS = 6
+SIGMA_PX = 8.0
+"""Width of the fields: the middle of what expressions show on the crop."""
+FOUND_SHARE = 0.9
+SIGMAS = 3.0
+OUTLIER_SIGMAS = 6.0
+"""A pair that differs from the others by more shows a face that moved by itself."""
+RESTLESS = frozenset(("blink", "speech", "head_motion", "gap"))
+MOST_FRAMES = 900
+Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float32])
+DIRECTIONS = ((0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0))
+
+
+class SelfTestError(RuntimeError):
+    """Nothing could be tested; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class SizeResult:
+    """What became of one size of displacement."""
+
+    size: float
+    """Peak of the field: px of the crop, or mm."""
+    found: float
+    """Share of trials in which it stood out, 0..1."""
+    recovered: float
+    """Median share of the true motion that was measured; 1 = unbiased, NaN without data."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTestResult:
+    """What can be seen at this distance, in this light, with this camera."""
+
+    pairs: int
+    distance_mm: float
+    """Median distance of the face, NaN without depth."""
+    face_px: float
+    """Width of the face in color pixels."""
+    px_per_color_px: float
+    """Crop pixels per color pixel: a motion of 1 px on the crop is 1 / this in the image."""
+    light_grey: float
+    """Mean grey level of the face, 0..255."""
+    rest_px: float
+    """Robust standard deviation of the motion that a resting face shows at brow and mouth, px of the crop."""
+    rest_mm: float
+    smallest_px: float | None
+    """Smallest in-plane motion found, px of the crop; None = none of the sizes."""
+    smallest_mm: float | None
+    """Smallest motion in depth found, mm."""
+    px: tuple[SizeResult, ...]
+    mm: tuple[SizeResult, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """For session.json and `--json`: plain values, None for what is unknown."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 4) if np.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pair:
+    """Two real frames one window apart, cut for one crop."""
+
+    crop: Crop
+    camera: CropCamera
+    first_grey: NDArray[np.uint8]
+    """Region of the color image, see `region_box`."""
+    second_grey: NDArray[np.uint8]
+    first_mm: FloatMap
+    """(128, 128) depth of the crop."""
+    second_mm: FloatMap
+    landmarks: NDArray[np.float32]
+    """(68, 2) px of the crop."""
+
+
+class SelfTest:
+    """Collects pairs of frames while a session runs, and then looks for known motion in them.
+
+    The collecting costs a few copies; `result` takes about 20 ms for each pair and size.
+
+    Args:
+        config: flow settings of the session.
+        short: fewer pairs and sizes, for the start of a session.
+    """
+
+    def __init__(self, config: StreamConfig, *, short: bool = False) -> None:
+        self._solver = open_flow(config.flow)
+        self._head = HeadMotionFit()
+        self._remove_head = config.head_motion
+        self._wanted = SHORT_PAIRS if short else PAIRS
+        self._sizes = SHORT if short else tuple(range(len(SIZES_PX)))
+        self._frames: deque[RGBDFrame] = deque(maxlen=64)
+        self._pairs: list[_Pair] = []
+        self._light: list[float] = []
+        self._face_px = float("nan")
+        self._aligner: RegionAligner | None = None
+        self._last = -1
+
+    @property
+    def ready(self) -> bool:
+        """Whether enough pairs are there."""
+        return len(self._pairs) >= self._wanted
+
+    def push(self, frame: RGBDFrame, windows: Sequence[FlowWindow], tracks: Sequence[FaceTrack]) -> None:
+        """Take what the analysis made of a frame; frames come in order and are held for one window."""
+        if self.ready:
+            self._frames.clear()
+            return
+        self._frames.append(frame)
+        for window, track in ((w, t) for w in windows[:1] for t in tracks if t.track_id == w.track_id):
+            while self._frames[0].sequence < window.from_frame:
+                self._frames.popleft()
+            rests = not RESTLESS.intersection(window.flags) and window.frame >= self._last + 3
+            if rests and self._frames[0].sequence == window.from_frame:
+                self._pairs.append(self._cut(self._frames[0], frame, track))
+                self._last = window.frame
+
+    def result(self) -> SelfTestResult:
+        """Put the motions in and look for them.
+
+        Raises:
+            SelfTestError: no pair of frames with a face at rest was seen.
+        """
+        if not self._pairs:
+            raise SelfTestError(
+                "self-test saw no face at rest for two windows' time; sit still before the camera, look at it, and "
+                "try again"
+            )
+        bars, spread = self._rest()
+        rows = [self._try(SIZES_PX[index], SIZES_MM[index], bars) for index in self._sizes]
+        px, mm = (tuple(row[axis] for row in rows) for axis in (0, 1))
+        known = [pair.first_mm[pair.first_mm > 0] for pair in self._pairs if pair.first_mm[32:96, 32:96].any()]
+        return SelfTestResult(
+            pairs=len(self._pairs),
+            distance_mm=median(float(np.median(depth)) for depth in known) if known else float("nan"),
+            face_px=self._face_px,
+            px_per_color_px=self._pairs[0].crop.scale,
+            light_grey=median(self._light),
+            rest_px=float(spread[0]),
+            rest_mm=float(spread[1]),
+            smallest_px=_smallest(px),
+            smallest_mm=_smallest(mm),
+            px=px,
+            mm=mm,
+        )
+
+    def _rest(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What frames without added motion show: the bars to exceed and the robust standard deviation, (px, mm).
+
+        Pairs in which the face itself moved are dropped, as long as half of them remain.
+        """
+        rest = np.array([[self._measure(p, _nothing(), 0.0, d) for d in range(len(DIRECTIONS))] for p in self._pairs])
+        middle, spread = _robust(rest.reshape(-1, 2))
+        with np.errstate(invalid="ignore"):
+            away = np.nan_to_num(np.abs(rest - middle) / spread).max(axis=(1, 2, 3))
+        calm = away <= max(OUTLIER_SIGMAS, float(np.median(away)))
+        self._pairs = [pair for pair, keep in zip(self._pairs, calm, strict=True) if keep]
+        middle, spread = _robust(rest[calm].reshape(-1, 2))
+        return np.abs(middle) + SIGMAS * spread, spread
+
+    def _cut(self, first: RGBDFrame, second: RGBDFrame, track: FaceTrack) -> _Pair:
+        """What a trial needs of two frames, independent of them."""
+        crop, box = track.crop, region_box(track.crop)
+        greys = [
+            grey_region(np.asarray(cv2.cvtColor(f.color, cv2.COLOR_RGB2GRAY), np.uint8), box) for f in (first, second)
+        ]
+        depths = [self._depth_mm(frame, crop) for frame in (first, second)]
+        x, y, width, height = (int(value) for value in track.box)
+        self._light.append(float(first.color[max(y, 0) : y + height, max(x, 0) : x + width].mean()))
+        self._face_px = float(np.ptp(track.landmarks_px[:17, 0]))
+        landmarks = to_crop(track.landmarks_px, crop)
+        camera = crop_camera(first.calibration.color, crop)
+        return _Pair(crop, camera, greys[0], greys[1], depths[0], depths[1], landmarks)
+
+    def _depth_mm(self, frame: RGBDFrame, crop: Crop) -> FloatMap:
+        if frame.depth_missing:
+            return np.zeros((CROP_PX, CROP_PX), np.float32)
+        box = (crop.x, crop.y, crop.size, crop.size)
+        if frame.calibration.depth_aligned:
+            depth = depth_region(frame.depth, box)
+        else:
+            self._aligner = self._aligner or RegionAligner(frame.calibration, frame.depth_scale_m)
+            depth = self._aligner.align(frame.depth, box)
+        return cut_depth(depth, 0, 0, crop.size, frame.depth_scale_m)
+
+    def _try(self, size_px: float, size_mm: float, bars: NDArray[np.float64]) -> tuple[SizeResult, SizeResult]:
+        """All pairs with one size: in-plane and depth."""
+        seen, shares = [], []
+        for number, pair in enumerate(self._pairs):
+            turn = number % len(DIRECTIONS)
+            field = _fields(pair.landmarks, size_px)
+            still = np.array(self._measure(pair, _nothing(), 0.0, turn))
+            moved = np.array(self._measure(pair, field, size_mm / max(size_px, 1e-9), turn))
+            truth = np.array([_truth(pair.landmarks, size) for size in (size_px, size_mm)]).T
+            seen.append(moved)
+            shares.append((moved - still) / truth)
+        values, recovered = np.concatenate(seen), np.concatenate(shares)
+        found = [float((values[:, axis] > bars[axis]).mean()) for axis in (0, 1)]
+        known = [float(np.median(recovered[:, axis])) for axis in (0, 1)]
+        return SizeResult(size_px, found[0], known[0]), SizeResult(size_mm, found[1], known[1])
+
+    def _measure(self, pair: _Pair, field: FloatMap, mm_per_px: float, turn: int) -> list[tuple[float, float]]:
+        """In-plane motion along the direction (px) and depth motion (mm) at brow and mouth; NaN where w is unknown."""
+        along = DIRECTIONS[turn]
+        reference, moving = self._products(pair.first_grey, pair.crop), self._moved(pair, field, along)
+        solved = self._solver.solve(reference, moving)
+        before = smooth_depth(pair.first_mm)
+        w, known = depth_change(before, smooth_depth(_moved_depth(pair.second_mm, field, along, mm_per_px)), solved)
+        u, v = solved.u, solved.v
+        if self._remove_head:
+            head = self._head.fit(solved, w, known, before.shape_mm, pair.camera, rigid_mask(pair.landmarks))
+            rigid = self._head.induced(head, before.shape_mm, pair.camera)
+            u, v, w = u - rigid[0], v - rigid[1], w - rigid[2]
+        places = [place > 0.5 for place in _places(pair.landmarks)]
+        return [
+            (
+                float((along[0] * u[place] + along[1] * v[place]).mean()),
+                float(w[place].mean()) if known[place].mean() > 0.5 else float("nan"),
+            )
+            for place in places
+        ]
+
+    def _products(self, region: NDArray[np.uint8], crop: Crop) -> FlowProducts:
+        x, y = crop.x - region_box(crop)[0], crop.y - region_box(crop)[1]
+        return self._solver.prepare(cut_grey(region, x, y, crop.size))
+
+    def _moved(self, pair: _Pair, field: FloatMap, along: tuple[float, float]) -> FlowProducts:
+        """The later frame with its skin moved, at the color image's own resolution."""
+        margin = (pair.second_grey.shape[0] - pair.crop.size) // 2
+        side = pair.crop.size
+        inner = cv2.resize(field, (side, side), interpolation=cv2.INTER_CUBIC) / np.float32(pair.crop.scale)
+        push = cv2.copyMakeBorder(inner, margin, margin, margin, margin, cv2.BORDER_CONSTANT)
+        moved = _pushed(pair.second_grey, np.asarray(push, np.float32), along, cv2.INTER_CUBIC)
+        return self._products(moved.astype(np.uint8, copy=False), pair.crop)
+
+
+def _robust(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Median and robust standard deviation of each column, NaN where nothing is known."""
+    columns = [column[np.isfinite(column)] for column in values.T]
+    middle = np.array([np.median(column) if len(column) else np.nan for column in columns])
+    spread = [np.median(np.abs(c - m)) if len(c) else np.nan for c, m in zip(columns, middle, strict=True)]
+    return middle, 1.4826 * np.maximum(np.array(spread), 1e-4)
+
+
+def _nothing() -> FloatMap:
+    return np.zeros((CROP_PX, CROP_PX), np.float32)
+
+
+def _places(landmarks: NDArray[np.float32]) -> tuple[FloatMap, FloatMap]:
+    """Gaussian windows (128, 128) of height 1: at the left brow's middle, and at the left corner of the mouth."""
+    rows, columns = np.mgrid[0:CROP_PX, 0:CROP_PX].astype(np.float32)
+    brow, mouth = landmarks[17:22].mean(axis=0), landmarks[48]
+    width = 2 * SIGMA_PX**2
+    near, low = (np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / width).astype(np.float32) for x, y in (brow, mouth))
+    return near, low
+
+
+def _fields(landmarks: NDArray[np.float32], size_px: float) -> FloatMap:
+    """Length of the motion at each pixel, px of the crop."""
+    brow, mouth = _places(landmarks)
+    return np.asarray(np.float32(size_px) * np.maximum(brow, mouth), np.float32)
+
+
+def _truth(landmarks: NDArray[np.float32], size: float) -> list[float]:
+    """True mean motion over the half-peak area of each place."""
+    return [size * float(place[place > 0.5].mean()) for place in _places(landmarks)]
+
+
+def _pushed(image: Image, push: FloatMap, along: tuple[float, float], method: int) -> Image:
+    """The image with each point x moved to x + push(x) along a direction."""
+    height, width = push.shape
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    back = push
+    for _ in range(3):  # what is seen at y came from y - push of where it came from
+        there = columns - along[0] * back, rows - along[1] * back
+        back = np.asarray(cv2.remap(push, *there, cv2.INTER_LINEAR), np.float32)
+    there = columns - along[0] * back, rows - along[1] * back
+    return cast(Image, cv2.remap(image, *there, method, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _moved_depth(depth_mm: FloatMap, field: FloatMap, along: tuple[float, float], mm_per_px: float) -> FloatMap:
+    """Depth that went along with the skin, and away by its own field; holes stay holes."""
+    moved = _pushed(depth_mm, field, along, cv2.INTER_NEAREST)
+    return np.asarray(moved + field * np.float32(mm_per_px) * (moved > 0), np.float32)
+
+
+def _smallest(rows: Sequence[SizeResult]) -> float | None:
+    """The smallest size from which on all are found."""
+    smallest = None
+    for row in reversed(rows):
+        if row.found < FOUND_SHARE:
+            break
+        smallest = row.size
+    return smallest
+
+
+def run_selftest(frames: Iterable[RGBDFrame], config: StreamConfig, *, short: bool = False) -> SelfTestResult:
+    """Self-test on the frames of an open source: until enough windows of a resting face were seen.
+
+    Args:
+        frames: in order; at most `MOST_FRAMES` of them are looked at.
+        config: the session's stream settings.
+        short: the short form.
+
+    Raises:
+        SelfTestError: no face at rest was seen.
+        FaceError: the face backend cannot be opened.
+    """
+    analysis, test = Analysis(config), SelfTest(config, short=short)
+    try:
+        for _, frame in zip(range(MOST_FRAMES), frames, strict=False):
+            windows = analysis.push(frame)
+            test.push(frame, windows, analysis.tracks)
+            if test.ready:
+                break
+    finally:
+        analysis.close()
+    return test.result()

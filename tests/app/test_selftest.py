@@ -1,0 +1,74 @@
+"""The self-test finds what is there: exact on exact frames, worse with noise, honest without depth or face."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from sfam.app.selftest import SIZES_MM, SIZES_PX, SelfTestError, run_selftest
+from sfam.app.selftest_report import save_plot, table
+from sfam.capture.face_sequence import FaceSequence
+from sfam.capture.frame import RGBDFrame
+from sfam.capture.sensor_noise import Noise
+from sfam.capture.sequence_plan import draw_plan
+from sfam.stream.config import StreamConfig
+from tests.app.command import run
+from tests.shared_data import shared
+
+PLAN = draw_plan(17, 4.0, micro=0, macro=0, blinks=0, sway=0.3)
+
+
+def camera(noise: Noise) -> Iterator[RGBDFrame]:
+    sequence = FaceSequence(PLAN, noise)
+    return (sequence.frame(index) for index in range(90))
+
+
+def test_more_noise_hides_more_and_the_amplitude_is_recovered() -> None:
+    usual = run_selftest(camera(Noise()), StreamConfig(), short=True)
+    loud = run_selftest(camera(Noise(rgb_sigma=12.0, depth_sigma_mm=5.0)), StreamConfig(), short=True)
+    assert usual.smallest_px is not None
+    assert usual.smallest_px <= 0.5
+    assert loud.rest_px > 2 * usual.rest_px
+    assert loud.rest_mm > 2 * usual.rest_mm
+    assert (loud.smallest_px or 9.0) > usual.smallest_px
+    assert usual.px[-1].recovered == pytest.approx(1.0, abs=0.12)
+    assert usual.mm[-1].recovered == pytest.approx(1.0, abs=0.2)
+    assert usual.distance_mm == pytest.approx(640, abs=60)
+
+
+def test_without_depth_nothing_is_said_of_it(tmp_path: Path) -> None:
+    flat = (replace(frame, depth=np.zeros_like(frame.depth)) for frame in camera(Noise()))
+    result = run_selftest(flat, StreamConfig(), short=True)
+    assert result.smallest_mm is None
+    assert result.smallest_px is not None
+    assert all(row.found == 0.0 for row in result.mm)
+    assert json.loads(json.dumps(result.as_json(), allow_nan=False))["distance_mm"] is None
+    assert "none mm tried" in table(result)
+    save_plot(result, tmp_path / "plot.png")
+    picture = cv2.imread(str(tmp_path / "plot.png"))
+    assert picture is not None
+    assert picture.min() < 80
+
+
+def test_without_a_face_it_says_what_to_do() -> None:
+    empty = (replace(frame, color=np.full_like(frame.color, 90)) for frame in camera(Noise()))
+    with pytest.raises(SelfTestError, match="sit still before the camera"):
+        run_selftest((frame for frame, _ in zip(empty, range(20), strict=False)), StreamConfig())
+
+
+def test_the_command_reports_every_size_of_a_recording(tmp_path: Path) -> None:
+    done = run("sfam", "selftest", "--camera", shared("recordings/face_a.bag"), "--json", "--plot", tmp_path / "p.png")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["camera"] == "face_a"
+    assert [row["size"] for row in report["px"]] == list(SIZES_PX)
+    assert [row["size"] for row in report["mm"]] == list(SIZES_MM)
+    assert 0.05 <= report["smallest_px"] <= 0.5
+    assert 0.5 <= report["smallest_mm"] <= 3.0
+    assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
