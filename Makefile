@@ -5,7 +5,7 @@ PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 # Debian's names; the first two belong to OpenCV's wheel, libusb to the RealSense SDK, the rest to the overlays' tests.
 LIVE_PACKAGES := libgl1 libglib2.0-0
-TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-driver
+TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-driver gcc libc6-dev libzmq3-dev
 
 .PHONY: live test check bench soak chaos clean
 
@@ -41,7 +41,8 @@ $(VENV)/.live: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
 	./.ci/debian-packages $(TEST_PACKAGES)
 	$(PIP) torch==2.13.0
-	$(PIP) -c constraints.txt -e '.[dev,train,realsense,files]'
+	$(PIP) -c constraints.txt -e '.[dev,train,realsense,files,web,metrics,tensorrt-rtx]'
+	if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix examples; fi
 	touch $@ $(VENV)/.live
 
 clean:
