@@ -171,6 +171,7 @@ function showSession({ session }) {
   setText("session-name", `${session.camera} · session ${session.session} · privacy ${session.privacy}`);
   setText("threshold", typeof session.threshold === "number" ? `threshold ${session.threshold.toFixed(2)}` : "no threshold");
   setText("model-name", [model.name, model.version && `version ${model.version}`, model.licence].filter(Boolean).join(" · "));
+  setText("model-limit", model.limits?.length ? `Limit: ${model.limits[0]}` : "");
   setText("model-training", model.training_data ? `Trained on: ${model.training_data}` : "");
   element("model-limits").replaceChildren(...(model.limits ?? []).map((limit) => withText("li", limit)));
   element("model-more").hidden = !model.training_data && !(model.limits ?? []).length;
@@ -212,7 +213,7 @@ function showQuality({ status, latency, lost }) {
     ["Latency", latency === null ? "-" : latency.toFixed(1), "ms", total && `p99 ${(total.p99_us / 1000).toFixed(1)} ms`],
     ["Dropped", String(dropped.reduce((sum, [, count]) => sum + count, 0)), "frames", dropped.map(([cause, count]) => `${count} ${cause}`).join(", ")],
     ["Faces", status ? String(status.faces) : "-", ""],
-    ["Noise floor", noise?.u_px != null ? Math.hypot(noise.u_px, noise.v_px).toFixed(3) : "-", "px", noise?.w_mm != null && `depth ${noise.w_mm.toFixed(2)} mm`],
+    ["Noise floor", noise?.u_px != null ? Math.hypot(noise.u_px, noise.v_px).toFixed(3) : "-", noise?.u_px != null ? "px" : "not measured", noise?.w_mm != null && `depth ${noise.w_mm.toFixed(2)} mm`],
     ["Not received", String(lost), "messages"],
   ];
   const made = rows.map(([name, value, unit, note]) => {
