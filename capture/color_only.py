@@ -20,6 +20,8 @@ STREAM = "no_depth"
 """Name under which the empty images travel."""
 WITHOUT_DEPTH = "color only: there is no depth, so w is zero and every window is flagged no_depth"
 """The warning of every such input."""
+NOMINAL = "no camera calibration: nominal intrinsics taken, lengths across the image are approximate"
+"""The warning where nothing is known of the lens."""
 HOW_TO = "--color-only (capture.color_only) takes color alone; w is then zero and flagged"
 """What the refusal of an input without depth says."""
 _FOCAL_PER_SIDE = 0.72
@@ -46,7 +48,7 @@ def color_calibration(recording: Recording) -> Calibration:
     if camera is None:
         assert recording.color is not None
         camera = nominal_camera(recording.color.width, recording.color.height)
-        recording.warn("no camera calibration: nominal intrinsics taken, lengths across the image are approximate")
+        recording.warn(NOMINAL)
     return Calibration(camera, camera, depth_aligned=True)
 
 

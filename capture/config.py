@@ -13,7 +13,7 @@ class CaptureConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     camera: str = Field(
-        "demo", description="demo, realsense, kinect, orbbec or oak (:SERIAL picks one), or a recording"
+        "demo", description="demo, realsense, kinect, orbbec or oak (:SERIAL picks one), webcam[:N], or a recording"
     )
     from_s: float = Field(0.0, ge=0, description="recordings: skip this many seconds")
     to_s: float | None = Field(None, gt=0, description="recordings: stop at this second; null = to the end")

@@ -82,6 +82,10 @@ class FrameSource(ABC):
 SOURCES: dict[str, str] = {
     "demo": "synthetic:SyntheticSource",
     "realsense": "realsense:RealSenseSource",
+    "kinect": "kinect:KinectSource",
+    "orbbec": "orbbec:OrbbecSource",
+    "oak": "oak:OakSource",
+    "webcam": "webcam:WebcamSource",
 }
 """Live cameras by name as 'module:class' in this room; anything else names a file or folder."""
 ENTRY_POINTS = "sfam.sources"
