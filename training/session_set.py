@@ -1,0 +1,59 @@
+"""Our own session folders as a data set: recordings with intervals that people have corrected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sfam.sinks.session_folder import SESSION
+from sfam.sinks.session_reader import SessionRecord, read_session
+
+from .corrections import read_corrections
+from .dataset import Clip, DataSet, DataSetError, Finding, group_by_subject
+
+NAME = "corrected sessions"
+CORRECTIONS = ("corrections.csv", "corrections.eaf", "corrections.boris", "corrections.tsv")
+RECORDING = "recording.mcap"
+
+
+def read_sessions(root: Path) -> DataSet:
+    """Sessions below a folder whose corrections lie in them as `corrections.csv | .eaf | .boris | .tsv`.
+
+    A session without corrections is left out and named: what a model spotted is no truth to train on. The recording is
+    `recording.mcap` in the folder, else the file that the session was made from.
+
+    Raises:
+        DataSetError: no session, or none that can be used.
+    """
+    folders = sorted(path.parent for path in root.rglob(SESSION))
+    if not folders:
+        raise DataSetError(f"{root}: no session folder below it; a session folder holds {SESSION}")
+    clips: list[Clip] = []
+    findings: list[Finding] = []
+    for folder in folders:
+        record = read_session(folder)
+        given = [folder / name for name in CORRECTIONS if (folder / name).exists()]
+        recording = _recording(record)
+        if len(given) != 1 or recording is None:
+            findings.append(Finding(folder.name, _why_not(given, record), False))
+            continue
+        intervals, odd = read_corrections(given[0], record)
+        findings += odd
+        clips.append(Clip(record.subject, record.video or folder.name, recording, tuple(intervals)))
+    if not clips:
+        raise DataSetError(f"{root}: none of {len(folders)} sessions can be used; the first: {findings[0].what}")
+    return DataSet(NAME, group_by_subject(clips), tuple(findings))
+
+
+def _recording(record: SessionRecord) -> Path | None:
+    inside, source = record.path / RECORDING, Path(str(record.summary.get("source", "")))
+    if inside.exists():
+        return inside
+    return source if source.is_absolute() and source.exists() else None
+
+
+def _why_not(given: list[Path], record: SessionRecord) -> str:
+    if not given:
+        return f"no corrections: put one of {', '.join(CORRECTIONS)} into the session folder"
+    if len(given) > 1:
+        return f"several corrections ({', '.join(path.name for path in given)}); keep one"
+    return f"no recording: neither {RECORDING} nor its source {record.summary.get('source')!r} exists"
