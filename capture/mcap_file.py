@@ -7,7 +7,6 @@ used because it cannot go back to the last whole block after a failed write, nor
 from __future__ import annotations
 
 import io
-import os
 import shutil
 import struct
 import zlib
@@ -211,6 +210,9 @@ class Summary:
 class GrowingFile:
     """An MCAP file that grows by whole blocks; each is with the operating system when `append` returns.
 
+    So no kill can take it away. It is not forced onto the disk: that would hold the writer up for seconds, and guards
+    only against a power cut within the half minute that systems keep data back.
+
     Args:
         path: must not exist.
         header: of the file.
@@ -292,10 +294,7 @@ class GrowingFile:
 
     def close(self) -> None:
         """Close as it is. Safe to call twice."""
-        if not self._file.closed:
-            if isinstance(self._file, io.FileIO):
-                os.fsync(self._file.fileno())
-            self._file.close()
+        self._file.close()
 
     def _write(self, data: bytes) -> None:
         """All of `data`, or back to where the file ended."""

@@ -110,7 +110,7 @@ class OwnMcapRecording(Recording):
                 role="depth",
                 image=frame.depth,
                 number=frame.depth_number,
-                t_device_ns=frame.t_depth_device_ns,
+                t_device_ns=frame.t_depth_device_ns or frame.t_device_ns,
                 clock_domain=frame.clock_domain,
                 depth_unit_m=frame.depth_scale_m,
             )
@@ -128,7 +128,8 @@ class OwnMcapRecording(Recording):
                 record = json.loads(bytes(message.data))
                 domain = ClockDomain(record["clock_domain"])
                 yield FrameStamp("color", "color", record["color_number"], record["t_device_ns"], domain)
-                yield FrameStamp("depth", "depth", record["depth_number"], record["t_depth_device_ns"], domain)
+                depth_ns = record["t_depth_device_ns"] or record["t_device_ns"]
+                yield FrameStamp("depth", "depth", record["depth_number"], depth_ns, domain)
 
     def details(self) -> dict[str, str | int | float | bool]:
         """What was recorded, from what, and how it ended."""

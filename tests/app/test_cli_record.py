@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.inspection import inspect
 from sfam.capture.source import open_source
-from tests.app.command import run, start
+from tests.app.command import BIN, environment, run, start
 from tests.capture.recorded_frames import assert_equal
 from tests.shared_data import shared
 
@@ -188,6 +190,30 @@ def test_a_live_session_whose_analysis_stumbled_replays_to_the_same_events(tmp_p
     assert done.returncode == 0, done.stderr
     assert (again / "events.csv").read_text() == (session / "events.csv").read_text()
     assert (again / "scores.csv").read_text() == (session / "scores.csv").read_text()
+
+
+@pytest.mark.slow(reason="a live session of five seconds")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no limit of file sizes")
+def test_a_full_disk_ends_the_recording_and_not_the_session(tmp_path: Path) -> None:
+    session = tmp_path / "session"
+    command = f"{BIN}/sfam-live --camera demo --duration 5 --publish none --record --privacy full --out {session} -q "
+    command += "--set app.ring_slots=6"
+    done = subprocess.run(
+        # in units of 1 KiB; the ring is a file as well and fits
+        ["bash", "-c", f"ulimit -f 14000; {command}"],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env=environment(),
+    )
+    assert done.returncode == 5
+    assert "recording has ended" in done.stderr
+    assert "File too large" in done.stderr
+    report = inspect(session / "recording.mcap", deep=True)
+    assert not report.recovered
+    rows = (session / "scores.csv").read_text().splitlines()[1:]
+    assert len(rows) > report.pairs > 0
+    assert json.loads((session / "session.json").read_text())["state"] == "ended"
 
 
 @pytest.mark.slow(reason="one session over 180 frames")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,6 +137,17 @@ def test_opening_and_inspecting_reads_no_image(tmp_path: Path, recorded: bytes) 
     assert (report.pairs, report.recovered) == (FRAMES, False)
     assert [stream.frames for stream in report.streams] == [FRAMES, FRAMES]
     assert report.fps == pytest.approx(60, abs=0.1)
+
+
+def test_a_recording_without_depth_stamps_has_its_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "a.mcap"
+    recorder = Recorder(RecorderSettings(path, lossless=True))
+    recorder.begin(INFO)
+    for number in range(5):
+        recorder.push(replace(seeded_frame(number), t_depth_device_ns=0))
+    recorder.finish()
+    assert inspect(path).pairs == inspect(path, deep=True).pairs == 5
+    assert [frame.t_depth_device_ns for frame in played(path)] == [0] * 5
 
 
 def test_frames_outlive_their_recording(tmp_path: Path, recorded: bytes) -> None:
