@@ -49,7 +49,7 @@ from .sink_roles import METRICS_OPEN, PAGE_OPEN, announce, require_sinks, sink_r
 from .status_line import StatusLine
 from .supervisor import Retry, Role, RoleResult, Supervisor
 
-LIVE_CAMERAS = ("realsense", "kinect", "orbbec")
+LIVE_CAMERAS = ("realsense", "kinect", "orbbec", "oak")
 
 
 def run_live(

@@ -12,6 +12,9 @@ from .source import SourceError
 
 LISTERS = {
     "realsense": "realsense:list_cameras",
+    "kinect": "kinect:list_cameras",
+    "orbbec": "orbbec:list_cameras",
+    "oak": "oak:list_cameras",
 }
 """Kind of camera -> 'module:function' in this room; each imports its SDK only when called."""
 

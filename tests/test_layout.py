@@ -21,6 +21,9 @@ UPSTREAM = {
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "core", "misc", "manager"}
 HEAVY = {
     "pyrealsense2": {"capture/realsense.py"},
+    "pyk4a": {"capture/kinect.py"},
+    "depthai": {"capture/oak.py"},
+    "pyorbbecsdk": {"capture/orbbec.py"},
     "av": {"capture/video_container.py"},
     "dlib": {"stream/face_dlib.py"},
     "onnxruntime": {"engine/onnx_backend.py"},

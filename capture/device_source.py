@@ -1,0 +1,131 @@
+"""What every live camera does alike: warm up, pair, watch for stalls, count; an adapter reads its SDK."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+
+from .camera_list import topic_name
+from .config import CaptureConfig
+from .frame import Calibration, RGBDFrame
+from .live_frames import LiveFrames, SensorFrame
+from .source import FrameSource, SourceError, SourceInfo
+
+READ_S = 0.2
+"""Longest wait of one read, so that stops and stalls are noticed."""
+FIRST_FRAME_S = 5.0
+
+
+class DeviceSource(FrameSource):
+    """A camera whose SDK hands out color and depth; pairing, segments and watching are done here.
+
+    An adapter's constructor fills the fields below, streams, and calls `warm_up` last.
+    """
+
+    label: str
+    """Kind and serial, for messages."""
+    serial: str
+    calibration: Calibration
+    fps: int
+    """Requested."""
+    details: dict[str, str | int | float | bool]
+    warnings: list[str]
+
+    def __init__(self, config: CaptureConfig) -> None:
+        self.config = config
+        self.details = {}
+        self.warnings = []
+        self._rate: float | None = None
+        self._closed = False
+
+    @abstractmethod
+    def read(self, timeout_s: float) -> list[SensorFrame]:
+        """Copies of the frames that came within `timeout_s`; [] where none did.
+
+        Raises:
+            SourceError: the camera is gone.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Release the device; called once."""
+
+    def freeze(self) -> None:
+        """Fix exposure, gain and white balance at what they are."""
+        self.warnings.append(f"{self.label}: exposure cannot be frozen through this SDK")
+
+    @property
+    def info(self) -> SourceInfo:
+        """What was opened; `fps` is what the camera achieved during its warm-up, where that is known."""
+        return SourceInfo(
+            camera=topic_name(self.serial),
+            kind="device",
+            live=True,
+            fps=round(self._rate or self.fps, 2),
+            calibration=self.calibration,
+            warnings=tuple(self.warnings),
+            details={"serial": self.serial, "fps_requested": self.fps, **self.details},
+        )
+
+    @property
+    def drops(self) -> Mapping[str, int]:
+        """Frames without pair by cause."""
+        return self._live.drops
+
+    def frames(self) -> Iterator[RGBDFrame]:
+        """Pairs as they arrive.
+
+        Raises:
+            SourceError: the camera is gone, a stream stalled.
+        """
+        self._begin()
+        while not self._closed:
+            for frame in self.read(READ_S):
+                yield from self._live.push(self._fitting(frame))
+            self._watch(self.config.stall_timeout, "look at cable, port and power")
+
+    def close(self) -> None:
+        """Stop and release; safe to call twice."""
+        if not self._closed:
+            self._closed = True
+            self.stop()
+
+    def warm_up(self) -> None:
+        """Skip frames until exposure has settled, measure the rate, freeze if asked."""
+        self._begin()
+        pairs = 0
+        while pairs < max(1, self.config.warmup_frames):
+            for frame in self.read(READ_S):
+                pairs += len(self._live.push(self._fitting(frame)))
+            self._watch(max(FIRST_FRAME_S, self.config.stall_timeout), "replug it")
+        self._rate = self._live.rate
+        if self._rate is not None and self._rate < 0.9 * self.fps:
+            self.warnings.append(
+                f"the camera makes {self._rate:.1f} frames a second instead of {self.fps}: more light?"
+            )
+        if self.config.freeze_exposure:
+            self.freeze()
+
+    def _fitting(self, frame: SensorFrame) -> SensorFrame:
+        """The frame, if it has the size that its calibration is for."""
+        lens = self.calibration.color if frame.role == "color" else self.calibration.depth
+        if frame.image.shape[:2] != (lens.height, lens.width):
+            raise SourceError(
+                f"{self.label}: {frame.role} comes as {frame.image.shape[1]}x{frame.image.shape[0]}, its calibration "
+                f"is for {lens.width}x{lens.height}; choose another capture.{frame.role}_size"
+            )
+        return frame
+
+    def _begin(self) -> None:
+        self._live = LiveFrames(self.calibration, round(1e9 / self.fps), time.monotonic_ns())
+
+    def _watch(self, limit_s: float, advice: str) -> None:
+        trouble = self._live.trouble(time.monotonic_ns(), limit_s)
+        if trouble is not None:
+            raise SourceError(f"{self.label}: {trouble}; {advice}")
+
+
+def nearest(wanted: int, possible: tuple[int, ...]) -> int:
+    """The possible value nearest to the wanted one."""
+    return min(possible, key=lambda value: abs(value - wanted))
