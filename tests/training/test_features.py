@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfam.capture.config import CaptureConfig
+from sfam.capture.source import open_source
+from sfam.stream.analysis import Analysis
+from sfam.stream.config import StreamConfig
+from sfam.training.dataset import DataSet, DataSetError, group_by_subject
+from sfam.training.feature_set import read_features, write_features
+from sfam.training.features import ClipTask, content_hash, measure_clip
+from tests.training.stand_in import InThisProcess, tree
+
+pytest.importorskip("openpyxl")
+STREAM = StreamConfig()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
+    return tree(tmp_path_factory.mktemp("casme3"))
+
+
+def only(data: DataSet, count: int) -> DataSet:
+    return DataSet(data.name, group_by_subject(list(data.clips[:count])), data.findings)
+
+
+def test_windows_are_those_of_the_live_code(data: DataSet, tmp_path: Path) -> None:
+    run = write_features(only(data, 1), tmp_path, STREAM, InThisProcess())
+    assert not run.failed
+    clip = read_features(tmp_path)[0]
+    source_clip = data.clips[0]
+    analysis = Analysis(STREAM)
+    with open_source(CaptureConfig(camera=str(source_clip.recording), depth_unit_m=0.001)) as source:
+        live = [(frame.color_number - 1, window.maps.copy()) for frame in source.frames()
+                for window in analysis.push(frame)]  # fmt: skip
+    analysis.close()
+    assert clip.frames.tolist() == [number for number, _ in live]
+    assert np.array_equal(clip.maps, np.stack([maps for _, maps in live]))
+    assert isinstance(clip.maps, np.memmap)
+    assert clip.length == source_clip.intervals[-1].offset + 1
+    assert clip.intervals == source_clip.intervals
+    assert clip.apex_maps.shape == (1, 3, 42, 42)
+    assert clip.apex_emotions == ("others",)
+    assert np.abs(clip.apex_maps).max() > 0.3
+
+
+def test_nothing_is_computed_twice_and_changes_are_noticed(data: DataSet, tmp_path: Path) -> None:
+    part = only(data, 1)
+    first = write_features(part, tmp_path, STREAM, InThisProcess()).records[0]
+    again = write_features(part, tmp_path, STREAM, InThisProcess()).records[0]
+    assert (first.resumed, again.resumed) == (False, True)
+    task = ClipTask(part.clips[0], STREAM, tmp_path)
+    other_window = replace(task, stream=StreamConfig(window_ms=300))
+    other_truth = replace(task, clip=replace(task.clip, intervals=()))
+    assert len({content_hash(task), content_hash(other_window), content_hash(other_truth)}) == 3
+    image = next((part.clips[0].recording / "color").iterdir())
+    kept = image.read_bytes()
+    image.write_bytes(kept + b"\0")
+    assert content_hash(task) != first.content_hash
+    image.write_bytes(kept)
+
+
+def test_an_interrupted_clip_is_not_taken_for_whole(
+    data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space left"):
+            measure_clip(ClipTask(data.clips[0], STREAM, tmp_path))
+    assert list((tmp_path / "clips").iterdir()) == []
+    with pytest.raises(DataSetError, match="no finished features"):
+        read_features(tmp_path)
+
+
+def test_bad_clips_are_reported_and_the_others_go_on(data: DataSet, tmp_path: Path) -> None:
+    clips = list(data.clips)
+    gone = replace(clips[1], recording=tmp_path / "gone")
+    run = write_features(DataSet("x", group_by_subject([clips[0], gone])), tmp_path / "out", STREAM, InThisProcess())
+    assert [record.video for record in run.records] == ["a"]
+    assert "no such clip" in run.failed[gone.name]
+    assert len(read_features(tmp_path / "out")) == 1
+
+
+def test_unreadable_images_and_listed_ones_are_counted(tmp_path: Path) -> None:
+    data = tree(tmp_path / "tree", subjects=1)
+    clip = data.clips[0]
+    images = sorted((clip.recording / "color").glob("*.jpg"), key=lambda path: int(path.stem))
+    images[12].write_bytes(b"not an image")
+    listed = replace(clip, unreadable=frozenset([int(images[18].stem) - 1]))
+    record = measure_clip(ClipTask(listed, STREAM, tmp_path / "out"))
+    assert record.dropped["unreadable_color"] == 1
+    frames = np.load(tmp_path / "out" / "clips" / clip.name / "frames.npy")
+    assert int(images[12].stem) - 1 not in frames
+    assert int(images[18].stem) - 1 not in frames
+    assert int(images[19].stem) - 1 in frames
+
+
+def test_the_index_lists_every_clip_and_a_lost_folder_is_named(data: DataSet, tmp_path: Path) -> None:
+    write_features(data, tmp_path, STREAM, InThisProcess())
+    with (tmp_path / "index.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [(row["subject"], row["video"]) for row in rows] == [("spNO.1", "a"), ("spNO.2", "a")]
+    assert len((tmp_path / "findings.csv").read_text().splitlines()) == len(data.findings) + 1
+    os.remove(tmp_path / "clips" / rows[0]["folder"] / "clip.json")
+    with pytest.raises(DataSetError, match="not whole"):
+        read_features(tmp_path)

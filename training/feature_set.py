@@ -1,0 +1,119 @@
+"""A folder of measured clips: made by many workers, read back lazily."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sfam.stream.config import StreamConfig
+
+from .clip_windows import ClipWindows
+from .dataset import AnnotatedInterval, DataSet, DataSetError
+from .executor import Executor
+from .features import CLIPS, ClipRecord, ClipTask, measure_clip, read_record, totals
+
+INDEX = "index.csv"
+SUMMARY = "features.json"
+FINDINGS = "findings.csv"
+Tell = Callable[[ClipRecord | None, str], None]
+"""Told of each clip: its record, or None and the error."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureRun:
+    """What a run came to."""
+
+    records: tuple[ClipRecord, ...]
+    failed: dict[str, str]
+    """Clip -> why it could not be measured."""
+
+
+def write_features(
+    data: DataSet, out: Path, stream: StreamConfig, executor: Executor, tell: Tell = lambda *_: None
+) -> FeatureRun:
+    """Measure every clip of a data set; the same call goes on where an earlier one was broken off.
+
+    A clip that fails is reported and left out; the summary, written last, says how many.
+
+    Raises:
+        OSError: `out` cannot be written to.
+    """
+    (out / CLIPS).mkdir(parents=True, exist_ok=True)
+    (out / SUMMARY).unlink(missing_ok=True)
+    tasks = [ClipTask(clip, stream, out) for clip in data.clips]
+    records: dict[int, ClipRecord] = {}
+    failed: dict[str, str] = {}
+    for number, outcome in executor.run(measure_clip, tasks):
+        if isinstance(outcome, ClipRecord):
+            records[number] = outcome
+            tell(outcome, "")
+        else:
+            failed[data.clips[number].name] = f"{type(outcome).__name__}: {outcome}"
+            tell(None, f"{data.clips[number].name}: {outcome}")
+    done = [records[number] for number in sorted(records)]
+    _write_table(out / FINDINGS, ("where", "what", "kept"), [(f.where, f.what, f.kept) for f in data.findings])
+    columns = ("subject", "video", "folder", "frames", "windows", "without_apex", "content_hash")
+    _write_table(out / INDEX, columns, [tuple(getattr(r, name) for name in columns) for r in done])
+    summary = {
+        "data_set": data.name,
+        "clips": len(done),
+        "failed": failed,
+        "findings": len(data.findings),
+        "window_ms": stream.window_ms,
+        **totals(done),
+    }
+    _replace(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    return FeatureRun(tuple(done), failed)
+
+
+def read_features(folder: Path) -> list[ClipWindows]:
+    """Clips of a finished run; maps stay on disk until they are looked at.
+
+    Raises:
+        DataSetError: no finished run, or a clip of it is gone or damaged.
+    """
+    if not (folder / SUMMARY).exists() or not (folder / INDEX).exists():
+        raise DataSetError(f"{folder}: no finished features here; run `sfam features DATASET {folder}` (again)")
+    with (folder / INDEX).open(newline="", encoding="utf-8") as lines:
+        names = [row["folder"] for row in csv.DictReader(lines)]
+    return [_read_clip(folder / CLIPS / name) for name in names]
+
+
+def _read_clip(folder: Path) -> ClipWindows:
+    record = read_record(folder)
+    if record is None:
+        raise DataSetError(f"{folder}: listed in {INDEX}, but not whole; run `sfam features` again")
+    try:
+        maps = np.load(folder / "maps.npy", mmap_mode="r" if record.windows else None)
+        frames = np.load(folder / "frames.npy")
+        apex_maps = np.load(folder / "apex_maps.npy")
+    except (OSError, ValueError) as error:
+        raise DataSetError(f"{folder}: damaged ({error}); remove it and run `sfam features` again") from error
+    if not len(maps) == len(frames) == record.windows:
+        raise DataSetError(f"{folder}: {len(maps)} maps for {record.windows} windows; run `sfam features` again")
+    intervals = tuple(AnnotatedInterval(**one) for one in record.intervals)
+    return ClipWindows(
+        record.subject, record.video, maps, frames, record.frames, intervals, apex_maps, record.apex_emotions
+    )
+
+
+def _write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    beside = path.with_name(f".{path.name}.new")
+    with beside.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(columns)
+        table.writerows(rows)
+    os.replace(beside, path)
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
