@@ -5,10 +5,12 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from .config import CaptureConfig
+from .mcap_heads import message_heads
 from .recording import Recording
 from .ros2_topics import RosTopicRecording
 from .source import SourceError
@@ -21,7 +23,10 @@ def open_mcap(path: Path, config: CaptureConfig) -> Recording:
         SourceError: when nothing in it can be read.
     """
     file = McapFile(path)
-    return RosTopicRecording(path, config, file, f"mcap, {file.compression}", file.writer)
+    recording = RosTopicRecording(path, config, file, f"mcap, {file.compression}", file.writer)
+    if not file.indexed and file.damage is None:
+        recording.warn("no index in this mcap file: all of it is read to look into it")
+    return recording
 
 
 class McapFile:
@@ -39,12 +44,14 @@ class McapFile:
         self.damage: str | None = None
         self.topics: dict[str, str] = {}
         self.counts: dict[str, int] = {}
+        self._channels: dict[int, str] = {}
+        self._chunks: list[Any] = []
         self.writer = "unknown"
         self.compression = "no chunks"
         self._file = path.open("rb")
         self._limit = path.stat().st_size  # no record can be larger, whatever a damaged length says
         self._reader: Any = SeekingReader(self._file, record_size_limit=self._limit)
-        self._indexed = self._read_summary() or self._read_through()
+        self.indexed = self._read_summary() or self._read_through()
         if not self.topics:
             self.close()
             raise SourceError(f"{path}: nothing readable in this mcap file; {self.damage or 'it holds no channel'}")
@@ -55,19 +62,47 @@ class McapFile:
 
     def messages(self, topics: Collection[str], limit: int | None = None) -> Iterator[tuple[str, int, bytes]]:
         """(topic, log time in ns, CDR data) of some topics in file order, every one before any damage."""
-        found = self._by_index(topics) if self._indexed else self._from_front(topics)
+        found = self._by_index(topics) if self.indexed else self._from_front(topics)
         for count, message in enumerate(found, 1):
             yield message
             if count == limit:
                 return
 
     def _by_index(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
-        """Only the chunks that hold the topics."""
+        """Only the chunks that hold the topics, one after another; the library's own walk would hold all of them."""
+        from mcap.data_stream import ReadDataStream
+        from mcap.records import Chunk, Message
+        from mcap.stream_reader import breakup_chunk
+
+        names = self._numbers(topics)
         try:
-            for _, channel, message in self._reader.iter_messages(topics=list(topics), log_time_order=False):
-                yield channel.topic, message.log_time, message.data
+            for index in self._chunks:
+                if not names.keys() & index.message_index_offsets.keys():
+                    continue
+                self._file.seek(index.chunk_start_offset + 9)
+                stored = self._file.read(min(index.chunk_length, self._limit))
+                chunk = Chunk.read(ReadDataStream(BytesIO(stored)))
+                for record in breakup_chunk(chunk, validate_crc=True):
+                    if isinstance(record, Message) and record.channel_id in names:
+                        yield names[record.channel_id], record.log_time, record.data
         except self._troubles() as error:
-            self.damage = f"damaged: {error}"
+            self.damage = f"damaged: {str(error) or type(error).__name__}"
+
+    def heads(self, topics: Collection[str], size: int) -> Iterator[tuple[str, int, bytes]]:
+        """The same with the first `size` bytes of the data only; with an index the rest is not even read."""
+        if not self.indexed:
+            for topic, time_ns, data in self._from_front(topics):
+                yield topic, time_ns, data[:size]
+            return
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                yield from message_heads(file, self._chunks, self._numbers(topics), size)
+        except self._troubles() as error:
+            self.damage = f"damaged: {str(error) or type(error).__name__}"
+
+    def _numbers(self, topics: Collection[str]) -> dict[int, str]:
+        """Channel number -> topic of the topics asked for."""
+        return {number: topic for number, topic in self._channels.items() if topic in topics}
 
     def _from_front(self, topics: Collection[str]) -> Iterator[tuple[str, int, bytes]]:
         """Every record until the end or the damage."""
@@ -89,11 +124,15 @@ class McapFile:
         self.writer = header.library or "unknown"
         if summary is None or not summary.channels or not summary.chunk_indexes or summary.statistics is None:
             return False
+        if not all(one.message_index_offsets for one in summary.chunk_indexes):
+            return False
         counts = summary.statistics.channel_message_counts
         for number, channel in summary.channels.items():
             schema = summary.schemas.get(channel.schema_id)
+            self._channels[number] = channel.topic
             self.topics[channel.topic] = schema.name if schema else ""
             self.counts[channel.topic] = self.counts.get(channel.topic, 0) + counts.get(number, 0)
+        self._chunks = sorted(summary.chunk_indexes, key=lambda one: int(one.chunk_start_offset))
         self.compression = f"{summary.chunk_indexes[0].compression or 'uncompressed'} chunks"
         return True
 
@@ -125,7 +164,7 @@ class McapFile:
         self._file.seek(0)
         complete = False
         try:
-            for record in StreamReader(self._file, record_size_limit=self._limit).records:
+            for record in StreamReader(self._file, validate_crcs=True, record_size_limit=self._limit).records:
                 complete = complete or isinstance(record, Footer)
                 yield record
         except self._troubles() as error:
@@ -149,5 +188,6 @@ class McapFile:
             RuntimeError,
             ValueError,
             KeyError,
+            OverflowError,
             MemoryError,
         )

@@ -21,6 +21,8 @@ from .source import SourceError
 _IMAGE = re.compile(
     r"^(?P<base>.*/(?P<stream>[^/]+))/(?:image_raw|image_rect_raw|image_rect|image)(?P<form>/compressedDepth|/compressed)?$"
 )
+_STAMP_BYTES = 64
+"""A message's header, which holds its stamp, begins it."""
 _HEAD_MESSAGES = 400
 """After so many messages without it, a recording is taken to lack the rest of its calibration."""
 
@@ -39,6 +41,9 @@ class RosContainer(Protocol):
 
     def messages(self, topics: Collection[str], limit: int | None = None) -> Iterator[tuple[str, int, bytes]]:
         """(topic, time in ns, CDR data) in file order."""
+
+    def heads(self, topics: Collection[str], size: int) -> Iterator[tuple[str, int, bytes]]:
+        """The same with the first `size` bytes of the data only."""
 
     def close(self) -> None:
         """Let go of the file."""
@@ -121,7 +126,7 @@ class RosTopicRecording(Recording):
         """Stamps from the images' headers; the pixels are not decoded."""
         topics = self._chosen_topics()
         given = 0
-        for topic, _, data in self._ros.messages(topics):
+        for topic, _, data in self._ros.heads(topics, _STAMP_BYTES):
             stream = topics[topic]
             try:
                 stamp_ns = cdr.CdrReader(data).stamp_ns()
