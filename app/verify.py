@@ -21,6 +21,8 @@ from .table_difference import ACROSS_BACKENDS, Difference, first_difference
 
 RECORDING = "recording.mcap"
 TABLES = (SCORES, EVENTS)
+NOT_RECORDED = "not_recorded"
+"""Cause of the rows that a replay writes for frames its recording does not hold."""
 LOST_FRAMES = ("ring_overwritten", "decimated")
 """Causes under which a session writes a row for a captured frame that it did not analyse."""
 Tell = Callable[[str], None]
@@ -47,6 +49,8 @@ class Comparison:
     difference: Difference | None = None
     skipped: str = ""
     """Why it could not be run; empty where it was."""
+    note: str = ""
+    """What explains a difference."""
 
     @property
     def ok(self) -> bool:
@@ -57,12 +61,19 @@ class Comparison:
         """The verdict for the operator."""
         if self.skipped:
             return f"not compared: {self.skipped}"
-        return "equal" if self.ok else f"DIFFERS, {self.difference}"
+        return "equal" if self.ok else f"DIFFERS, {self.difference}" + (f" ({self.note})" if self.note else "")
 
     def to_json(self) -> dict[str, Any]:
         """As in the report for programs."""
         shown = None if self.difference is None else str(self.difference)
-        return {"name": self.name, "ok": self.ok, "frames": self.frames, "difference": shown, "skipped": self.skipped}
+        return {
+            "name": self.name,
+            "ok": self.ok,
+            "frames": self.frames,
+            "difference": shown,
+            "skipped": self.skipped,
+            "note": self.note,
+        }
 
 
 def subject(path: Path, config: Config, file: Path | None = None) -> Subject:
@@ -162,10 +173,11 @@ def verify(what: Subject, speed: float = 8.0, *, tell: Tell = lambda _: None) ->
             return folders / name.replace(" ", "_")
 
         reference = run("as fast as possible", config)
-        frames = len(_rows(reference / SCORES))
+        rows = _rows(reference / SCORES)
+        frames = len(rows)
         if what.session is not None:
             difference = compare(what.session, reference, begins_only=not what.finished)
-            found.append(Comparison("the session's own tables", frames, difference))
+            found.append(Comparison("the session's own tables", frames, difference, note=_lacking(rows, what.replay)))
         for name, changed in (
             (f"at {speed:g} times real time", replay_config(config, speed=speed)),
             ("in one process", replay_config(config, single_process=True)),
@@ -180,6 +192,13 @@ def verify(what: Subject, speed: float = 8.0, *, tell: Tell = lambda _: None) ->
             difference = compare(reference, ran, ACROSS_BACKENDS)
             found.append(Comparison(f"by {backend}, within tolerance", frames, difference))
     return found
+
+
+def _lacking(rows: list[dict[str, str]], replay: Replay) -> str:
+    """Says where a recording itself lost frames that its session analysed."""
+    lost = [int(row["frame"]) for row in rows if row["cause"] == NOT_RECORDED]
+    lost = [frame for frame in lost if frame not in replay.left_out]
+    return f"the recording lacks {len(lost)} frames, the first is {lost[0]}" if lost else ""
 
 
 def compare(

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from benchmarks.live_session import LiveSession
 from sfam.app.config import ConfigError, load_config
 from sfam.app.replay import Replay, replay_config, run_replay
 from sfam.app.table_difference import ACROSS_BACKENDS
@@ -93,3 +97,33 @@ def test_what_is_not_there_is_exit_3(tmp_path: Path) -> None:
     done = run("sfam", "verify", tmp_path / "none.bag")
     assert (done.returncode, done.stdout) == (3, "")
     assert "does not exist" in done.stderr
+
+
+@pytest.mark.slow  # a live session of some seconds, then its replays
+@pytest.mark.skipif(sys.platform == "win32", reason="stops a process by SIGSTOP")
+@pytest.mark.parametrize(("stalled", "role"), [("analysis", 1), ("recorder", 2)])
+def test_a_live_recorded_session_replays_to_its_tables_as_far_as_its_recording_goes(
+    stalled: str, role: int, tmp_path: Path
+) -> None:
+    live = LiveSession(tmp_path / "live", ["--record", "all", "--privacy", "full"])
+    try:
+        live.wait_rows(30)
+        process = live.roles()[role]
+        process.suspend()
+        time.sleep(1.5)
+        process.resume()
+        live.wait_rows(live.rows() + 60)
+        live.process.send_signal(signal.SIGINT)
+        assert live.end() == 0, live.log
+    finally:
+        live.kill()
+    done = run("sfam", "verify", live.out, "--json")
+    report = json.loads(done.stdout)
+    own = report["comparisons"][0]
+    if stalled == "analysis":
+        assert done.returncode == 0, report
+        assert "frames that the session did not analyse are left out" in report["notes"][0]
+    else:
+        assert done.returncode == 6
+        assert "the recording lacks" in own["note"]
+        assert all(row["ok"] for row in report["comparisons"][1:])
