@@ -55,6 +55,9 @@ def live(
     color_only: Annotated[
         bool, typer.Option("--color-only", help="Take input without depth (video, webcam); w is zero and flagged.")
     ] = False,
+    preset: Annotated[
+        str | None, typer.Option(help="Cameras: face preset, auto = by model, none = leave the camera as it is.")
+    ] = None,
     speed: Annotated[str | None, typer.Option(help="Replay speed: 1, 0.25, 4 ... or max.")] = None,
     from_s: Annotated[float | None, typer.Option("--from", help="Recordings: start at this second.")] = None,
     to_s: Annotated[float | None, typer.Option("--to", help="Recordings: stop at this second.")] = None,
@@ -88,6 +91,7 @@ def live(
     """Spot micro-expressions in a camera stream or recording; see --help."""
     flags: dict[str, object] = {
         "capture.camera": _one_camera(camera),
+        "capture.preset": preset,
         "capture.color_only": color_only or None,
         "capture.from_s": from_s,
         "capture.to_s": to_s,
