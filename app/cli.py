@@ -20,6 +20,7 @@ from . import (
     cli_model,
     cli_record,
     cli_rehearse,
+    cli_report,
     cli_selftest,
     cli_train,
     cli_verify,
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command("live")(cli_live.live)
 app.command("record")(cli_record.record)
+app.command("report")(cli_report.report)
 app.command("repair")(cli_record.repair)
 app.command("convert")(cli_record.convert)
 app.command("cameras")(cli_cameras.cameras)

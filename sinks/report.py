@@ -1,0 +1,326 @@
+"""report.html: one self-contained page about a session, for the reviewer's eyes and for the file cabinet."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from sfam.engine.events import Event
+
+from .report_plots import Timeline, causes_plot, event_plot, latency_plot, noise_plot, score_plot
+from .report_thumbnails import Thumbnails, thumbnails
+from .session_folder import CONFIG
+from .session_reader import SessionRecord, read_session
+from .sink_error import SinkError
+
+REPORT = "report.html"
+AROUND_S = 1.5
+"""Shown before and after an event."""
+NOTHING = "<p class='muted'>Nothing to show.</p>"
+
+
+def write_report(folder: str | Path, out: str | Path | None = None, *, pictures: bool = True) -> Path:
+    """Write the report of a session folder; returns where it stands.
+
+    Args:
+        folder: the session.
+        out: the page; None = `report.html` in the folder.
+        pictures: look for faces in the session's recording (tier `full` only; reads the recording up to the last
+            event).
+
+    Raises:
+        SinkError: it is no session folder, or the page cannot be written.
+    """
+    record = read_session(folder)
+    page = Path(out) if out is not None else record.path / REPORT
+    text = render_report(record, thumbnails(record) if pictures else {})
+    try:
+        page.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise SinkError(f"cannot write report {page}: {error.strerror or error}; name another with --out") from error
+    return page
+
+
+def render_report(record: SessionRecord, faces: Thumbnails) -> str:
+    """The page as text; `faces` as `thumbnails` gives them."""
+    line, summary = Timeline.of(record), record.summary
+    threshold = summary["threshold"]
+    stages = summary["counters"].get("latency_us", {})
+    cards = "".join(_card(record, line, event, faces.get(event.id, {})) for event in record.events)
+    return Template(_page("report.html")).substitute(
+        title=escape(f"Session {summary['session']}"),
+        style=_page("report.css"),
+        script=_page("report.js"),
+        about=escape(_about(record, line)),
+        notice=escape(summary["notice"]),
+        unsuitable=escape("; ".join(summary["unsuitable_uses"])),
+        figures=_figures(record, line),
+        score_key=_score_key(threshold),
+        score_plot=score_plot(line, record.events, threshold),
+        drops=escape(_drops(record, line)),
+        causes_plot=causes_plot(line),
+        noise=escape(_noise(line)),
+        noise_plot=noise_plot(line),
+        latency=escape(_latency(stages)),
+        latency_plot=latency_plot(stages),
+        review=escape(_review(record, faces)),
+        cards=cards or "<p class='muted'>No event was confirmed.</p>",
+        model=_model(summary["model"], summary["model_sha256"]),
+        session=_session(summary),
+        settings=escape(_settings(record.path / CONFIG)),
+        data=_data(record, line),
+    )
+
+
+def _page(name: str) -> str:
+    return files("sfam.sinks").joinpath("page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _about(record: SessionRecord, line: Timeline) -> str:
+    summary = record.summary
+    began = datetime.fromtimestamp(summary["clock"]["anchor_utc_ns"] / 1e9, UTC)
+    parts = [
+        f"subject {record.subject}",
+        f"video {record.video}",
+        f"source {summary['source']}",
+        began.strftime("%Y-%m-%d %H:%M UTC"),
+        f"{line.duration_s:.1f} s",
+        f"privacy tier {summary['privacy']}",
+        summary["state"],
+    ]
+    return " · ".join(parts)
+
+
+def _figures(record: SessionRecord, line: Timeline) -> str:
+    counters = record.summary["counters"]
+    kinds = Counter(event.kind for event in record.events)
+    total = counters.get("latency_us", {}).get("total")
+    floor = _median_floor(line)
+    figures = (
+        ("Micro events", str(kinds["micro"]), ""),
+        ("Macro events", str(kinds["macro"]), ""),
+        ("Frames analysed", str(counters.get("analysed", "-")), f"of {counters.get('offered', '-')}"),
+        ("Frames dropped", str(sum(counters.get("dropped", {}).values())), ""),
+        ("Latency p99", "-" if total is None else f"{total['p99'] / 1e3:.1f}", "" if total is None else "ms"),
+        ("Noise floor", "-" if math.isnan(floor) else f"{floor:.3f}", "px, median"),
+    )
+    return "".join(
+        f"<div><dt>{name}</dt><dd>{escape(value)} <small>{escape(unit)}</small></dd></div>"
+        for name, value, unit in figures
+    )
+
+
+def _median_floor(line: Timeline) -> float:
+    floor = np.hypot(line.noise_u_px, line.noise_v_px)
+    known = floor[np.isfinite(floor)]
+    return float(np.median(known)) if known.size else math.nan
+
+
+def _score_key(threshold: float | None) -> str:
+    level = "" if threshold is None else f"dashed: threshold {threshold:.2f}; "
+    return (
+        f"{level}bands: <span class='dot micro'></span> micro, <span class='dot macro'></span> macro; "
+        "a band leads to its review."
+    )
+
+
+def _drops(record: SessionRecord, line: Timeline) -> str:
+    counters = record.summary["counters"]
+    dropped = {cause: count for cause, count in counters.get("dropped", {}).items() if count}
+    lost = ", ".join(f"{count} {cause}" for cause, count in dropped.items()) or "none"
+    silent = Counter(cause for cause in line.causes if cause)
+    rows = ", ".join(f"{count} {cause}" for cause, count in silent.most_common()) or "none"
+    rows_lost = record.summary.get("rows_lost", 0)
+    not_stored = f" {rows_lost} rows did not fit into the tables." if rows_lost else ""
+    return f"Dropped frames: {lost}. Rows without score: {rows}.{not_stored}"
+
+
+def _noise(line: Timeline) -> str:
+    if math.isnan(_median_floor(line)):
+        return "Not measured in this session: no quiet stretch was long enough."
+    depth = line.noise_w_mm[np.isfinite(line.noise_w_mm)]
+    in_depth = f", and {np.median(depth):.2f} mm in depth" if depth.size else ""
+    return (
+        f"Motion below {_median_floor(line):.3f} px of the 128 px crop (median{in_depth}) cannot be told from noise. "
+        "Events below it carry the flag below_noise."
+    )
+
+
+def _latency(stages: Mapping[str, Mapping[str, float]]) -> str:
+    if not stages:
+        return "Not measured: the session did not end in order."
+    return "Time spent on a frame by stage over the session's last seconds: median, p95 and p99."
+
+
+def _review(record: SessionRecord, faces: Thumbnails) -> str:
+    text = (
+        "Move through an event, then accept it, reject it, or correct its interval. The CSV is what training reads; "
+        "events without verdict are left out of it. Frames count from 0, both ends belong to the event."
+    )
+    if record.summary["privacy"] != "full":
+        return f"{text} Privacy tier {record.summary['privacy']}: no picture of the face was kept."
+    return text if faces else f"{text} There is no recording to show faces from."
+
+
+def _window(line: Timeline, event: Event) -> tuple[float, float]:
+    begin = max(0.0, line.second_of(event.onset.frame) - AROUND_S)
+    return begin, min(max(line.duration_s, begin + 0.1), line.second_of(event.offset.frame) + AROUND_S)
+
+
+def _card(record: SessionRecord, line: Timeline, event: Event, faces: Mapping[int, str]) -> str:
+    begin_s, end_s = _window(line, event)
+    first, last = _frames_between(line, begin_s, end_s)
+    length_ms = (event.offset.t_capture_ns - event.onset.t_capture_ns) / 1e6
+    share = ", ".join(
+        f"{name} {value:.2f}" for name, value in zip(record.classes, event.probabilities, strict=False) if value >= 0.05
+    )
+    facts = [f"frames {event.onset.frame} to {event.offset.frame}", f"apex {event.apex.frame}", f"{length_ms:.0f} ms"]
+    facts += [f"score {event.score:.2f}", share, *event.flags]
+    film = "".join(
+        f'<figure data-frame="{frame}"><img src="{faces[frame]}" alt="Face in frame {frame}">'
+        f"<figcaption>{frame}</figcaption></figure>"
+        for frame in sorted(faces)
+    )
+    return (
+        f'<article class="card" id="event-{event.id}" data-event="{event.id}"><header>'
+        f"<h3>{event.kind} {escape(event.emotion)} <span class='muted'>#{event.id}</span></h3>"
+        f"<span>{line.second_of(event.onset.frame):.2f} s</span></header>"
+        f"<p class='muted'>{escape(', '.join(fact for fact in facts if fact))}</p>"
+        f"<div class='plot'>{event_plot(line, event, record.summary['threshold'], begin_s, end_s)}</div>"
+        f"{f'<div class=film>{film}</div>' if film else ''}"
+        f"{_controls(record, event, first, last)}<p class='printed'></p></article>"
+    )
+
+
+def _frames_between(line: Timeline, begin_s: float, end_s: float) -> tuple[int, int]:
+    inside = line.frames[(line.seconds >= begin_s) & (line.seconds <= end_s)]
+    return (int(inside[0]), int(inside[-1])) if len(inside) else (0, 0)
+
+
+def _controls(record: SessionRecord, event: Event, first: int, last: int) -> str:
+    def options(values: tuple[str, ...], chosen: str) -> str:
+        return "".join(f"<option{' selected' if value == chosen else ''}>{escape(value)}</option>" for value in values)
+
+    def frame(name: str, value: int) -> str:
+        return f'<input type="number" name="{name}" min="0" max="{last_frame(record)}" value="{value}" required>'
+
+    verdicts = "".join(
+        f'<label><input type="radio" name="verdict-{event.id}" value="{value}"> {word}</label>'
+        for value, word in (("confirmed", "Accept"), ("rejected", "Reject"), ("corrected", "Corrected"))
+    )
+    return (
+        "<div class='review'>"
+        f"<label class='wide'>Scrub: <span class='at'></span><input type='range' name='scrub' min='{first}' "
+        f"max='{last}' value='{event.apex.frame}'></label>"
+        f"<label>Onset, frame {frame('onset', event.onset.frame)}</label>"
+        f"<label>Offset, frame {frame('offset', event.offset.frame)}</label>"
+        "<button type='button' data-take='onset'>Set onset here</button>"
+        "<button type='button' data-take='offset'>Set offset here</button>"
+        f"<label>Emotion <select name='emotion'>{options(emotions(record, event), event.emotion)}</select></label>"
+        f"<label>Kind <select name='kind'>{options(('micro', 'macro'), event.kind)}</select></label>"
+        "<label class='wide'>Comment <input type='text' name='comment'></label>"
+        f"<fieldset><legend class='muted'>Verdict</legend>{verdicts}</fieldset></div>"
+    )
+
+
+def emotions(record: SessionRecord, event: Event | None = None) -> tuple[str, ...]:
+    """Classes that an event can have: the model's without neutral, and what it was called."""
+    named = record.classes[:-1]
+    return named if event is None or event.emotion in named else (*named, event.emotion)
+
+
+def last_frame(record: SessionRecord) -> int:
+    """Number of the last frame in the tables."""
+    return int(record.scores[-1]["frame"]) if record.scores else 0
+
+
+def _model(model: Mapping[str, Any], sha256: str) -> str:
+    rows = [("Model", f"{model.get('name', 'unknown')} {model.get('version', '')}".strip())]
+    rows += [(name, str(model[key])) for name, key in _MODEL_ROWS if key in model]
+    rows.append(("SHA-256", sha256))
+    limits = "".join(f"<li>{escape(str(limit))}</li>" for limit in model.get("limits", ()))
+    return _table(rows) + (f"<h3>Known limits</h3><ul>{limits}</ul>" if limits else "")
+
+
+_MODEL_ROWS = (
+    ("Licence", "licence"),
+    ("Trained on", "training_data"),
+    ("Decoding", "decoding"),
+    ("Window, ms", "window_ms"),
+)
+
+
+def _session(summary: Mapping[str, Any]) -> str:
+    devices = ", ".join(f"{name} {value}" for name, value in summary["devices"].items() if value not in ("", [], {}))
+    versions = ", ".join(f"{name} {value}" for name, value in summary["versions"].items())
+    warnings = "; ".join(summary["counters"].get("warnings", ())) or "none"
+    return _table(
+        [
+            ("Camera", summary["camera"]),
+            ("Device", devices),
+            ("Versions", versions),
+            ("Settings hash", summary["config_hash"]),
+            ("Privacy tier", summary["privacy"]),
+            ("Ended because", str(summary["counters"].get("ended_because", "") or summary["state"])),
+            ("Warnings", warnings),
+        ]
+    )
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    body = "".join(f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+    return f"<table>{body}</table>"
+
+
+def _settings(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return "not stored"
+
+
+def _data(record: SessionRecord, line: Timeline) -> str:
+    """What the page's script needs, safe inside a script element."""
+    windows = {}
+    for event in record.events:
+        begin_s, end_s = _window(line, event)
+        first, last = _frames_between(line, begin_s, end_s)
+        rows = {int(line.frames[i]): i for i in np.flatnonzero(line.face_ids == event.track_id)}
+        span = range(first, last + 1)
+        spots = [float(line.spot[rows[n]]) if n in rows else math.nan for n in span]
+        windows[event.id] = {
+            "begin_s": begin_s,
+            "end_s": end_s,
+            "first": first,
+            "seconds": [round(line.second_of(n), 4) for n in span],
+            "spot": [round(spot, 4) if math.isfinite(spot) else None for spot in spots],
+        }
+    found = {
+        event.id: {
+            "onset": event.onset.frame,
+            "offset": event.offset.frame,
+            "emotion": event.emotion,
+            "kind": event.kind,
+        }
+        for event in record.events
+    }
+    data = {
+        "session": record.summary["session"],
+        "subject": record.subject,
+        "video": record.video,
+        "last_frame": last_frame(record),
+        "emotions": emotions(record),
+        "events": found,
+        "windows": windows,
+    }
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
