@@ -16,7 +16,6 @@ from sfam.capture.clock import SessionClock
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.pacing import ReplayControl, limited
 from sfam.capture.source import open_source
-from sfam.stream.ring import Ring
 from sfam.stream.scene_flow import CROP_PX
 
 from .bench_flow import machine
@@ -24,17 +23,9 @@ from .bench_predecessor import Predecessor
 from .config import Config, load_config
 from .live import make_plan
 from .pipeline import Pipeline
-from .roles import (
-    AnalysisSettings,
-    CaptureSettings,
-    analysis_role,
-    capture_role,
-    offer_ring,
-    run_single_process,
-    start_capture,
-)
+from .replay import run_in_processes
+from .roles import AnalysisSettings, CaptureSettings, run_single_process
 from .session import open_session
-from .supervisor import Role, Supervisor
 
 DEMO_S = 6.0
 PREDECESSOR_EVERY = 30
@@ -107,26 +98,7 @@ def _in_one_process(capture: CaptureSettings, analysis: AnalysisSettings) -> Map
 
 
 def _in_two_processes(capture: CaptureSettings, analysis: AnalysisSettings) -> Mapping[str, Any]:
-    rings: list[Ring] = []
-
-    def on_message(role: str, kind: str, message: Any) -> None:
-        if kind == "opened":
-            rings.append(offer_ring(supervisor, message, "lossless", 16))
-        elif kind == "ready":
-            start_capture(supervisor, message)
-
-    supervisor = Supervisor(
-        [Role("capture", capture_role, capture), Role("analysis", analysis_role, analysis)], on_message=on_message
-    )
-    try:
-        results = supervisor.run()
-    finally:
-        for ring in rings:
-            ring.close()
-    failed = [result.message for result in results if not result.ok]
-    if failed:
-        raise RuntimeError(f"bench replay: {failed[0]}")
-    return results[1].value
+    return run_in_processes(capture, analysis, "lossless", 16)
 
 
 def _beside_predecessor(config: Config) -> tuple[float, float]:

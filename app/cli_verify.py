@@ -48,9 +48,6 @@ def verify(
         typer.echo(json.dumps(report, indent=1))
     else:
         for one in comparisons:
-            verdict = (
-                f"not compared: {one.skipped}" if one.skipped else "equal" if one.ok else f"DIFFERS, {one.difference}"
-            )
-            typer.echo(f"{one.name}: {verdict}")
+            typer.echo(f"{one.name}: {one}")
     if not ok:
         raise typer.Exit(VERIFICATION)

@@ -25,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     doctor_software.model,
     doctor_software.licences,
     doctor_system.display,
+    doctor_software.web,
     doctor_system.port,
     doctor_system.shared_memory,
     doctor_system.disk,

@@ -16,6 +16,8 @@ SDKS = {
     "orbbec": ("pyorbbecsdk2", "pip install 'sfam-live[orbbec]'"),
 }
 """Camera -> its package and how to get it."""
+TENSORRT = ("tensorrt", "tensorrt_rtx_cu13", "tensorrt_rtx")
+"""Packages that bring it, whole or for RTX."""
 DEBIAN_LIBRARIES = {"GL": "libgl1", "glib-2.0": "libglib2.0-0"}
 """Libraries that OpenCV's wheel links to, and Debian's packages of them."""
 FACE_LICENCES = {
@@ -116,12 +118,22 @@ def torch(machine: Machine, config: Config) -> Line:
 
 def tensorrt(machine: Machine, config: Config) -> Line:
     """TensorRT in either form, and the GPU it needs."""
-    there = [f"{name} {found}" for name in ("tensorrt", "tensorrt_rtx") if (found := machine.version_of(name))]
+    there = [f"{name} {found}" for name in TENSORRT if (found := machine.version_of(name))]
     if there or config.engine.backend != "tensorrt":
         return ok("tensorrt", ", ".join(there) or "not installed; the CPU does it")
     return fail(
-        "tensorrt", "missing, which engine tensorrt needs", "pip install 'sfam-live[tensorrt]', or --engine auto"
+        "tensorrt",
+        "missing, which engine tensorrt needs",
+        "pip install tensorrt_rtx_cu13 (GeForce, RTX) or tensorrt, or use --engine auto",
     )
+
+
+def web(machine: Machine, config: Config) -> Line:
+    """The server of the web overlay."""
+    found = machine.version_of("aiohttp")
+    if found is None and config.sinks.overlay == "web":
+        return fail("web overlay", "aiohttp is missing", "pip install 'sfam-live[web]', or --overlay none")
+    return ok("web overlay", f"aiohttp {found}" if found else "aiohttp is not installed; only --overlay web needs it")
 
 
 def model(machine: Machine, config: Config) -> Line:
