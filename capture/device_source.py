@@ -14,7 +14,8 @@ from .source import FrameSource, SourceError, SourceInfo
 
 READ_S = 0.2
 """Longest wait of one read, so that stops and stalls are noticed."""
-FIRST_FRAME_S = 5.0
+FIRST_FRAME_S = 4.0
+"""A camera may take seconds to its first frame."""
 
 
 class DeviceSource(FrameSource):
@@ -83,7 +84,7 @@ class DeviceSource(FrameSource):
         while not self._closed:
             for frame in self.read(READ_S):
                 yield from self._live.push(self._fitting(frame))
-            self._watch(self.config.stall_timeout, "look at cable, port and power")
+            self._watch("", self.config.stall_timeout, "look at cable, port and power")
 
     def close(self) -> None:
         """Stop and release; safe to call twice."""
@@ -98,7 +99,7 @@ class DeviceSource(FrameSource):
         while pairs < max(1, self.config.warmup_frames):
             for frame in self.read(READ_S):
                 pairs += len(self._live.push(self._fitting(frame)))
-            self._watch(max(FIRST_FRAME_S, self.config.stall_timeout), "replug it")
+            self._watch("opened, but ", max(FIRST_FRAME_S, self.config.stall_timeout), "replug it, or reset it")
         self._rate = self._live.rate
         if self._rate is not None and self._rate < 0.9 * self.fps:
             self.warnings.append(
@@ -120,10 +121,10 @@ class DeviceSource(FrameSource):
     def _begin(self) -> None:
         self._live = LiveFrames(self.calibration, round(1e9 / self.fps), time.monotonic_ns())
 
-    def _watch(self, limit_s: float, advice: str) -> None:
+    def _watch(self, before: str, limit_s: float, advice: str) -> None:
         trouble = self._live.trouble(time.monotonic_ns(), limit_s)
         if trouble is not None:
-            raise SourceError(f"{self.label}: {trouble}; {advice}")
+            raise SourceError(f"{self.label}: {before}{trouble}; {advice}")
 
 
 def nearest(wanted: int, possible: tuple[int, ...]) -> int:

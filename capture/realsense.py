@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
-from .camera_list import CameraListing, pick, topic_name, wanted_serial
+from .camera_list import CameraListing, pick, wanted_serial
 from .config import CaptureConfig
-from .frame import RGBDFrame
-from .live_frames import LiveFrames
+from .device_source import DeviceSource
+from .live_frames import SensorFrame
 from .realsense_controls import Controls
 from .realsense_frames import Offered, offered, read_calibration, sensor_frame
 from .realsense_presets import choose_preset
 from .realsense_profiles import ModePair, fallbacks, usb2_message
-from .source import AbsentError, FrameSource, SourceError, SourceInfo
+from .source import AbsentError, SourceError
 
 OLDEST_GOOD = (2, 58, 4)
 """Older SDKs shift aligned depth by half a pixel; nothing here aligns by SDK, but other tools on the data may."""
 QUEUE_FRAMES = 16
 RESET_WAIT_S = 10.0
-FIRST_FRAME_S = 4.0
-"""A camera may take seconds to its first frame."""
-_LOOK_MS = 200
 _UDEV = (
     "Plug it into a USB 3 port and look whether `sfam cameras` lists it; on Linux it needs the udev rule "
     '\'SUBSYSTEM=="usb", ATTRS{idVendor}=="8086", MODE="0666"\' in /etc/udev/rules.d/99-realsense.rules'
@@ -70,7 +66,7 @@ def list_cameras(context: Any = None) -> list[CameraListing]:
     return listings
 
 
-class RealSenseSource(FrameSource):
+class RealSenseSource(DeviceSource):
     """One camera, streaming from the constructor on; its warm-up is over when that returns.
 
     Both sensors write into one small queue of the SDK, from which every frame is copied at once. Pairing is ours; depth
@@ -81,76 +77,49 @@ class RealSenseSource(FrameSource):
         context: an SDK context to search instead of a new one.
 
     Raises:
-        SourceError: SDK missing, no such camera, busy, nothing it can stream, no frames.
+        AbsentError: no such camera.
+        SourceError: SDK missing, busy, nothing it can stream, no frames.
     """
 
     def __init__(self, config: CaptureConfig, context: Any = None) -> None:
+        super().__init__(config)
         self._rs = sdk()
-        self._config = config
         self._context = context or self._rs.context()
         self._sensors: list[Any] = []
-        self._warnings: list[str] = _sdk_warnings(self._rs)
+        self._newest: dict[str, Any] = {}
+        self.warnings += _sdk_warnings(self._rs)
         self._device = self._find(config.wait_for_device_timeout)
-        self._serial = _info(self._rs, self._device, "serial_number")
-        self._label = f"realsense {self._serial}"
+        self.serial = _info(self._rs, self._device, "serial_number")
+        self.label = f"realsense {self.serial}"
         if config.initial_reset:
             self._reset()
         self._queue = self._rs.frame_queue(QUEUE_FRAMES, True)
         try:
-            self._begin()
+            self._stream()
+            self.warm_up()
         except BaseException:
             self.close()
             raise
 
-    @property
-    def info(self) -> SourceInfo:
-        """What was opened; `fps` is what the camera achieved during its warm-up, where that is known."""
-        rs = self._rs
-        details = {
-            "serial": self._serial,
-            "model": _info(rs, self._device, "name"),
-            "firmware": _info(rs, self._device, "firmware_version"),
-            "usb_type": _info(rs, self._device, "usb_type_descriptor"),
-            "sdk": rs.__version__,
-            "modes": str(self._modes),
-            "fps_requested": self._wanted.color.fps,
-            "depth_unit_m": self._unit_m,
-            **self._controls.details,
-        }
-        return SourceInfo(
-            camera=topic_name(self._serial),
-            kind="device",
-            live=True,
-            fps=round(self._rate or self._modes.color.fps, 2),
-            calibration=self._calibration,
-            warnings=tuple(self._warnings + self._controls.warnings),
-            details=details,
-        )
+    def read(self, timeout_s: float) -> list[SensorFrame]:
+        """The next frame of either sensor."""
+        came, frame = self._queue.try_wait_for_frame(round(timeout_s * 1000))
+        if not came:
+            if not self._device.is_connected():
+                raise SourceError(f"{self.label}: unplugged; {_UDEV}")
+            return []
+        if self.config.freeze_exposure and "frozen" not in self.details:
+            self._newest[frame.get_profile().stream_type().name] = frame
+        one = sensor_frame(self._rs, frame, self._channels, time.monotonic_ns())
+        return [one] if one is not None else []
 
-    @property
-    def drops(self) -> Mapping[str, int]:
-        """Frames without pair by cause; `lost*` were skipped by the sensors' own counters."""
-        return self._live.drops
+    def freeze(self) -> None:
+        """Fix exposure, gain and white balance at what the newest frames were taken with."""
+        self._controls.freeze(self._newest)
+        self._newest.clear()
 
-    def frames(self) -> Iterator[RGBDFrame]:
-        """Pairs as they arrive.
-
-        Raises:
-            SourceError: unplugged, a stream stalled, stamps that never meet.
-        """
-        self._live = LiveFrames(self._calibration, self._period_ns, time.monotonic_ns())
-        while self._sensors:
-            frame = self._next()
-            if frame is not None:
-                yield from self._take(frame)
-            elif not self._device.is_connected():
-                raise SourceError(f"{self._label}: unplugged; {_UDEV}")
-            trouble = self._live.trouble(time.monotonic_ns(), self._config.stall_timeout)
-            if trouble is not None:
-                raise SourceError(f"{self._label}: {trouble}; look at cable and port, lower capture.fps if it repeats")
-
-    def close(self) -> None:
-        """Stop and release; safe to call twice."""
+    def stop(self) -> None:
+        """Stop and release both sensors."""
         sensors, self._sensors = self._sensors, []
         for sensor in sensors:
             # An unplugged camera refuses both; there is nothing left to release then.
@@ -159,28 +128,24 @@ class RealSenseSource(FrameSource):
             with suppress(RuntimeError):
                 sensor.close()
 
-    def _begin(self) -> None:
+    def _stream(self) -> None:
         sensors = self._device.query_sensors()
         choices = offered(sensors)
-        preset = choose_preset(self._config.preset, _info(self._rs, self._device, "name"))
-        self._wanted = preset.modes(self._config)
-        color, depth = self._choose(sensors, choices)
-        self._controls = Controls(self._rs, sensors[color.sensor], sensors[depth.sensor])
-        self._unit_m = self._controls.prepare(preset)
+        preset = choose_preset(self.config.preset, _info(self._rs, self._device, "name"))
+        self._wanted = preset.modes(self.config)
+        color, depth = self._choose(choices)
+        self._controls = Controls(self._rs, sensors[color.sensor], sensors[depth.sensor], self.details, self.warnings)
+        self.details["depth_unit_m"] = self._controls.prepare(preset)
         color, depth = self._open(sensors, choices)
         self._channels = color.format
-        self._calibration = read_calibration(color.profile, depth.profile)
-        self._modes = ModePair(color.mode, depth.mode)
-        self._period_ns = round(1e9 / color.mode.fps)
-        self._warn_of_modes()
-        self._live = LiveFrames(self._calibration, self._period_ns, time.monotonic_ns())
+        self.calibration = read_calibration(color.profile, depth.profile)
+        self._note(ModePair(color.mode, depth.mode))
         for sensor in self._sensors:
             sensor.start(self._queue)
-        self._warm_up()
 
     def _find(self, wait_s: float) -> Any:
         """The camera asked for, waiting for it up to `wait_s` (below 0 = for ever)."""
-        wanted = wanted_serial(self._config.camera, self._config.serial_no)
+        wanted = wanted_serial(self.config.camera, self.config.serial_no)
         until_s = time.monotonic() + wait_s
         while True:
             devices = {_info(self._rs, device, "serial_number"): device for device in self._context.query_devices()}
@@ -200,18 +165,18 @@ class RealSenseSource(FrameSource):
         try:
             self._device.hardware_reset()
         except RuntimeError as error:
-            self._warnings.append(f"hardware reset was refused: {error}")
+            self.warnings.append(f"hardware reset was refused: {error}")
             return
         time.sleep(1.0)  # it takes a moment to go away
-        self._config = self._config.model_copy(update={"serial_no": self._serial})
+        self.config = self.config.model_copy(update={"serial_no": self.serial})
         self._device = self._find(RESET_WAIT_S)
 
-    def _choose(self, sensors: list[Any], choices: list[Offered]) -> tuple[Offered, Offered]:
+    def _choose(self, choices: list[Offered]) -> tuple[Offered, Offered]:
         """The first pair of modes, to know which sensors are meant."""
         pairs = self._pairs(choices)
         if not pairs:
             has = ", ".join(sorted({f"{one.role} {one.mode}" for one in choices})) or "no color and no depth"
-            raise SourceError(f"{self._label}: no color and depth stream of one frame rate; it offers {has}")
+            raise SourceError(f"{self.label}: no color and depth stream of one frame rate; it offers {has}")
         return pairs[0]
 
     def _pairs(self, choices: list[Offered]) -> list[tuple[Offered, Offered]]:
@@ -232,55 +197,34 @@ class RealSenseSource(FrameSource):
                     sensors[index].open(those)
                     self._sensors.append(sensors[index])
             except RuntimeError as error:
-                self.close()
+                self.stop()
                 if _is_busy(str(error)):
                     raise SourceError(
-                        f"{self._label}: another program uses it ({error}); close that one, RealSense Viewer for "
+                        f"{self.label}: another program uses it ({error}); close that one, RealSense Viewer for "
                         "example, or replug the camera"
                     ) from error
                 refusals.append(f"{ModePair(color.mode, depth.mode)}: {error}")
             else:
                 return color, depth
-        raise SourceError(f"{self._label}: refused every mode that was tried: {'; '.join(refusals)}")
+        raise SourceError(f"{self.label}: refused every mode that was tried: {'; '.join(refusals)}")
 
-    def _warn_of_modes(self) -> None:
-        slow = usb2_message(_info(self._rs, self._device, "usb_type_descriptor"), self._modes)
+    def _note(self, modes: ModePair) -> None:
+        """Facts of what streams now, and what the user should hear about them."""
+        rs, device = self._rs, self._device
+        self.fps = modes.color.fps
+        usb = _info(rs, device, "usb_type_descriptor")
+        self.details |= {
+            "model": _info(rs, device, "name"),
+            "firmware": _info(rs, device, "firmware_version"),
+            "usb_type": usb,
+            "sdk": rs.__version__,
+            "modes": str(modes),
+        }
+        slow = usb2_message(usb, modes)
         if slow is not None:
-            self._warnings.append(slow)
-        if self._modes != self._wanted:
-            self._warnings.append(f"asked for {self._wanted}, the camera runs at {self._modes}")
-
-    def _warm_up(self) -> None:
-        """Skip frames until exposure has settled, measure the rate, then freeze if asked."""
-        limit_s = max(self._config.stall_timeout, FIRST_FRAME_S)
-        counts, newest = {"color": 0, "depth": 0}, dict[str, Any]()
-        while min(counts.values()) < max(1, self._config.warmup_frames):
-            frame = self._next()
-            if frame is not None:
-                role = frame.get_profile().stream_type().name
-                newest[role] = frame
-                self._take(frame)
-                counts[role] = counts.get(role, 0) + 1
-            trouble = self._live.trouble(time.monotonic_ns(), limit_s)
-            if trouble is not None:
-                raise SourceError(f"{self._label}: opened, but {trouble}; replug it, or set capture.initial_reset")
-        self._rate = self._live.rate
-        if self._rate is not None and self._rate < 0.9 * self._modes.color.fps:
-            self._warnings.append(
-                f"the camera makes {self._rate:.1f} frames a second instead of {self._modes.color.fps}: more light, "
-                "or a fixed exposure below the frame interval"
-            )
-        if self._config.freeze_exposure:
-            self._controls.freeze(newest)
-
-    def _next(self) -> Any:
-        """The next SDK frame; None where none came for a while."""
-        came, frame = self._queue.try_wait_for_frame(_LOOK_MS)
-        return frame if came else None
-
-    def _take(self, frame: Any) -> list[RGBDFrame]:
-        one = sensor_frame(self._rs, frame, self._channels, time.monotonic_ns())
-        return self._live.push(one) if one is not None else []
+            self.warnings.append(slow)
+        if modes != self._wanted:
+            self.warnings.append(f"asked for {self._wanted}, the camera runs at {modes}")
 
 
 def _info(rs: Any, device: Any, name: str) -> str:

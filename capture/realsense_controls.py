@@ -19,11 +19,12 @@ class Controls:
     An option that the camera lacks is passed over; one that it has but does not take is a warning.
     """
 
-    def __init__(self, rs: Any, color: Any, depth: Any) -> None:
+    def __init__(self, rs: Any, color: Any, depth: Any, details: Details, warnings: list[str]) -> None:
+        """Adds what it finds to `details` and `warnings`."""
         self._rs = rs
         self._sensors = {"depth": depth, "color": color}
-        self.details: Details = {}
-        self.warnings: list[str] = []
+        self.details = details
+        self.warnings = warnings
 
     def prepare(self, preset: Preset) -> float:
         """Depth unit, then the preset unless it is 'none'; returns metres per depth unit as read back."""
