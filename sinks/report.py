@@ -26,7 +26,6 @@ from .sink_error import SinkError
 REPORT = "report.html"
 AROUND_S = 1.5
 """Shown before and after an event."""
-NOTHING = "<p class='muted'>Nothing to show.</p>"
 
 
 def write_report(folder: str | Path, out: str | Path | None = None, *, pictures: bool = True) -> Path:
@@ -295,17 +294,20 @@ def _data(record: SessionRecord, line: Timeline) -> str:
     for event in record.events:
         begin_s, end_s = _window(line, event)
         first, last = _frames_between(line, begin_s, end_s)
-        rows = {int(line.frames[i]): i for i in np.flatnonzero(line.face_ids == event.track_id)}
+        inside = slice(*np.searchsorted(line.frames, (first, last + 1)))
+        rows = zip(
+            line.frames[inside].tolist(), line.face_ids[inside].tolist(), line.spot[inside].tolist(), strict=True
+        )
+        found = {frame: spot for frame, face, spot in rows if face == event.track_id and math.isfinite(spot)}
         span = range(first, last + 1)
-        spots = [float(line.spot[rows[n]]) if n in rows else math.nan for n in span]
         windows[event.id] = {
             "begin_s": begin_s,
             "end_s": end_s,
             "first": first,
             "seconds": [round(line.second_of(n), 4) for n in span],
-            "spot": [round(spot, 4) if math.isfinite(spot) else None for spot in spots],
+            "spot": [round(found[n], 4) if n in found else None for n in span],
         }
-    found = {
+    detected = {
         event.id: {
             "onset": event.onset.frame,
             "offset": event.offset.frame,
@@ -320,7 +322,7 @@ def _data(record: SessionRecord, line: Timeline) -> str:
         "video": record.video,
         "last_frame": last_frame(record),
         "emotions": emotions(record),
-        "events": found,
+        "events": detected,
         "windows": windows,
     }
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

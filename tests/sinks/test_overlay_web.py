@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import http.client
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,8 +14,6 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -26,6 +22,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from sfam.sinks.overlay_web import WebOverlay, is_loopback, serve_overlay
 from sfam.sinks.session_info import NOT_A_LIE_DETECTOR
 from sfam.sinks.sink_error import SinkError
+from tests.sinks.chromium import chromium, complaints
 from tests.sinks.talking_session import BITS, BLOCK_PX, HEIGHT, spot_of
 from tests.sinks.waiting import until
 
@@ -80,18 +77,8 @@ def buses() -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module", params=[390, 1280])
 def browser(request: pytest.FixtureRequest) -> Iterator[webdriver.Chrome]:
-    if shutil.which("chromium") is None and "SFAM_REQUIRE_SHARED" not in os.environ:
-        pytest.skip("needs Debian's chromium and chromium-driver")
-    options = Options()
-    options.binary_location = shutil.which("chromium") or "chromium"
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver") or "chromedriver"))
-    size = {"width": request.param, "height": 900, "deviceScaleFactor": 1, "mobile": request.param < 600}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    yield driver
-    driver.quit()
+    with chromium(request.param) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -118,12 +105,6 @@ def choose(browser: webdriver.Chrome, camera: str) -> None:
     until(tabs, f"tab of {camera}")
     browser.execute_script("arguments[0].click()", tabs()[0])
     until(lambda: f"{camera} ·" in browser.find_element(By.ID, "session-name").text, f"session of {camera}")
-
-
-def complaints(browser: webdriver.Chrome) -> list[object]:
-    """Errors in the console since the last call."""
-    entries: list[dict[str, object]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
-    return [entry for entry in entries if entry["level"] == "SEVERE"]
 
 
 def picture_frame(browser: webdriver.Chrome) -> int:
