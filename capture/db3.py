@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from . import cdr
 from .config import CaptureConfig
 from .decode_ahead import DecodeAhead
 from .encoding import Payload, decode_payload
+from .file_time import ns_from_text
 from .frame import Calibration, ClockDomain, Extrinsics, Intrinsics
 from .pairing import Role
 from .realsense_names import (
@@ -210,15 +210,15 @@ class Db3Recording(Recording):
     ) -> tuple[int, int, ClockDomain]:
         """Number, stamp in ns and clock domain; an image whose metadata is missing keeps file time."""
         try:
-            stamp_ns = int(Decimal(metadata["timestamp"]) * 1_000_000)  # text to integer: a float would round twice
-        except (KeyError, InvalidOperation):
+            stamp_ns = ns_from_text(metadata["timestamp"], 10**6)
+        except (KeyError, ValueError):
             return -1, file_ns, ClockDomain.FILE
         known = DOMAINS.get(metadata.get("timestamp_domain", "").lower())
         if known is not None:
             self._domains[stream.source] = known
         number = metadata.get("Frame number", "")
         domain = self._domains.get(stream.source, ClockDomain.UNKNOWN)
-        return int(number) if number.isdigit() else -1, stamp_ns, domain
+        return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else -1, stamp_ns, domain
 
     def _read_head(self) -> None:
         """Texts that describe the recording."""

@@ -7,19 +7,19 @@ name.
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 
 from .config import CaptureConfig
+from .file_time import ns_from_text
 from .frame import Calibration, ClockDomain, ColorImage, DepthImage
 from .image_folder import ImageFile, ImageFolderRecording
 from .source import SourceError
 from .tum import default_camera
 
-_NAME = re.compile(r"^([dr])-(\d+\.\d+)-(\d+)\.p[gp]m$")
-_HEADER = re.compile(rb"^P([56])\s+(\d+)\s+(\d+)\s+(\d+)\s")
+_NAME = re.compile(r"^([dr])-(\d{1,12}\.\d{1,12})-(\d{1,18})\.p[gp]m$", re.ASCII)
+_HEADER = re.compile(rb"^P([56])\s+([1-9]\d{0,4})\s+([1-9]\d{0,4})\s+(\d{1,5})\s")
 _NO_READING = 2047
 """Of the 11-bit disparity mode; no distance in mm of a face or wall dump stays below it and contains it."""
 
@@ -37,7 +37,7 @@ class FakenectRecording(ImageFolderRecording):
         Raises:
             SourceError: when depth is raw disparity.
         """
-        names = (path / "INDEX.txt").read_text().split()
+        names = (path / "INDEX.txt").read_text("utf-8", "replace").split()
         super().__init__(path, config, [file for name in names if (file := _listed(path, name))])
         self.depth_unit_m = config.depth_unit_m or 0.001
         if self.color is not None:
@@ -63,10 +63,9 @@ class FakenectRecording(ImageFolderRecording):
 
     def _refuse_disparity(self) -> None:
         """Dumps made without registration hold 11-bit disparities, not distances."""
-        first = next((one for one in self._files if one.role == "depth"), None)
-        if first is None or self.depth is None:
+        if self.depth is None:
             return
-        image = self.read_image(first)
+        image = self.read_image(self.first_readable("depth"))
         if image.max(initial=0) == _NO_READING:
             raise SourceError(
                 f"{self.path}: depth is 11-bit disparity (no value above {_NO_READING}); record in registered mode"
@@ -79,5 +78,5 @@ def _listed(folder: Path, name: str) -> ImageFile | None:
     if match is None:
         return None
     ticks_ns = int(match.group(3)) * 1_000 // 60  # the sensor's clock runs at 60 MHz
-    stamp_ns = int(Decimal(match.group(2)) * 1_000_000_000)
+    stamp_ns = ns_from_text(match.group(2), 10**9)
     return ImageFile("depth" if match.group(1) == "d" else "color", folder / name, -1, stamp_ns, ticks_ns)

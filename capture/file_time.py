@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from .frame import ClockDomain
@@ -12,6 +14,24 @@ from .pairing import Pairer, Role
 
 _BEFORE = 32
 """Images read again before the one sought, so that pairing and metadata are settled when it comes."""
+
+
+_DECIMAL = re.compile(r"\d{1,15}(\.\d{1,15})?", re.ASCII)
+
+
+def ns_from_text(text: str, unit_ns: int) -> int:
+    """A stamp written as a decimal number, in ns; through integers, for a float would round.
+
+    Args:
+        text: such as '1763202000.033'.
+        unit_ns: nanoseconds of one unit: 10**9 for seconds, 10**6 for milliseconds.
+
+    Raises:
+        ValueError: when it is no plain positive number of a sensible length.
+    """
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text[:40]!r} is no stamp")
+    return int(Decimal(text) * unit_ns)
 
 
 class Moment(Protocol):

@@ -14,6 +14,9 @@ from .pairing import Role
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .source import SourceError
 
+_TRIED = 10
+"""Unreadable images at the start that do not end the attempt."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
@@ -102,22 +105,31 @@ class ImageFolderRecording(Recording):
             encoded=lossy,
         )
 
-    def _stream(self, role: Role, fps: float | None) -> RecordedStream | None:
-        """A stream with the size of its first readable image; None where there is no file."""
+    def first_readable(self, role: Role) -> ImageFile:
+        """The first image of a stream that decodes.
+
+        Raises:
+            SourceError: when none of the first ten does.
+        """
         files = [one for one in self._files if one.role == role]
-        for file in files[:10]:
+        for file in files[:_TRIED]:
             try:
-                height, width = self.read_image(file).shape[:2]
+                self.read_image(file)
             except (OSError, ValueError):
                 continue
-            kind = {".jpg": "jpeg", ".jpeg": "jpeg"}.get(
-                file.path.suffix.lower(), "mono16" if role == "depth" else "rgb8"
-            )
-            return RecordedStream(role, str(file.path.parent), role, kind, width, height, len(files), fps)
-        if files:
-            wanted = "16-bit images with one channel" if role == "depth" else "color images"
-            raise SourceError(
-                f"{self.path}: nothing readable among its {len(files)} {role} files such as {files[0].path.name}; "
-                f"{wanted} were expected"
-            )
-        return None
+            return file
+        wanted = "16-bit images with one channel" if role == "depth" else "color images"
+        raise SourceError(
+            f"{self.path}: nothing readable among its {len(files)} {role} files such as {files[0].path.name!r}; "
+            f"{wanted} were expected"
+        )
+
+    def _stream(self, role: Role, fps: float | None) -> RecordedStream | None:
+        """A stream with the size of its first readable image; None where there is no file."""
+        count = sum(one.role == role for one in self._files)
+        if not count:
+            return None
+        file = self.first_readable(role)
+        height, width = self.read_image(file).shape[:2]
+        kind = {".jpg": "jpeg", ".jpeg": "jpeg"}.get(file.path.suffix.lower(), "mono16" if role == "depth" else "rgb8")
+        return RecordedStream(role, str(file.path.parent), role, kind, width, height, count, fps)

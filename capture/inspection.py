@@ -118,7 +118,11 @@ class _Tally:
     """Counts and hashes while frames pass."""
 
     def __init__(self, recording: Recording) -> None:
-        self._pairer: Pairer[FrameStamp] = Pairer(recording.period_ns)
+        try:
+            period_ns = recording.period_ns
+        except SourceError:
+            period_ns = None  # the walk through all stamps meets the same damage and reports it
+        self._pairer: Pairer[FrameStamp] = Pairer(period_ns)
         self._hashes: dict[str, hashlib._Hash] = {}
         self.frames: Counter[str] = Counter()
         self.pairs = 0

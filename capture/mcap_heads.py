@@ -19,38 +19,34 @@ _PIECE = 64 * 1024
 _LARGEST_INDEX = 2**26
 
 
-def message_heads(
-    file: BinaryIO, chunks: list[Any], topics: Mapping[int, str], size: int
-) -> Iterator[tuple[str, int, bytes]]:
-    """(topic, log time in ns, first `size` bytes of the data) of some channels, in file order.
+def message_heads(file: BinaryIO, chunk: Any, topics: Mapping[int, str], size: int) -> Iterator[tuple[str, int, bytes]]:
+    """(topic, log time in ns, first `size` bytes of the data) of some channels' messages in one chunk, in file order.
 
     Args:
         file: the mcap file, opened without a buffer.
-        chunks: its chunk index records.
+        chunk: its chunk index record.
         topics: channel number -> topic of those wanted.
         size: bytes of each message.
 
     Raises:
         ValueError: where index and file do not agree.
     """
-    for chunk in sorted(chunks, key=lambda one: int(one.chunk_start_offset)):
-        places = {number: at for number, at in chunk.message_index_offsets.items() if number in topics}
-        offsets = sorted(offset for number, at in places.items() for offset in _offsets(file, at, number))
-        if not offsets:
-            continue
-        head = _read(file, chunk.chunk_start_offset, _CHUNK.size)
-        opcode, _, _, _, unpacked, _, name = _CHUNK.unpack(head)
-        if opcode != _CHUNK_OPCODE or name > 16 or offsets[-1] >= unpacked:
-            raise ValueError(f"the index names a chunk at byte {chunk.chunk_start_offset} that is not as it says")
-        begin = chunk.chunk_start_offset + _CHUNK.size + name + 8
-        need = min(offsets[-1] + _MESSAGE.size + size, unpacked)
-        front = _front(file, begin, chunk.compressed_size, chunk.compression, need) if chunk.compression else b""
-        for offset in offsets:
-            one = _MESSAGE.size + size
-            found = front[offset : offset + one] if front else _read_some(file, begin + offset, one)
-            if len(found) < _MESSAGE.size or found[0] != _MESSAGE_OPCODE:
-                raise ValueError(f"the index names a message at byte {offset} of a chunk where there is none")
-            _, length, number, _, time_ns, _ = _MESSAGE.unpack_from(found)
+    places = {number: at for number, at in chunk.message_index_offsets.items() if number in topics}
+    offsets = sorted(offset for number, at in places.items() for offset in _offsets(file, at, number))
+    if not offsets:
+        return
+    opcode, _, _, _, unpacked, _, name = _CHUNK.unpack(_read(file, chunk.chunk_start_offset, _CHUNK.size))
+    if opcode != _CHUNK_OPCODE or name > 16 or offsets[-1] >= unpacked:
+        raise ValueError(f"the index names a chunk at byte {chunk.chunk_start_offset} that is not as it says")
+    begin, one = chunk.chunk_start_offset + _CHUNK.size + name + 8, _MESSAGE.size + size
+    need = min(offsets[-1] + one, unpacked)
+    front = _front(file, begin, chunk.compressed_size, chunk.compression, need) if chunk.compression else b""
+    for offset in offsets:
+        found = front[offset : offset + one] if front else _read_some(file, begin + offset, one)
+        if len(found) < _MESSAGE.size or found[0] != _MESSAGE_OPCODE:
+            raise ValueError(f"the index names a message at byte {offset} of a chunk where there is none")
+        _, length, number, _, time_ns, _ = _MESSAGE.unpack_from(found)
+        if number in topics:
             yield topics[number], time_ns, found[_MESSAGE.size : 9 + length]
 
 

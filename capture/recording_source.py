@@ -36,10 +36,10 @@ class RecordingSource(FrameSource):
             else:
                 self._recording.require_streams()
                 self._calibration = self._recording.calibration
+            self._pairer: Pairer[StreamFrame] = Pairer(self._recording.period_ns)
         except SourceError:
             self._recording.close()
             raise
-        self._pairer: Pairer[StreamFrame] = Pairer(self._recording.period_ns)
         self._sequence = 0
         self._time = FileTime()
         self._not_recorded = 0
@@ -110,10 +110,19 @@ class RecordingSource(FrameSource):
             yield replace(frame, sequence=frame.sequence - first) if first else frame
 
     def _images(self, first: int) -> Iterator[StreamFrame]:
-        """Images of both streams from the `first`-th on."""
+        """Images of both streams from the `first`-th on; one of another size than calibrated counts as unreadable."""
         if self._color_only:
-            return color_only.with_empty_depth(self._recording.frames_from(first // 2))
-        return self._recording.frames_from(first)
+            frames = color_only.with_empty_depth(self._recording.frames_from(first // 2))
+        else:
+            frames = self._recording.frames_from(first)
+        geometry = self._calibration
+        cameras = {"color": geometry.color, "depth": geometry.color if geometry.depth_aligned else geometry.depth}
+        for frame in frames:
+            camera = cameras[frame.role]
+            if frame.image.shape[:2] == (camera.height, camera.width):
+                yield frame
+            else:
+                self._recording.unreadable[frame.role] += 1
 
     def _find_start(self) -> Start | None:
         """Where `from_s` begins, found by stamps alone; None to read from the front."""

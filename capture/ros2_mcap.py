@@ -75,18 +75,19 @@ class McapFile:
         from mcap.stream_reader import breakup_chunk
 
         names = self._numbers(topics)
-        try:
-            for index in self._chunks:
-                if not names.keys() & index.message_index_offsets.keys():
-                    continue
+        for index in self._chunks:
+            if not names.keys() & index.message_index_offsets.keys():
+                continue
+            try:
                 self._file.seek(index.chunk_start_offset + 9)
                 stored = self._file.read(min(index.chunk_length, self._limit))
-                chunk = Chunk.read(ReadDataStream(BytesIO(stored)))
-                for record in breakup_chunk(chunk, validate_crc=True):
-                    if isinstance(record, Message) and record.channel_id in names:
-                        yield names[record.channel_id], record.log_time, record.data
-        except self._troubles() as error:
-            self.damage = f"damaged: {str(error) or type(error).__name__}"
+                records = list(breakup_chunk(Chunk.read(ReadDataStream(BytesIO(stored))), validate_crc=True))
+            except self._troubles() as error:
+                self._note_damage(index, error)
+                continue
+            for record in records:
+                if isinstance(record, Message) and record.channel_id in names:
+                    yield names[record.channel_id], record.log_time, record.data
 
     def heads(self, topics: Collection[str], size: int) -> Iterator[tuple[str, int, bytes]]:
         """The same with the first `size` bytes of the data only; with an index the rest is not even read."""
@@ -94,11 +95,18 @@ class McapFile:
             for topic, time_ns, data in self._from_front(topics):
                 yield topic, time_ns, data[:size]
             return
-        try:
-            with self.path.open("rb", buffering=0) as file:
-                yield from message_heads(file, self._chunks, self._numbers(topics), size)
-        except self._troubles() as error:
-            self.damage = f"damaged: {str(error) or type(error).__name__}"
+        names = self._numbers(topics)
+        with self.path.open("rb", buffering=0) as file:
+            for index in self._chunks:
+                try:
+                    yield from message_heads(file, index, names, size)
+                except self._troubles() as error:
+                    self._note_damage(index, error)
+
+    def _note_damage(self, index: Any, error: Exception) -> None:
+        """A chunk that is left out; the first is the one named."""
+        reason = str(error) or type(error).__name__
+        self.damage = self.damage or f"damaged: the chunk at byte {index.chunk_start_offset} is left out ({reason})"
 
     def _numbers(self, topics: Collection[str]) -> dict[int, str]:
         """Channel number -> topic of the topics asked for."""

@@ -185,7 +185,7 @@ class RosTopicRecording(Recording):
         if self._ros.damage is None:
             return
         self.recovered = True
-        self.warn(f"{self._ros.damage}; recovered {given} frames before the damage")
+        self.warn(f"{self._ros.damage}; recovered {given} frames")
 
     def _read_head(self) -> None:
         """First image and camera_info of every stream, extrinsics, static transforms."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from .config import CaptureConfig
+from .file_time import ns_from_text
 from .frame import Calibration, ClockDomain, Intrinsics
 from .image_folder import ImageFile, ImageFolderRecording
 from .pairing import Role
@@ -45,14 +45,13 @@ def default_camera(width: int, height: int) -> Intrinsics:
 def _listed(folder: Path, name: str, role: Role) -> list[ImageFile]:
     """Files of one list: `stamp path` per line, # for comments."""
     files = []
-    for place, line in enumerate((folder / name).read_text().splitlines(), 1):
+    for place, line in enumerate((folder / name).read_text("utf-8", "replace").splitlines(), 1):
         text = line.partition("#")[0].split()
         if not text:
             continue
         try:
-            stamp_ns = int(Decimal(text[0]) * 1_000_000_000)
-            files.append(ImageFile(role, folder / text[1], -1, stamp_ns))
-        except (InvalidOperation, IndexError) as error:
+            files.append(ImageFile(role, folder / text[1], -1, ns_from_text(text[0], 10**9)))
+        except (ValueError, IndexError) as error:
             raise SourceError(
                 f"{folder / name}: line {place} is {line!r}, expected a stamp in seconds and a file"
             ) from error

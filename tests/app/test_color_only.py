@@ -27,7 +27,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds of the demo's face as an ordinary mp4."""
     path = tmp_path_factory.mktemp("film") / "face.mp4"
     with open_source(CaptureConfig(camera="demo")) as source, av.open(str(path), "w") as file:
-        track = file.add_stream("libx264", rate=Fraction(30), options={"crf": "14"})
+        track: Any = file.add_stream("libx264", rate=Fraction(30), options={"crf": "14"})
         track.width, track.height = source.info.calibration.color.width, source.info.calibration.color.height
         track.pix_fmt = "yuv420p"
         for frame in islice(source.frames(), FRAMES):

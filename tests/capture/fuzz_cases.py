@@ -24,6 +24,7 @@ from tests.capture.test_db3 import head, shot
 from tests.capture.test_fakenect import dump
 from tests.capture.test_image_pairs import SIDECAR, pairs
 from tests.capture.test_ros2_mcap import session
+from tests.capture.video_writer import write_video
 from tests.shared_data import SHARED
 
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 64) - 1)
@@ -91,6 +92,14 @@ def casme(folder: Path) -> Path:
     return clip(folder / "clip", nested=True)
 
 
+def film(folder: Path) -> Path:
+    return write_video(folder / "a.mp4", "libx264", 6, b_frames=1)
+
+
+def webm(folder: Path) -> Path:
+    return write_video(folder / "a.webm", "libvpx", 6)
+
+
 def kinect_mkv(folder: Path) -> Path:
     """The genuine file with its last clusters cut away."""
     content = (SHARED / "recordings/kinect_azure.mkv").read_bytes()
@@ -108,6 +117,8 @@ FORMS: dict[str, Callable[[Path], Path]] = {
     "zstd_mcap": zstd_mcap,
     "own_mcap": own_mcap,
     "kinect_mkv": kinect_mkv,
+    "film": film,
+    "webm": webm,
     "tum": tum,
     "fakenect": fakenect,
     "image_pairs": image_pairs,
@@ -165,21 +176,24 @@ def write_mutation(base: Path, to: Path, seed: int) -> Path:
     shutil.copytree(base, path)
     files = sorted(one for one in path.rglob("*") if one.is_file())
     texts = [one for one in files if one.suffix in (".txt", ".json")] or files
-    for file in {draw.choice(files), draw.choice(texts)}:
+    for file in sorted({draw.choice(files), draw.choice(draw.choice((files, texts)))}):
         file.write_bytes(mutate(file.read_bytes(), draw))
     return path
 
 
 def examine(path: Path) -> str:
     """Read a recording to its end, and inspect it: 'frames' or 'refused'; anything else is a defect and raises."""
-    config = CaptureConfig(camera=str(path), depth_unit_m=0.001)
+    config = CaptureConfig(camera=str(path), depth_unit_m=0.001, color_only=True)
     report = inspect(path, config=config)
     json.dumps(report.to_json(), allow_nan=False)
     try:
         with open_source(config) as source:
             for count, frame in enumerate(source.frames()):
-                if frame.color.ndim != 3 or frame.depth.ndim != 2:
-                    raise AssertionError(f"a frame is {frame.color.shape} and {frame.depth.shape}")
+                cameras = frame.calibration
+                if frame.color.shape != (cameras.color.height, cameras.color.width, 3):
+                    raise AssertionError(f"color is {frame.color.shape}, calibrated for {cameras.color}")
+                if frame.depth.shape != (cameras.depth.height, cameras.depth.width):
+                    raise AssertionError(f"depth is {frame.depth.shape}, calibrated for {cameras.depth}")
                 if frame.sequence < count:
                     raise AssertionError(f"frame {count} has number {frame.sequence}")
             _ = source.info, source.drops

@@ -169,3 +169,18 @@ def test_stamps_without_images_are_those_of_the_frames() -> None:
         recording = recorded(shared(f"recordings/{name}"))
         peeked = [(one.stream, one.number, one.t_device_ns, one.clock_domain) for one in recording.stamps()]
         assert peeked == [(one.stream, one.number, one.t_device_ns, one.clock_domain) for one in recording.frames()]
+
+
+def test_cut_metadata_is_left_out_and_said(tmp_path: Path) -> None:
+    writer = BagWriter()
+    writer.head()
+    for k in range(4):
+        writer.pair(k, k * 33_000_000)
+    path = writer.save(tmp_path / "a.bag")
+    content = path.read_bytes()
+    key = struct.pack("<I", 16) + b"Sensor Timestamp"
+    at = content.rindex(key)
+    path.write_bytes(content[:at] + struct.pack("<I", 1 << 30) + content[at + 4 :])
+    with RecordingSource(CaptureConfig(camera=str(path))) as source:
+        assert len(list(source.frames())) == 4
+        assert any("metadata of" in warning for warning in source.info.warnings)

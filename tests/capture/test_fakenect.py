@@ -58,3 +58,21 @@ def test_a_cut_image_is_counted(tmp_path: Path) -> None:
     recording = open_recording(path)
     assert len(list(recording.frames())) == 5
     assert recording.unreadable == {"color": 1}
+
+
+def test_a_dump_whose_first_depth_is_damaged_is_still_read(tmp_path: Path) -> None:
+    path = dump(tmp_path, np.full((6, 8), 900, np.uint16))
+    sorted(path.glob("d-*"))[0].write_bytes(b"P5 8 6 65535\n")
+    (path / "INDEX.txt").write_bytes((path / "INDEX.txt").read_bytes() + b"\n\xff\xfe\n")
+    recording = open_recording(path)
+    assert len(list(recording.frames())) == 5
+    assert recording.unreadable == {"depth": 1}
+
+
+@pytest.mark.parametrize("header", [b"P5 0 6 65535\n", b"P5 99999 99999 65535\n", b"P6 8 6 255\n"])
+def test_a_senseless_header_is_an_unreadable_image(tmp_path: Path, header: bytes) -> None:
+    path = dump(tmp_path, np.full((6, 8), 900, np.uint16))
+    sorted(path.glob("d-*"))[1].write_bytes(header + bytes(96))
+    recording = open_recording(path)
+    assert len(list(recording.frames())) == 5
+    assert recording.unreadable == {"depth": 1}

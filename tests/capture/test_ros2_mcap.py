@@ -200,3 +200,64 @@ def test_a_file_cut_in_its_head_is_refused(tmp_path: Path) -> None:
     path.write_bytes(shared("recordings/ros2_realsense.mcap").read_bytes()[:60])
     with pytest.raises(SourceError, match="nothing readable"):
         open_recording(path)
+
+
+def test_one_damaged_chunk_costs_only_its_own_images(tmp_path: Path) -> None:
+    path = write_mcap(tmp_path / "a.mcap", session(count=40), CompressionType.NONE)
+    content = bytearray(path.read_bytes())
+    at = content.index(DEPTH.tobytes(), len(content) // 2)
+    content[at] ^= 1
+    path.write_bytes(content)
+    recording = opened(path)
+    given = len(list(recording.frames()))
+    assert 60 <= given < 80
+    assert recording.recovered
+    assert any("the chunk at byte" in warning and f"{given} frames" in warning for warning in recording.warnings)
+
+
+@pytest.mark.parametrize("compression", [CompressionType.NONE, CompressionType.LZ4, CompressionType.ZSTD])
+def test_stamps_read_from_the_heads_are_those_of_the_frames(tmp_path: Path, compression: CompressionType) -> None:
+    path = write_mcap(tmp_path / "a.mcap", session(count=40), compression)
+    recording = opened(path)
+    stamps = [(one.role, one.t_device_ns) for one in recording.stamps()]
+    assert stamps == [(one.role, one.t_device_ns) for one in recording.frames()]
+    assert len(stamps) == 80
+
+
+def test_a_file_without_index_is_read_whole_and_says_so(tmp_path: Path) -> None:
+    from mcap.writer import IndexType, Writer
+
+    path = tmp_path / "a.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file, index_types=IndexType.NONE)
+        writer.start("ros2", "test")
+        channels: dict[str, int] = {}
+        for topic, datatype, time_ns, data in session(count=5):
+            if topic not in channels:
+                channels[topic] = writer.register_channel(
+                    topic, "cdr", writer.register_schema(datatype, "ros2msg", b"")
+                )
+            writer.add_message(channels[topic], time_ns, data, time_ns)
+        writer.finish()  # type: ignore[no-untyped-call]
+    report = inspect(path)
+    assert (report.pairs, report.error) == (5, None)
+    assert any("no index" in warning for warning in report.warnings)
+
+
+def test_only_one_chunk_is_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mcap.stream_reader
+
+    opened_chunks: list[int] = []
+    breakup = mcap.stream_reader.breakup_chunk
+
+    def counted(chunk: Any, validate_crc: bool = False) -> Any:
+        opened_chunks.append(len(chunk.data))
+        return breakup(chunk, validate_crc)
+
+    recording = opened(write_mcap(tmp_path / "a.mcap", session(count=40)))
+    monkeypatch.setattr(mcap.stream_reader, "breakup_chunk", counted)
+    frames = recording.frames()
+    next(frames)
+    assert len(opened_chunks) == 1
+    assert len(list(frames)) == 79
+    assert len(opened_chunks) > 5

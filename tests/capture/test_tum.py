@@ -55,3 +55,22 @@ def test_a_broken_line_is_named(folder: Path) -> None:
 def test_a_folder_with_neither_list_nor_images_is_no_recording(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not a recording; a folder must hold"):
         open_recording(tmp_path)
+
+
+@pytest.mark.parametrize("stamp", ["1E+999999999", "NaN", "-1.5", "\xff", "1" * 40])
+def test_a_stamp_that_is_no_plain_number_is_named(folder: Path, stamp: str) -> None:
+    (folder / "depth.txt").write_bytes(f"{stamp} depth/x.png\n".encode("latin-1"))
+    with pytest.raises(SourceError, match=r"depth\.txt: line 1"):
+        open_recording(folder)
+
+
+def test_an_image_of_another_size_counts_as_unreadable(folder: Path) -> None:
+    import cv2
+
+    first = sorted((folder / "rgb").glob("*.png"))[2]
+    image = cv2.imread(str(first))
+    assert image is not None
+    cv2.imwrite(str(first), image[:-2])
+    with RecordingSource(CaptureConfig(camera=str(folder))) as source:
+        assert len(list(source.frames())) == 5
+        assert source.drops == {"unpaired_depth": 1, "unreadable_color": 1}

@@ -150,7 +150,7 @@ def test_a_video_of_sound_alone_is_refused(tmp_path: Path) -> None:
     import av
 
     with av.open(str(tmp_path / "a.mkv"), "w") as file:
-        track = file.add_stream("pcm_s16le", rate=8000)
+        track: Any = file.add_stream("pcm_s16le", rate=8000)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
         frame.sample_rate = 8000
         for packet in [*track.encode(frame), *track.encode()]:
@@ -165,7 +165,7 @@ def test_a_webcam_gives_color_with_empty_depth(tmp_path: Path, monkeypatch: pyte
     with open_source(CaptureConfig(camera="webcam:2", color_only=True, warmup_frames=4)) as source:
         assert source.info.live
         assert source.info.camera == "webcam_2"
-        frames = []
+        frames: list[RGBDFrame] = []
         with pytest.raises(AbsentError, match="no more images"):
             frames.extend(source.frames())  # extend keeps what came before the end
     assert len(frames) == 15, "one image told the size, four were the warm-up"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,7 +24,7 @@ def write_video(
     """A video at 30 fps (or with stamps in units of 1/30 s) whose frame k is grey 10 k, its left half black."""
     width, height = size
     with av.open(str(path), "w") as file:
-        track = file.add_stream(codec, rate=30)
+        track: Any = file.add_stream(codec, rate=30)
         track.width, track.height, track.pix_fmt = width, height, "yuvj420p" if codec == "mjpeg" else "yuv420p"
         track.codec_context.max_b_frames = b_frames
         track.codec_context.time_base = Fraction(1, 30)
