@@ -44,7 +44,7 @@ class StatusLine:
 
     def say(self, text: str) -> None:
         """A line that stays, such as a confirmed event; the updating line goes on below it."""
-        self._console.print(text, soft_wrap=True)
+        self._console.print(text, soft_wrap=True, markup=False)
 
     def show(self, status: Mapping[str, Any], elapsed_s: float) -> None:
         """Show the newest status; `elapsed_s` is wall time since the start."""

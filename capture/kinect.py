@@ -37,7 +37,7 @@ def sdk() -> Any:
     except ImportError as error:
         raise SourceError(
             f"kinect: pyk4a cannot be loaded ({error}); it needs numpy < 2, so use an environment of its own: "
-            "pip install 'sfam-live[kinect]'"
+            "pip install '.[kinect]' in the checkout"
         ) from error
     return pyk4a
 

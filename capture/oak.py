@@ -29,7 +29,9 @@ def sdk() -> Any:
     try:
         import depthai
     except ImportError as error:
-        raise SourceError(f"oak: depthai cannot be loaded ({error}); run pip install 'sfam-live[oak]'") from error
+        raise SourceError(
+            f"oak: depthai cannot be loaded ({error}); run pip install '.[oak]' in the checkout"
+        ) from error
     if int(depthai.__version__.split(".")[0]) < 3:
         raise SourceError(f"oak: depthai {depthai.__version__} is too old; run pip install 'depthai>=3'")
     return depthai
