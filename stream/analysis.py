@@ -88,9 +88,9 @@ class Analysis:
         """Why the last frame gave no window at all, '' when it gave one.
 
         detecting: a first detection is under way; no_face: there is none; warm_up: the face is not known for a whole
-        window yet; gap: frames are missing; moved: the face jumped; covered: another face reaches over it; duplicate:
-        same stamp as the frame before; frozen: same image as the frame before; time_backwards: stamp before the last
-        one, windows begin anew.
+        window yet; gap: frames are missing; moved: the face jumped; covered: another face reaches over it; saturated:
+        brows or mouth are overexposed; duplicate: same stamp as the frame before; frozen: same image as the frame
+        before; time_backwards: stamp before the last one, windows begin anew.
         """
         return self._cause
 

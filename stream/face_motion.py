@@ -31,6 +31,10 @@ COLD_RESIDUAL = 1.5
 RESIDUALS_KEPT = 31
 DEPTH_SHARE_MIN = 0.5
 """Share of valid depth that each network region needs; below it w says nothing and is zeroed."""
+WHITE_GREY = 250
+"""Grey level from which a pixel holds no texture any more."""
+WHITE_SHARE_MAX = 0.5
+"""Share of such pixels in a network region from which its motion cannot be seen."""
 PRODUCTS_SPARE = 1.5
 """Flow products are kept for this many windows."""
 
@@ -42,7 +46,8 @@ class Motion:
     flow: SceneFlow | None = None
     window: FlowWindow | None = None
     cause: str = ""
-    """Why there is no window: 'warm_up', 'gap', 'moved' (the face left what is kept of the earlier frame), ''."""
+    """Why there is no window: 'warm_up', 'gap', 'moved' (the face left what is kept of the earlier frame), 'saturated'
+    (most of brows or mouth is white), ''."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,6 +127,9 @@ class FaceMotion:
             self._warm = None
             return Motion(cause="moved")
         last = len(self._past.frames) - 1
+        regions = self._regions.regions(self._past.frames[span.begin].landmarks_px, face.crop)
+        if any(self._is_white(index, face.crop, regions) for index in (span.begin, last)):
+            return Motion(cause="saturated")
         mask = self._rigid_mask(span.begin, face.crop)
         flow, moved_px = self._scene_flow(span.begin, last, field, mask)
         return self._window(flow, moved_px, span, frame.segment)
@@ -147,6 +155,16 @@ class FaceMotion:
         frames = self._past.frames
         step = (frames[second].landmarks_px - frames[first].landmarks_px).mean(axis=0) * crop.scale
         return float(step[0]), float(step[1])
+
+    def _is_white(self, index: int, crop: Crop, regions: Regions) -> bool:
+        """Whether most of a network region is overexposed in a frame."""
+        past, scale = self._past.frames[index], crop.scale
+        for x, y, width, height in (regions.upper, regions.lower):
+            left, top = crop.x - past.box[0] + int(x / scale), crop.y - past.box[1] + int(y / scale)
+            part = past.grey[top : top + int(height / scale) + 1, left : left + int(width / scale) + 1]
+            if np.count_nonzero(part >= WHITE_GREY) > WHITE_SHARE_MAX * part.size:
+                return True
+        return False
 
     def _window_field(self, begin: int, crop: Crop) -> FlowField | None:
         """Flow from the window's first frame to now: warm from the previous window where that is sound."""

@@ -85,6 +85,17 @@ def test_a_picture_without_skin_in_it_gives_no_score(frames: list[RGBDFrame], sp
     assert strongest(windows) < 0.15, causes
 
 
+def test_overexposed_skin_is_told_and_not_judged(frames: list[RGBDFrame]) -> None:
+    def bright(frame: RGBDFrame, gain: float) -> RGBDFrame:
+        return replace(frame, color=np.clip(frame.color * gain, 0, 255).astype(np.uint8))
+
+    windows, causes, analysis = run([bright(frame, 1.7) for frame in frames[:25]])
+    assert not windows
+    assert set(causes[9:]) == {"saturated"}
+    assert [track.state for track in analysis.tracks] == ["tracked"]
+    assert len(run([bright(frame, 1.2) for frame in frames[:25]])[0]) == 16
+
+
 def test_a_frozen_camera_gives_no_score_until_it_moves_again(frames: list[RGBDFrame]) -> None:
     held = [replace(frame, color=frames[19].color, depth=frames[19].depth) for frame in frames[20:28]]
     windows, causes, _ = run([*frames[:20], *held, *frames[28:]])
