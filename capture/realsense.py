@@ -37,8 +37,8 @@ def sdk() -> Any:
         import pyrealsense2
     except ImportError as error:
         raise SourceError(
-            f"realsense: pyrealsense2 cannot be loaded ({error}); run pip install '.[realsense]' in the checkout, and on "
-            "Debian or Ubuntu apt install libusb-1.0-0"
+            f"realsense: pyrealsense2 cannot be loaded ({error}); run pip install '.[realsense]' in the checkout, and "
+            "on Debian or Ubuntu apt install libusb-1.0-0"
         ) from error
     return pyrealsense2
 

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sfam.capture.frame import Calibration, ClockDomain, Intrinsics
+from sfam.capture.live_frames import WRAP_NS, LiveFrames, SensorFrame
+from sfam.capture.pairing import Role
+
+LENS = Intrinsics(4, 3, 5.0, 5.0, 2.0, 1.5)
+PERIOD_NS = 33_333_333
+HARDWARE, SYSTEM = ClockDomain.HARDWARE, ClockDomain.SYSTEM
+
+
+def live() -> LiveFrames:
+    return LiveFrames(Calibration(LENS, LENS), PERIOD_NS, 0)
+
+
+def image(
+    role: Role, number: int, stamp_ns: int, clock: ClockDomain = HARDWARE, scale_m: float = 0.0001
+) -> SensorFrame:
+    pixels = np.zeros((3, 4, 3), np.uint8) if role == "color" else np.zeros((3, 4), np.uint16)
+    return SensorFrame(role, pixels, number, stamp_ns, clock, number * PERIOD_NS, depth_scale_m=scale_m)
+
+
+def both(frames: LiveFrames, number: int, stamp_ns: int, clock: ClockDomain = HARDWARE) -> list[int]:
+    """Push one pair; the segments of the frames that come out."""
+    out = frames.push(image("depth", number, stamp_ns, clock)) + frames.push(image("color", number, stamp_ns, clock))
+    return [frame.segment for frame in out]
+
+
+def test_a_jump_back_of_both_streams_is_one_new_segment() -> None:
+    frames = live()
+    stamps = [n * PERIOD_NS for n in (100, 101, 102, 7, 8, 9)]
+    assert [both(frames, n, stamp) for n, stamp in enumerate(stamps)] == [[0], [0], [0], [1], [1], [1]]
+
+
+def test_a_change_of_clock_is_a_new_segment_even_forwards() -> None:
+    frames = live()
+    assert both(frames, 0, 0) == [0]
+    assert both(frames, 1, 10**18, SYSTEM) == [1]
+    assert both(frames, 2, 10**18 + PERIOD_NS, SYSTEM) == [1]
+
+
+def test_a_jump_before_the_first_pair_is_none() -> None:
+    frames = live()
+    frames.push(image("color", 0, 10**12))
+    assert both(frames, 1, PERIOD_NS) == [0]
+
+
+def test_a_wrapping_counter_goes_on_in_one_segment() -> None:
+    frames = live()
+    out = []
+    for number in range(6):
+        stamp_ns = (WRAP_NS - 3 * PERIOD_NS + number * PERIOD_NS) % WRAP_NS
+        out += frames.push(image("depth", number, stamp_ns)) + frames.push(image("color", number, stamp_ns))
+    assert {frame.segment for frame in out} == {0}
+    assert {b.t_device_ns - a.t_device_ns for a, b in zip(out, out[1:], strict=False)} == {PERIOD_NS}
+
+
+def test_a_repeated_frame_is_dropped_and_counted() -> None:
+    frames = live()
+    both(frames, 0, 0)
+    assert frames.push(image("color", 0, 0)) == []
+    assert frames.drops == {"duplicate": 1}
+
+
+def test_drops_are_kept_over_a_new_segment() -> None:
+    frames = live()
+    both(frames, 10, 10 * PERIOD_NS)
+    both(frames, 13, 13 * PERIOD_NS)
+    both(frames, 0, 0)
+    both(frames, 2, 2 * PERIOD_NS)
+    assert (frames.drops["lost"], frames.drops["lost_depth"]) == (3, 3)
+
+
+def test_streams_that_run_but_never_meet_are_told_with_their_clocks() -> None:
+    frames = live()
+    for number in range(100):
+        frames.push(image("depth", number, number * PERIOD_NS))
+        frames.push(image("color", number, 10**15 + number * PERIOD_NS, SYSTEM))
+    trouble = frames.trouble(100 * PERIOD_NS, 1.0)
+    assert trouble is not None
+    assert "never meet" in trouble
+    assert "color in system time" in trouble
+
+
+def test_each_frame_keeps_the_unit_it_came_with() -> None:
+    frames = live()
+    frames.push(image("depth", 0, 0, scale_m=0.001))
+    assert frames.push(image("color", 0, 0))[0].depth_scale_m == 0.001
+    frames.push(image("depth", 1, PERIOD_NS))
+    assert frames.push(image("color", 1, PERIOD_NS))[0].depth_scale_m == 0.0001
+
+
+def test_the_rate_counts_frames_that_were_lost_on_the_way() -> None:
+    frames = live()
+    for number in range(0, 40, 2):
+        both(frames, number, number * PERIOD_NS)
+    assert frames.rate == pytest.approx(30, abs=0.01)
