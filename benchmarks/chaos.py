@@ -26,15 +26,19 @@ import psutil
 import zmq
 
 from benchmarks.live_session import LiveSession, wrong_in
+from sfam.capture.inspection import inspect
 
 DISTURBANCES = ("stop capture", "stop analysis", "stuck subscriber", "stop supervisor")
 """What a session must survive; 'stop' = SIGSTOP for a moment, then SIGCONT."""
+TO_RECORDER = ("stop recorder", "kill recorder")
+"""The same where the session is recorded."""
 ENDINGS = ("interrupt", "kill capture", "disk full", "kill analysis", "kill supervisor", "terminate")
 ORDERLY = ("interrupt", "terminate")
 EXIT_CODES = {"interrupt": 0, "terminate": 0, "disk full": 5}
 """Where the documentation promises one."""
-ROLE = {"capture": 0, "analysis": 1}
+ROLE = {"capture": 0, "analysis": 1, "recorder": 2}
 LONGEST_STOP_S = 1.0
+RECORDED_SHARE = 0.4
 FIRST_ROWS = 20
 OPTIONS = ("--privacy", "full", "--set", "sinks.high_water_mark=10")
 """Pictures go out, so that a subscriber that does not read is soon behind."""
@@ -48,6 +52,7 @@ class Round:
     disturbances: tuple[tuple[str, float], ...]
     """What, and for how long (s)."""
     ending: str
+    recorded: bool = False
 
 
 def draw(rounds: int, seed: int) -> list[Round]:
@@ -57,10 +62,14 @@ def draw(rounds: int, seed: int) -> list[Round]:
     plans = []
     for number in range(rounds):
         endings = endings or chance.sample(ENDINGS, len(ENDINGS))
-        disturbed = tuple(
-            (chance.choice(DISTURBANCES), round(chance.uniform(0.1, LONGEST_STOP_S), 2)) for _ in range(2)
+        recorded = chance.random() < RECORDED_SHARE
+        pool = (
+            chance.sample(DISTURBANCES, 2)
+            if not recorded
+            else [*chance.sample(DISTURBANCES, 1), chance.choice(TO_RECORDER)]
         )
-        plans.append(Round(number, disturbed, endings.pop()))
+        disturbed = tuple((what, round(chance.uniform(0.1, LONGEST_STOP_S), 2)) for what in pool)
+        plans.append(Round(number, disturbed, endings.pop(), recorded))
     return plans
 
 
@@ -109,9 +118,15 @@ class StuckSubscriber:
         self._context.destroy(linger=0)
 
 
+def whole(plan: Round) -> bool:
+    """Whether nothing but the ending decides the exit code; one that was to be recorded and is not is no success."""
+    return all(what != "kill recorder" for what, _ in plan.disturbances)
+
+
 def play(plan: Round, folder: Path) -> list[str]:
     """Run one round; returns everything that was wrong afterwards."""
-    session = LiveSession(folder / f"round_{plan.number}", OPTIONS)
+    options = (*OPTIONS, "--record", "all") if plan.recorded else OPTIONS
+    session = LiveSession(folder / f"round_{plan.number}", options)
     listener, stuck = Listener(session.address), []
     listener.start()
     try:
@@ -120,17 +135,22 @@ def play(plan: Round, folder: Path) -> list[str]:
             if what == "stuck subscriber":
                 stuck.append(StuckSubscriber(session.address))
                 time.sleep(seconds)
+            elif what == "kill recorder":
+                _process(session, "recorder").kill()
             else:
                 _pause(session, what.partition(" ")[2], seconds)
         session.wait_rows(session.rows() + FIRST_ROWS)
         _end(session, plan.ending)
         code = session.end()
         wrong = [f"left behind: {what}" for what in session.left_behind()]
-        if code != EXIT_CODES.get(plan.ending, code):
+        if (code != EXIT_CODES.get(plan.ending, code)) if whole(plan) else (code == 0):
             wrong.append(f"exit code {code}:\n{session.log}")
         time.sleep(0.1)
         listener.stop()
         wrong += wrong_in(session.out, plan.ending in ORDERLY)
+        if plan.recorded:
+            report = inspect(session.out / "recording.mcap")
+            wrong += [f"recording.mcap: {report.error}"] if report.error else []
         return wrong + _unheard(session.out, listener, plan.ending)
     except TimeoutError as error:
         return [str(error)]
@@ -183,8 +203,9 @@ def run(rounds: int, seed: int, folder: Path) -> int:
         failed += bool(wrong)
         disturbed = ", ".join(f"{what} {seconds:g} s" for what, seconds in plan.disturbances)
         verdict = "; ".join(wrong) or "accounts right"
-        print(f"round {plan.number}: {disturbed}, then {plan.ending}: {verdict} ({time.monotonic() - began_s:.1f} s)",
-              flush=True)  # fmt: skip
+        how = "recorded, " if plan.recorded else ""
+        took_s = time.monotonic() - began_s
+        print(f"round {plan.number}: {how}{disturbed}, then {plan.ending}: {verdict} ({took_s:.1f} s)", flush=True)
     return failed
 
 
