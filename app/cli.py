@@ -14,6 +14,8 @@ from . import (
     cli_bus,
     cli_cameras,
     cli_doctor,
+    cli_evaluate,
+    cli_features,
     cli_export,
     cli_files,
     cli_live,
@@ -46,6 +48,8 @@ app.command("tail")(cli_bus.tail)
 app.command("log")(cli_bus.log)
 app.command("export")(cli_export.export)
 app.command("train")(cli_train.train)
+app.command("features")(cli_features.features)
+app.command("evaluate")(cli_evaluate.evaluate)
 app.command("batch")(cli_batch.batch)
 app.command("doctor")(cli_doctor.doctor)
 app.command("rehearse")(cli_rehearse.rehearse)

@@ -11,6 +11,8 @@ from .casme3_annotation import Annotation, VideoKey, read_annotation
 from .dataset import AnnotatedInterval, Clip, DataSet, DataSetError, Finding, group_by_subject, subject_key
 
 NAME = "CAS(ME)^3 part A"
+SYNTHETIC_MARK = "SYNTHETIC.txt"
+"""A tree with this file is a stand-in, and everything made of it says so."""
 DEPTH_UNIT_M = 0.001
 FIRST_IMAGE = 1
 """Annotation and image names count from 1."""
@@ -63,7 +65,8 @@ def read_casme3(root: Path, annotation: Path | None = None, depth_unit_m: float 
         )
         for key, images in folders.items()
     ]
-    return DataSet(NAME, group_by_subject(clips), tuple(findings))
+    name = f"SYNTHETIC stand-in for {NAME}" if (root / SYNTHETIC_MARK).exists() else NAME
+    return DataSet(name, group_by_subject(clips), tuple(findings))
 
 
 def read_exceptions(path: Path) -> tuple[Mapping[VideoKey, frozenset[int]], list[Finding]]:
