@@ -14,6 +14,7 @@ WRAP_NS = 2**32 * 1000
 """A 32-bit microsecond counter, as many devices have, starts again after 71.6 minutes."""
 _NEAR_WRAP_NS = 10_000_000_000
 _RATE_OVER = 60
+_SAME_TIME_PERIODS = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,8 +58,8 @@ class LiveFrames:
         self._paired_ns = began_ns
         self._recent: deque[tuple[int, int]] = deque(maxlen=_RATE_OVER)
         self._sequence = 0
-        self._segment = 0
-        self._broken = False
+        self._epoch = self._first_epoch = 0
+        self._epochs: dict[Role, int] = {"color": 0, "depth": 0}
 
     @property
     def drops(self) -> Mapping[str, int]:
@@ -78,14 +79,10 @@ class LiveFrames:
         """Take the next frame of either stream; returns what is now complete, in order."""
         self._seen_ns[frame.role] = frame.t_host_ns
         frame = self._unwrapped(frame)
-        last, self._last[frame.role] = self._last.get(frame.role), frame
-        out: list[RGBDFrame] = []
-        if last is not None and (frame.clock_domain is not last.clock_domain or frame.t_device_ns < last.t_device_ns):
-            out = self._pair_up(self._pairer.flush())
-            self._earlier.update(self._pairer.drops)
-            self._pairer = Pairer(self._period_ns)
-            self._recent.clear()
-            self._broken = self._sequence > 0
+        out = self._restart() if self._breaks(frame) else []
+        if not self._keeps_up(frame):
+            self._earlier[f"unpaired_{frame.role}"] += 1
+            return out
         if frame.role == "color":
             self._recent.append((frame.number, frame.t_device_ns))
         return out + self._pair_up(self._pairer.push(frame))
@@ -101,6 +98,35 @@ class LiveFrames:
             clocks = ", ".join(f"{role} in {frame.clock_domain} time" for role, frame in self._last.items())
             return f"both streams run but their stamps never meet ({clocks}): no pair for {limit_s:g} s"
         return None
+
+    def _breaks(self, frame: SensorFrame) -> bool:
+        """True where a stamp jumps back or changes its clock, as the first of the two streams."""
+        role = frame.role
+        last, self._last[role] = self._last.get(role), frame
+        if last is None or (frame.clock_domain is last.clock_domain and frame.t_device_ns >= last.t_device_ns):
+            return False
+        self._epochs[role] += 1
+        return self._epochs[role] > self._epoch
+
+    def _restart(self) -> list[RGBDFrame]:
+        """What is left of the old time; a new one begins."""
+        rest = self._pair_up(self._pairer.flush())
+        self._earlier.update(self._pairer.drops)
+        self._pairer = Pairer(self._period_ns)
+        self._recent.clear()
+        self._epoch += 1
+        return rest
+
+    def _keeps_up(self, frame: SensorFrame) -> bool:
+        """False while a stream still tells the old time after the other one has begun a new one."""
+        role = frame.role
+        if self._epochs[role] < self._epoch:
+            other = self._last.get("depth" if role == "color" else "color")
+            assert other is not None
+            same = frame.clock_domain is other.clock_domain
+            if same and abs(frame.t_device_ns - other.t_device_ns) < _SAME_TIME_PERIODS * self._period_ns:
+                self._epochs[role] = self._epoch
+        return self._epochs[role] >= self._epoch
 
     def _unwrapped(self, frame: SensorFrame) -> SensorFrame:
         """Undo the wrap of a 32-bit hardware counter."""
@@ -122,8 +148,8 @@ class LiveFrames:
 
     def _frame(self, pair: Pair[SensorFrame]) -> RGBDFrame:
         color, depth = pair.color, pair.depth
-        if self._broken:
-            self._segment, self._broken = self._segment + 1, False
+        if self._sequence == 0:
+            self._first_epoch = self._epoch
         arrived_ns = max(color.t_host_ns, depth.t_host_ns)
         self._paired_ns = arrived_ns
         frame = RGBDFrame(
@@ -142,7 +168,7 @@ class LiveFrames:
             t_global_ns=color.t_global_ns,
             color_number=color.number,
             depth_number=depth.number,
-            segment=self._segment,
+            segment=self._epoch - self._first_epoch,
             dropped_before=pair.dropped_before,
         )
         self._sequence += 1

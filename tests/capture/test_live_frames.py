@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -35,6 +37,17 @@ def test_a_jump_back_of_both_streams_is_one_new_segment() -> None:
     assert [both(frames, n, stamp) for n, stamp in enumerate(stamps)] == [[0], [0], [0], [1], [1], [1]]
 
 
+def test_a_pair_that_only_the_jump_settles_belongs_to_the_old_segment() -> None:
+    frames = live()
+    both(frames, 0, 0)
+    # A third of a period apart: certain only once the next frame, or the end, has come.
+    assert frames.push(image("color", 31, 31 * PERIOD_NS)) == []
+    assert frames.push(image("depth", 31, 31 * PERIOD_NS + PERIOD_NS // 3)) == []
+    (settled,) = frames.push(image("color", 0, 5))
+    assert (settled.color_number, settled.segment) == (31, 0)
+    assert both(frames, 1, PERIOD_NS) == [1]
+
+
 def test_a_change_of_clock_is_a_new_segment_even_forwards() -> None:
     frames = live()
     assert both(frames, 0, 0) == [0]
@@ -45,7 +58,8 @@ def test_a_change_of_clock_is_a_new_segment_even_forwards() -> None:
 def test_a_jump_before_the_first_pair_is_none() -> None:
     frames = live()
     frames.push(image("color", 0, 10**12))
-    assert both(frames, 1, PERIOD_NS) == [0]
+    both(frames, 1, PERIOD_NS)
+    assert both(frames, 2, 2 * PERIOD_NS) == [0]
 
 
 def test_a_wrapping_counter_goes_on_in_one_segment() -> None:
@@ -55,7 +69,7 @@ def test_a_wrapping_counter_goes_on_in_one_segment() -> None:
         stamp_ns = (WRAP_NS - 3 * PERIOD_NS + number * PERIOD_NS) % WRAP_NS
         out += frames.push(image("depth", number, stamp_ns)) + frames.push(image("color", number, stamp_ns))
     assert {frame.segment for frame in out} == {0}
-    assert {b.t_device_ns - a.t_device_ns for a, b in zip(out, out[1:], strict=False)} == {PERIOD_NS}
+    assert {b.t_device_ns - a.t_device_ns for a, b in pairwise(out)} == {PERIOD_NS}
 
 
 def test_a_repeated_frame_is_dropped_and_counted() -> None:
