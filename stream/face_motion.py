@@ -35,6 +35,9 @@ WHITE_GREY = 250
 """Grey level from which a pixel holds no texture any more."""
 WHITE_SHARE_MAX = 0.5
 """Share of such pixels in a network region from which its motion cannot be seen."""
+LIGHT_RATIO = 1.06
+"""Change of the skin's brightness within a window from which its motion is doubtful: a jump of the exposure by 10 %
+looks like 0.1 px of motion, one of 3 % is lost in noise."""
 PRODUCTS_SPARE = 1.5
 """Flow products are kept for this many windows."""
 
@@ -128,11 +131,13 @@ class FaceMotion:
             return Motion(cause="moved")
         last = len(self._past.frames) - 1
         regions = self._regions.regions(self._past.frames[span.begin].landmarks_px, face.crop)
-        if any(self._is_white(index, face.crop, regions) for index in (span.begin, last)):
+        light = [self._light(index, face.crop, regions) for index in (span.begin, last)]
+        if not all(light):
             return Motion(cause="saturated")
         mask = self._rigid_mask(span.begin, face.crop)
         flow, moved_px = self._scene_flow(span.begin, last, field, mask)
-        return self._window(flow, moved_px, span, frame.segment)
+        changed = max(light) > LIGHT_RATIO * min(light)
+        return self._window(flow, moved_px, span, frame.segment, changed)
 
     def between(self, sequence_a: int, sequence_b: int) -> SceneFlow | None:
         """Direct flow from one past frame to another (either order), None when one of them is no longer held.
@@ -156,15 +161,17 @@ class FaceMotion:
         step = (frames[second].landmarks_px - frames[first].landmarks_px).mean(axis=0) * crop.scale
         return float(step[0]), float(step[1])
 
-    def _is_white(self, index: int, crop: Crop, regions: Regions) -> bool:
-        """Whether most of a network region is overexposed in a frame."""
+    def _light(self, index: int, crop: Crop, regions: Regions) -> float:
+        """Mean grey level of the network's regions in a frame; 0 where most of one is overexposed."""
         past, scale = self._past.frames[index], crop.scale
+        total = 0.0
         for x, y, width, height in (regions.upper, regions.lower):
             left, top = crop.x - past.box[0] + int(x / scale), crop.y - past.box[1] + int(y / scale)
             part = past.grey[top : top + int(height / scale) + 1, left : left + int(width / scale) + 1]
             if np.count_nonzero(part >= WHITE_GREY) > WHITE_SHARE_MAX * part.size:
-                return True
-        return False
+                return 0.0
+            total += max(float(part.mean()), 1.0)
+        return total / 2
 
     def _window_field(self, begin: int, crop: Crop) -> FlowField | None:
         """Flow from the window's first frame to now: warm from the previous window where that is sound."""
@@ -245,7 +252,7 @@ class FaceMotion:
             self._mask = (regions, rigid_mask(to_crop(landmarks, crop)))
         return self._mask[1]
 
-    def _window(self, flow: SceneFlow, moved_px: float, span: Span, segment: int) -> Motion:
+    def _window(self, flow: SceneFlow, moved_px: float, span: Span, segment: int, light_changed: bool) -> Motion:
         """The network's input of a scene flow, with all that limits what it says."""
         started = time.perf_counter_ns()
         regions = self._regions.regions(self._past.frames[span.begin].landmarks_px, flow.crop)
@@ -260,6 +267,8 @@ class FaceMotion:
             flags.append("noisy_depth" if deep else "no_depth")
         if moved_px > self._config.head_motion_flag_px:
             flags.append("head_motion")
+        if light_changed:
+            flags.append("light")
         if still:
             flags.append("below_noise")
         if span.missing_ns:

@@ -96,6 +96,18 @@ def test_overexposed_skin_is_told_and_not_judged(frames: list[RGBDFrame]) -> Non
     assert len(run([bright(frame, 1.2) for frame in frames[:25]])[0]) == 16
 
 
+def test_a_jump_of_the_exposure_is_flagged_while_it_is_in_the_window(frames: list[RGBDFrame]) -> None:
+    def later(gain: float) -> list[RGBDFrame]:
+        return [
+            replace(f, color=np.clip(f.color * gain, 0, 255).astype(np.uint8)) if f.sequence >= 15 else f
+            for f in frames[:26]
+        ]
+
+    jumped, steady = run(later(1.1))[0], run(later(1.03))[0]
+    assert [place for place, window in jumped.items() if "light" in window.flags] == list(range(15, 21))
+    assert not any("light" in window.flags for window in steady.values())
+
+
 def test_a_frozen_camera_gives_no_score_until_it_moves_again(frames: list[RGBDFrame]) -> None:
     held = [replace(frame, color=frames[19].color, depth=frames[19].depth) for frame in frames[20:28]]
     windows, causes, _ = run([*frames[:20], *held, *frames[28:]])
