@@ -30,8 +30,8 @@ from sfam.capture.inspection import inspect
 
 DISTURBANCES = ("stop capture", "stop analysis", "stuck subscriber", "stop supervisor")
 """What a session must survive; 'stop' = SIGSTOP for a moment, then SIGCONT."""
-TO_RECORDER = ("stop recorder", "kill recorder")
-"""The same where the session is recorded."""
+TO_RECORDER = ("stop recorder", "kill recorder", "starve recorder")
+"""The same where the session is recorded; 'starve' = its disk is full."""
 ENDINGS = ("interrupt", "kill capture", "disk full", "kill analysis", "kill supervisor", "terminate")
 ORDERLY = ("interrupt", "terminate")
 EXIT_CODES = {"interrupt": 0, "terminate": 0, "disk full": 5}
@@ -120,7 +120,7 @@ class StuckSubscriber:
 
 def whole(plan: Round) -> bool:
     """Whether nothing but the ending decides the exit code; one that was to be recorded and is not is no success."""
-    return all(what != "kill recorder" for what, _ in plan.disturbances)
+    return all(what not in ("kill recorder", "starve recorder") for what, _ in plan.disturbances)
 
 
 def play(plan: Round, folder: Path) -> list[str]:
@@ -137,6 +137,8 @@ def play(plan: Round, folder: Path) -> list[str]:
                 time.sleep(seconds)
             elif what == "kill recorder":
                 _process(session, "recorder").kill()
+            elif what == "starve recorder":
+                _fill_disk(session, "recorder", (".mcap",))
             else:
                 _pause(session, what.partition(" ")[2], seconds)
         session.wait_rows(session.rows() + FIRST_ROWS)
@@ -172,15 +174,18 @@ def _pause(session: LiveSession, name: str, seconds: float) -> None:
     process.resume()
 
 
+def _fill_disk(session: LiveSession, name: str, suffixes: tuple[str, ...]) -> None:
+    """From now on the files that a process writes may grow by next to nothing."""
+    limit = max(path.stat().st_size for path in session.out.iterdir() if path.suffix in suffixes) + 2000
+    _process(session, name).rlimit(psutil.RLIMIT_FSIZE, (limit, limit))
+
+
 def _end(session: LiveSession, how: str) -> None:
     what, _, name = how.partition(" ")
     if what == "kill":
         _process(session, name).kill()
     elif how == "disk full":
-        # The analysis writes the session folder: from now on its files may grow by no more than a few rows.
-        largest = max(path.stat().st_size for path in session.out.iterdir())
-        limit = largest + 2000
-        _process(session, "analysis").rlimit(psutil.RLIMIT_FSIZE, (limit, limit))
+        _fill_disk(session, "analysis", (".csv", ".json", ".jsonl"))
     else:
         os.kill(session.process.pid, signal.SIGINT if how == "interrupt" else signal.SIGTERM)
 
