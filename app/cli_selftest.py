@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ def selftest(
 
         sfam selftest --camera interview.bag --json
     """
-    settings = load_config(config, assignments=assignments or [], flags={"capture.camera": camera})
+    settings = load_config(config, os.environ, assignments or (), {"capture.camera": camera})
     import cv2
 
     from sfam.capture.source import open_source
