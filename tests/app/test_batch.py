@@ -10,6 +10,7 @@ import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sfam.app.batch import RECORD, Row, Task, content_hash, find_recordings, finished_row, plan
@@ -90,6 +91,26 @@ def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(recordings: Path, tmp_path
     assert done.returncode == 0, done.stderr
     assert [row["status"] for row in summary(out).values()] == ["resumed", "done", "done"]
     assert summary(out)["b.bag"]["frames"] == "180"
+
+
+@pytest.mark.slow  # a run whose worker is killed
+@pytest.mark.skipif(sys.platform == "win32", reason="kills by SIGKILL")
+def test_a_killed_worker_is_one_failed_row_and_the_others_go_on(recordings: Path, tmp_path: Path) -> None:
+    (recordings / "broken.bag").unlink()
+    (recordings / "a.bag").unlink()
+    os.symlink(shared("recordings/face_a.bag"), recordings / "a.bag")
+    out = tmp_path / "out"
+    live = start("sfam", "batch", recordings, "--out", out, "--workers", "1")
+    deadline_s = time.monotonic() + 60
+    while not (out / "a.bag" / "scores.csv").exists() and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    workers = psutil.Process(live.pid).children(recursive=True)
+    next(worker for worker in workers if "spawn_main" in " ".join(worker.cmdline())).kill()
+    _, errors = live.communicate(timeout=60)
+    assert live.returncode == 1, errors
+    rows = summary(out)
+    assert "killed by SIGKILL" in rows["a.bag"]["error"]
+    assert rows["day 2/a.bag"]["status"] == "done"
 
 
 def finished(task: Task) -> None:
