@@ -16,6 +16,8 @@ from sfam.capture.clock import SessionClock
 from sfam.capture.pacing import ReplayControl
 from sfam.capture.source import SourceInfo
 from sfam.engine.model import load_model
+from sfam.sinks.report import write_report
+from sfam.sinks.sink_error import SinkError
 from sfam.stream.ring import Policy, Ring
 from sfam.stream.ring_segment import sweep
 
@@ -184,6 +186,12 @@ class _Run:
             f"{totals['analysed']} of {totals['offered']} frames analysed in {totals['analysis_s']:.2f} s, "
             f"lost: {lost}; events: {events}; results in {self._plan.folder}"
         )
+        try:
+            page = write_report(self._plan.folder, pictures=False)
+        except SinkError as error:
+            self._tell("warning", f"no report: {error}")
+        else:
+            self._line.say(f"report: {page}")
         if totals.get("recording"):
             self._line.say(recording_summary(totals["recording"]))
 
