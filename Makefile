@@ -22,6 +22,7 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(VENV)/bin/sfam bench
+	PYTHONPATH=. $(VENV)/bin/python benchmarks/readers.py
 
 soak: $(VENV)/.test
 	$(VENV)/bin/python -m benchmarks.soak --seconds $(or $(SECONDS),3600) $(ARGS)

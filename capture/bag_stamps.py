@@ -6,6 +6,7 @@ neighbours in memory too.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Collection, Iterator
 from typing import BinaryIO
@@ -103,4 +104,4 @@ def _split(record: bytes) -> tuple[dict[str, bytes], int, int]:
 def _read(file: BinaryIO, position: int, size: int) -> bytes:
     """Bytes at a position, fewer at the end of the file."""
     file.seek(position)
-    return file.read(size)
+    return file.read(min(size, max(0, os.fstat(file.fileno()).st_size - position)))

@@ -119,7 +119,8 @@ class Db3Recording(Recording):
 
     def frames_from(self, first: int) -> Iterator[StreamFrame]:
         """The same from the `first`-th image on."""
-        threads = 2 if any(self._is_compressed(one) for one in self._chosen()) else 0
+        packed = self._bag.compressed or any(self._is_compressed(one) for one in self._chosen())
+        threads = 2 if packed else 0
         for frame in DecodeAhead(self._decode, threads=threads).over(islice(self._with_metadata(), first, None)):
             if isinstance(frame, StreamFrame):
                 yield frame
@@ -155,7 +156,7 @@ class Db3Recording(Recording):
         images = {self._found[one.source].image_topic: one for one in self._chosen()}
         texts = {f"{one.source}/{METADATA}": one for one in self._chosen()}
         held: deque[_Held] = deque()
-        for topic, time_ns, data in self._bag.messages({*images, *texts}):
+        for topic, time_ns, data in self._bag.stored({*images, *texts}):
             if topic in images:
                 held.append(_Held(images[topic], time_ns, data))
                 if len(held) > _HELD:
@@ -163,7 +164,7 @@ class Db3Recording(Recording):
                 continue
             for image in reversed(held):
                 if image.stream is texts[topic] and image.time_ns == time_ns:
-                    image.metadata = _metadata(data)
+                    image.metadata = _metadata(self._bag.plain(data))
                     break
         while held:
             yield self._stamped(held.popleft())
@@ -177,7 +178,8 @@ class Db3Recording(Recording):
         """The image as a frame, or the role of one that does not decode."""
         stream, role = held.stream, self._role(held.stream)
         try:
-            message = cdr.compressed_image(held.data) if self._is_compressed(stream) else cdr.image(held.data)
+            data = self._bag.plain(held.data)
+            message = cdr.compressed_image(data) if self._is_compressed(stream) else cdr.image(data)
             image = decode_payload(
                 Payload(
                     message.pixels,

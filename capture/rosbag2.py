@@ -12,6 +12,7 @@ from .source import SourceError
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_BLOCK = 160 * 1024
 """More than the largest compressed block, before the end of which nothing comes out."""
+_LARGEST_MESSAGE = 2**28
 
 
 class Rosbag2:
@@ -57,6 +58,11 @@ class Rosbag2:
 
     def messages(self, topics: Collection[str], limit: int | None = None) -> Iterator[tuple[str, int, bytes]]:
         """(topic, time of recording in ns, CDR data) of some topics in file order."""
+        for topic, time_ns, data in self.stored(topics, limit):
+            yield topic, time_ns, self.plain(data)
+
+    def stored(self, topics: Collection[str], limit: int | None = None) -> Iterator[tuple[str, int, bytes]]:
+        """The same as stored, for whoever has a thread for `plain`."""
         names = {self._numbers[topic]: topic for topic in topics if topic in self._numbers}
         marks = ",".join("?" * len(names))
         query = f"SELECT topic_id, timestamp, data FROM messages WHERE topic_id IN ({marks}) ORDER BY id"
@@ -64,7 +70,7 @@ class Rosbag2:
             query += f" LIMIT {limit:d}"
         try:
             for number, time_ns, data in self._base.execute(query, tuple(names)):
-                yield names[number], time_ns, self._plain(data)
+                yield names[number], time_ns, data if isinstance(data, bytes) else b""
         except sqlite3.Error as error:
             raise self._damaged(error) from error
 
@@ -86,20 +92,33 @@ class Rosbag2:
             data = blob.read(size)
             if data[:4] == ZSTD_MAGIC:
                 data += blob.read(_ZSTD_BLOCK)
-        return self._plain(data)[:size]
+        return self._front(data)[:size]
 
-    def _plain(self, data: object) -> bytes:
-        """A message without the zstd frame that one SDK version puts around each of them."""
-        if not isinstance(data, bytes):
+    @staticmethod
+    def _front(data: bytes) -> bytes:
+        """What the first part of a message's zstd frame already gives."""
+        if data[:4] != ZSTD_MAGIC:
+            return data
+        import zstandard
+
+        try:
+            return zstandard.ZstdDecompressor().decompressobj().decompress(data)
+        except (zstandard.ZstdError, MemoryError):
             return b""
+
+    def plain(self, data: bytes) -> bytes:
+        """A message without the zstd frame that one SDK version puts around each of them; empty if it is damaged."""
         if data[:4] != ZSTD_MAGIC:
             return data
         import zstandard
 
         self.compressed = True
         try:
+            size = zstandard.frame_content_size(data)
+            if 0 < size < _LARGEST_MESSAGE:
+                return zstandard.ZstdDecompressor().decompress(data)
             return zstandard.ZstdDecompressor().decompressobj().decompress(data)
-        except zstandard.ZstdError:
+        except (zstandard.ZstdError, MemoryError):
             return b""  # too short for any message: the reader counts it as unreadable
 
     def _check_size(self) -> None:
