@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import TypeVar, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 from sfam.capture.align import RegionAligner
 from sfam.capture.frame import RGBDFrame
@@ -46,7 +46,6 @@ OUTLIER_SIGMAS = 6.0
 """A pair that differs from the others by more shows a face that moved by itself."""
 RESTLESS = frozenset(("blink", "speech", "head_motion", "gap"))
 MOST_FRAMES = 900
-Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float32])
 DIRECTIONS = ((0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0))
 
 
@@ -275,8 +274,7 @@ class SelfTest:
         side = pair.crop.size
         inner = cv2.resize(field, (side, side), interpolation=cv2.INTER_CUBIC) / np.float32(pair.crop.scale)
         push = cv2.copyMakeBorder(inner, margin, margin, margin, margin, cv2.BORDER_CONSTANT)
-        moved = _pushed(pair.second_grey, np.asarray(push, np.float32), along, cv2.INTER_CUBIC)
-        return self._products(moved.astype(np.uint8, copy=False), pair.crop)
+        return self._products(_skin_moved(pair.second_grey, np.asarray(push, np.float32), along), pair.crop)
 
 
 def _robust(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -311,21 +309,27 @@ def _truth(landmarks: NDArray[np.float32], size: float) -> list[float]:
     return [size * float(place[place > 0.5].mean()) for place in _places(landmarks)]
 
 
-def _pushed(image: Image, push: FloatMap, along: tuple[float, float], method: int) -> Image:
-    """The image with each point x moved to x + push(x) along a direction."""
+def _came_from(push: FloatMap, along: tuple[float, float]) -> tuple[FloatMap, FloatMap]:
+    """Columns and rows that are seen at each pixel once each point x has moved to x + push(x) along a direction."""
     height, width = push.shape
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     back = push
     for _ in range(3):  # what is seen at y came from y - push of where it came from
         there = columns - along[0] * back, rows - along[1] * back
         back = np.asarray(cv2.remap(push, *there, cv2.INTER_LINEAR), np.float32)
-    there = columns - along[0] * back, rows - along[1] * back
-    return cast(Image, cv2.remap(image, *there, method, borderMode=cv2.BORDER_REPLICATE))
+    return columns - along[0] * back, rows - along[1] * back
+
+
+def _skin_moved(grey: NDArray[np.uint8], push: FloatMap, along: tuple[float, float]) -> NDArray[np.uint8]:
+    """A grey image with its points moved. By splines: OpenCV rounds places to 1/32 px and its cubic shifts too far."""
+    columns, rows = _came_from(push, along)
+    moved = map_coordinates(grey.astype(np.float32), (rows, columns), order=3, mode="nearest")
+    return np.asarray(np.clip(np.rint(moved), 0, 255), np.uint8)
 
 
 def _moved_depth(depth_mm: FloatMap, field: FloatMap, along: tuple[float, float], mm_per_px: float) -> FloatMap:
     """Depth that went along with the skin, and away by its own field; holes stay holes."""
-    moved = _pushed(depth_mm, field, along, cv2.INTER_NEAREST)
+    moved = np.asarray(cv2.remap(depth_mm, *_came_from(field, along), cv2.INTER_NEAREST), np.float32)
     return np.asarray(moved + field * np.float32(mm_per_px) * (moved > 0), np.float32)
 
 
