@@ -7,17 +7,45 @@ from typing import Annotated
 
 import typer
 
+from .config import ConfigError
+
 
 def train(
     preset: Annotated[str, typer.Option("--preset", help="Recipe to run: synthetic-4.")] = "synthetic-4",
     out: Annotated[Path | None, typer.Option("--out", help="Artifact folder to write; default ./NAME.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of data, weights and order.")] = 0,
+    finetune: Annotated[str | None, typer.Option("--finetune", help="Model that goes on learning from --data.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of `sfam features`, two subjects or more.")
+    ] = None,
 ) -> None:
-    """Train a model from nothing but the synthetic generator, seeded and repeatable.
+    """Train a model from nothing but the synthetic generator, or let one go on learning from corrected clips.
 
-    Example: `sfam train --preset synthetic-4 --out my-model`
+    Seeded and repeatable. Fine-tuning says what it was worth: each subject is scored by the old model and by one that
+    learnt from the others only.
+
+    Examples: `sfam train --preset synthetic-4 --out my-model`,
+    `sfam train --finetune synthetic-4 --data windows --out our-lab`
     """
+    if (finetune is None) != (data is None):
+        raise ConfigError("--finetune MODEL and --data FOLDER go together")
+    if finetune is not None and data is not None:
+        _finetune(finetune, data, out or Path(f"{Path(finetune).name}-finetuned"), seed)
+        return
     from sfam.training.train import train_preset
 
     folder = train_preset(preset, out or Path(preset), seed=seed, progress=lambda line: typer.echo(line, err=True))
     typer.echo(f"wrote {folder}; run it with: sfam-live --model {folder}")
+
+
+def _finetune(model: str, data: Path, out: Path, seed: int) -> None:
+    """Learn further, and print old against new."""
+    from sfam.training.feature_set import read_features
+    from sfam.training.finetune import finetune
+
+    compared = finetune(model, read_features(data), out, seed=seed, progress=lambda line: typer.echo(line, err=True))
+    for name, counts in (("old", compared.old), ("new", compared.new)):
+        typer.echo(f"{name}: micro F1 {counts.f1:.4f} ({counts.tp} found, {counts.fp} false, {counts.fn} missed)")
+    if compared.new.f1 < compared.old.f1:
+        typer.echo("the fine-tuned model is WORSE on subjects it has not seen: keep the old one")
+    typer.echo(f"wrote {out}; run it with: sfam-live --model {out}")
