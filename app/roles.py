@@ -190,13 +190,6 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
         session.close()
 
 
-def overlay_role(address: str, link: RoleLink) -> None:
-    """Process 'overlay': a window that subscribes to the session's bus until it is closed or asked to stop."""
-    from sfam.sinks.overlay_window import show_overlay
-
-    show_overlay(address, running=lambda: not link.stopping())
-
-
 def until_end(reader: RingReader, link: RoleLink) -> Iterator[RGBDFrame | None]:
     """Frames to the end, None where none comes for a while; after a stop those that are there: capture went before."""
     while not link.orphaned:

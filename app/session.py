@@ -15,6 +15,7 @@ from sfam.capture.source import SourceInfo
 from sfam.engine.events import Event
 from sfam.engine.model import ModelArtifact
 from sfam.sinks.blind import without_result, without_result_counters
+from sfam.sinks.bus_address import is_private
 from sfam.sinks.curve import PublisherKeys
 from sfam.sinks.frame_result import FrameResult
 from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher
@@ -376,9 +377,9 @@ def _payload_kinds(config: Config) -> tuple[Kind, ...]:
 
     In blind mode no flow leaves: enlarged motion is the result as a picture.
     """
-    loopback = not config.sinks.insecure
+    private = is_private(config.sinks.publish)
     kinds: tuple[Kind, ...] = ("flow",) if config.sinks.privacy == "flow" else ()
-    if config.sinks.privacy == "full" or (config.sinks.overlay != "none" and loopback):
+    if config.sinks.privacy == "full" or (config.sinks.overlay != "none" and private):
         kinds = ("frame", "flow")
     return tuple(kind for kind in kinds if kind != "flow" or not config.sinks.blind)
 

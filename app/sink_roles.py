@@ -6,14 +6,16 @@ import secrets
 import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from sfam.sinks.bus_address import seen_from_here
 from sfam.sinks.config import SinksConfig
+from sfam.sinks.curve import PUBLIC, SECRET, SERVER, SubscriberKeys
 from sfam.sinks.overlay_web import WebOverlay, all_addresses, is_loopback
 from sfam.sinks.overlay_window import display_available
 from sfam.sinks.sink_error import SinkError
 
 from .role_link import RoleLink
-from .roles import overlay_role
 from .supervisor import Role
 
 PAGE_OPEN = "page"
@@ -21,20 +23,25 @@ PAGE_OPEN = "page"
 METRICS_OPEN = "metrics"
 
 
+OVERLAY_KEY = "overlay"
+"""Name of the subscriber that overlay and metrics are, on a bus with keys."""
+
+
 @dataclass(frozen=True, slots=True)
-class MetricsPlan:
-    """What the metrics process needs."""
+class BusWatch:
+    """What a process needs to watch the session's bus."""
 
     address: str
-    """Of the bus."""
-    port: int
+    keys: SubscriberKeys | None = None
+    port: int = 0
+    """To serve on, where it serves something."""
 
 
 def require_sinks(config: SinksConfig) -> None:
     """Refuse an overlay or metrics that cannot work, before anything starts.
 
     Raises:
-        SinkError: no display for the window, or no bus to subscribe to.
+        SinkError: no display for the window, no bus to subscribe to, or no key for it.
     """
     if config.overlay == "window" and not display_available():
         raise SinkError("--overlay window: no display answers here; run with --overlay web or none, or set DISPLAY")
@@ -42,18 +49,40 @@ def require_sinks(config: SinksConfig) -> None:
     for asked, name in ((config.overlay != "none", overlay), (config.metrics_port is not None, "--metrics")):
         if asked and config.publish == "none":
             raise SinkError(f"{name} shows what is published; leave --publish none out")
+        if asked:
+            bus_watch(config)
 
 
 def sink_roles(config: SinksConfig) -> list[Role]:
     """The processes that the settings ask for; none of them is essential."""
     roles = []
     if config.overlay == "window":
-        roles.append(Role("overlay", overlay_role, config.publish, essential=False))
+        roles.append(Role("overlay", window_role, bus_watch(config), essential=False))
     elif config.overlay == "web":
         roles.append(Role("overlay", web_overlay_role, web_overlay(config), essential=False))
     if config.metrics_port is not None:
-        roles.append(Role("metrics", metrics_role, MetricsPlan(config.publish, config.metrics_port), essential=False))
+        roles.append(Role("metrics", metrics_role, bus_watch(config, config.metrics_port), essential=False))
     return roles
+
+
+def bus_watch(config: SinksConfig, port: int = 0) -> BusWatch:
+    """Where the bus is found from this machine, with the key that lets our own processes in.
+
+    Raises:
+        SinkError: the bus has keys, and none is for us.
+    """
+    address = seen_from_here(config.publish)
+    if config.keys is None:
+        return BusWatch(address, None, port)
+    folder = Path(config.keys)
+    try:
+        keys = SubscriberKeys.load(folder / f"{OVERLAY_KEY}{SECRET}", folder / f"{SERVER}{PUBLIC}")
+    except SinkError as error:
+        raise SinkError(
+            f"overlay and metrics subscribe to the bus like anybody else, and it has keys: run sfam keys new {folder} "
+            f"--client {OVERLAY_KEY} ({error})"
+        ) from error
+    return BusWatch(address, keys, port)
 
 
 def web_overlay(config: SinksConfig) -> WebOverlay:
@@ -61,7 +90,15 @@ def web_overlay(config: SinksConfig) -> WebOverlay:
     host, _, port = config.web_address.rpartition(":")
     host = host.strip("[]")
     token = "" if is_loopback(host) else secrets.token_urlsafe(24)
-    return WebOverlay(all_addresses(config.publish, config.web_also), host, int(port), token)
+    watch = bus_watch(config)
+    return WebOverlay(all_addresses(watch.address, config.web_also), host, int(port), token, watch.keys)
+
+
+def window_role(watch: BusWatch, link: RoleLink) -> None:
+    """Process 'overlay': a window that subscribes to the session's bus until it is closed or asked to stop."""
+    from sfam.sinks.overlay_window import show_overlay
+
+    show_overlay(watch.address, running=lambda: not link.stopping(), keys=watch.keys)
 
 
 def web_overlay_role(overlay: WebOverlay, link: RoleLink) -> None:
@@ -71,15 +108,16 @@ def web_overlay_role(overlay: WebOverlay, link: RoleLink) -> None:
     serve_overlay(overlay, running=lambda: not link.stopping(), ready=lambda address: link.tell(PAGE_OPEN, address))
 
 
-def metrics_role(plan: MetricsPlan, link: RoleLink) -> None:
+def metrics_role(watch: BusWatch, link: RoleLink) -> None:
     """Process 'metrics': the session's figures for Prometheus, served until asked to stop."""
     from sfam.sinks.metrics import serve_metrics
 
     serve_metrics(
-        plan.address,
-        plan.port,
+        watch.address,
+        watch.port,
         running=lambda: not link.stopping(),
         ready=lambda address: link.tell(METRICS_OPEN, address),
+        keys=watch.keys,
     )
 
 

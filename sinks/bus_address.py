@@ -19,15 +19,31 @@ def require_private(address: str, insecure: bool) -> None:
     """
     if address.startswith("ipc://"):
         return
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
-    host = host.strip("[]")
+    host, port = _host_and_port(address)
     if not address.startswith("tcp://") or not host or not (port == "*" or (port.isdecimal() and int(port) < 2**16)):
         raise SinkError(f"cannot publish on {address!r}: expected tcp://HOST:PORT, such as tcp://127.0.0.1:5571")
-    if not insecure and host not in ("localhost", "::1") and not host.startswith("127."):
+    if not insecure and not is_private(address):
         raise SinkError(
             f"will not publish on {address}: other machines could read it; use tcp://127.0.0.1:PORT, or keys "
             "(sfam keys new), or --insecure in a network you trust"
         )
+
+
+def is_private(address: str) -> bool:
+    """Whether only this machine can reach an address."""
+    host, _ = _host_and_port(address)
+    return address.startswith("ipc://") or host in ("localhost", "::1") or host.startswith("127.")
+
+
+def seen_from_here(address: str) -> str:
+    """Where a subscriber on this machine finds a publisher that listens on an address, "all interfaces" included."""
+    host, port = _host_and_port(address)
+    return f"tcp://127.0.0.1:{port}" if host in ("0.0.0.0", "*") else address
+
+
+def _host_and_port(address: str) -> tuple[str, str]:
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    return host.strip("[]"), port
 
 
 def why_not_bound(address: str, error: zmq.ZMQError) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from .curve import SubscriberKeys
 from .sink_error import SinkError
 from .status import Status
 from .subscriber import subscribe
@@ -143,6 +144,7 @@ def serve_metrics(
     *,
     running: Callable[[], bool] = lambda: True,
     ready: Callable[[str], None] = lambda url: None,
+    keys: SubscriberKeys | None = None,
 ) -> None:
     """Serve the figures on `http://127.0.0.1:port/metrics` until `running` says no.
 
@@ -151,6 +153,7 @@ def serve_metrics(
         port: on loopback; 0 = any free one.
         running: asked twice a second at least.
         ready: called with the address once it can be read.
+        keys: for a bus that lets only listed keys in.
 
     Raises:
         SinkError: prometheus-client is not installed, the port is taken, or the bus address is malformed.
@@ -173,7 +176,7 @@ def serve_metrics(
     try:
         ready(f"http://{LOOPBACK}:{server.server_port}/metrics")
         while running():
-            for message in subscribe(address, READ_KINDS, running=running):
+            for message in subscribe(address, READ_KINDS, keys=keys, running=running):
                 collector.take(message)
             time.sleep(AGAIN_S)
     finally:

@@ -20,6 +20,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from .curve import SubscriberKeys
 from .overlay_feed import CameraFeed
 from .sink_error import SinkError
 from .subscriber import subscribe
@@ -66,6 +67,8 @@ class WebOverlay:
     """0 = any free one."""
     token: str = ""
     """Asked for with every request where not empty; must not be empty beyond loopback."""
+    keys: SubscriberKeys | None = None
+    """For buses that let only listed keys in."""
 
 
 def is_loopback(host: str) -> bool:
@@ -107,9 +110,10 @@ def serve_overlay(
 class _Listener(threading.Thread):
     """Reads one bus beside the server, one session after the other."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, keys: SubscriberKeys | None) -> None:
         super().__init__(name=f"bus {address}", daemon=True)
         self._address = address
+        self._keys = keys
         self._leaving = threading.Event()
         self._found: deque[Message] = deque(maxlen=KEPT_MESSAGES)
         self.failure: Exception | None = None
@@ -117,7 +121,9 @@ class _Listener(threading.Thread):
     def run(self) -> None:
         try:
             while not self._leaving.is_set():
-                for message in subscribe(self._address, SHOWN_KINDS, running=lambda: not self._leaving.is_set()):
+                for message in subscribe(
+                    self._address, SHOWN_KINDS, keys=self._keys, running=lambda: not self._leaving.is_set()
+                ):
                     self._found.append(message)
                 self._leaving.wait(AGAIN_S)
         except Exception as error:  # handed to the server
@@ -150,7 +156,7 @@ class _Server:
         self._overlay = overlay
         self._ready = ready
         self._feeds: dict[str, CameraFeed] = {}
-        self._listeners = [_Listener(address) for address in overlay.addresses]
+        self._listeners = [_Listener(address, overlay.keys) for address in overlay.addresses]
         self._closing = False
         page = files("sfam.sinks").joinpath("page")
         self._pages = {path: (page.joinpath(name).read_bytes(), kind) for path, (name, kind) in PAGE_FILES.items()}

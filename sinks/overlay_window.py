@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 
+from .curve import SubscriberKeys
 from .overlay_picture import OverlayState, render_overlay
 from .sink_error import SinkError
 from .subscriber import subscribe
@@ -60,13 +61,19 @@ def _x_answers(display: str) -> bool:
     return True
 
 
-def show_overlay(address: str, camera: str | None = None, running: Callable[[], bool] = lambda: True) -> None:
+def show_overlay(
+    address: str,
+    camera: str | None = None,
+    running: Callable[[], bool] = lambda: True,
+    keys: SubscriberKeys | None = None,
+) -> None:
     """Show a session until it ends, the window is closed (or q or Esc pressed), or `running` says no.
 
     Args:
         address: of the bus.
         camera: name in the topics; None = whoever publishes there.
         running: asked about 30 times a second.
+        keys: for a bus that lets only listed keys in.
 
     Raises:
         SinkError: there is no display.
@@ -78,7 +85,7 @@ def show_overlay(address: str, camera: str | None = None, running: Callable[[], 
         )
     cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
     try:
-        _follow(address, camera, running)
+        _follow(address, camera, running, keys)
     finally:
         cv2.destroyAllWindows()
         cv2.waitKey(1)
@@ -87,10 +94,10 @@ def show_overlay(address: str, camera: str | None = None, running: Callable[[], 
 class _Listener(threading.Thread):
     """Reads the bus beside the window, so that neither waits for the other."""
 
-    def __init__(self, address: str, camera: str | None) -> None:
+    def __init__(self, address: str, camera: str | None, keys: SubscriberKeys | None) -> None:
         super().__init__(name="overlay listener", daemon=True)
         self._leaving = threading.Event()
-        self._messages = subscribe(address, SHOWN_KINDS, camera, running=lambda: not self._leaving.is_set())
+        self._messages = subscribe(address, SHOWN_KINDS, camera, keys=keys, running=lambda: not self._leaving.is_set())
         self._found: deque[Message] = deque(maxlen=KEPT_MESSAGES)
         self.failure: Exception | None = None
 
@@ -111,9 +118,9 @@ class _Listener(threading.Thread):
         self.join(timeout=LEAVING_S)
 
 
-def _follow(address: str, camera: str | None, running: Callable[[], bool]) -> None:
+def _follow(address: str, camera: str | None, running: Callable[[], bool], keys: SubscriberKeys | None) -> None:
     state, window = OverlayState(), _Window()
-    listener = _Listener(address, camera)
+    listener = _Listener(address, camera, keys)
     listener.start()
     heard = time.monotonic()
     try:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from sfam.app.sink_roles import announce, require_sinks, sink_roles, web_overlay
+from sfam.app.config import Config
+from sfam.app.session import _payload_kinds
+from sfam.app.sink_roles import announce, bus_watch, require_sinks, sink_roles, web_overlay
 from sfam.sinks.config import SinksConfig
+from sfam.sinks.curve import new_keys
 from sfam.sinks.sink_error import SinkError
 
 COMMAND = "import sys; from sfam.app.cli import main; main(['live', *sys.argv[1:]])"
@@ -56,6 +59,34 @@ def test_sinks_without_a_bus_are_refused() -> None:
         with pytest.raises(SinkError, match=name):
             require_sinks(SinksConfig(publish="none", **asked))
     require_sinks(SinksConfig(publish="none"))
+
+
+def test_on_a_bus_with_keys_the_overlay_needs_one_of_its_own(tmp_path: Path) -> None:
+    new_keys(tmp_path, "lab")
+    config = SinksConfig(overlay="web", keys=str(tmp_path), publish="tcp://0.0.0.0:5571")
+    with pytest.raises(SinkError, match="--client overlay"):
+        require_sinks(config)
+    new_keys(tmp_path, "overlay")
+    require_sinks(config)
+    watch = bus_watch(config)
+    assert watch.address == "tcp://127.0.0.1:5571"
+    assert watch.keys is not None
+
+
+@pytest.mark.parametrize(
+    ("publish", "keys", "privacy", "leaving"),
+    [
+        ("tcp://127.0.0.1:5571", None, "results", {"frame", "flow"}),
+        ("tcp://0.0.0.0:5571", "keys", "results", set()),
+        ("tcp://0.0.0.0:5571", "keys", "flow", {"flow"}),
+        ("tcp://0.0.0.0:5571", "keys", "full", {"frame", "flow"}),
+    ],
+)
+def test_an_overlay_makes_pixels_leave_on_this_machine_only(
+    publish: str, keys: str | None, privacy: str, leaving: set[str]
+) -> None:
+    sinks = {"overlay": "web", "publish": publish, "keys": keys, "privacy": privacy}
+    assert set(_payload_kinds(Config.model_validate({"sinks": sinks}))) == leaving
 
 
 def test_each_sink_is_a_process_that_may_fail() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sfam.sinks.curve import PublisherKeys, SubscriberKeys, new_keys
 from sfam.sinks.metrics import DEAD_S, CameraFigures, SessionCollector, serve_metrics
 from sfam.sinks.publisher import Publisher
 from sfam.sinks.sink_error import SinkError
@@ -37,14 +38,22 @@ def value(found: Samples, name: str, **labels: str) -> float:
     return found[name, frozenset({"camera": "demo", **labels}.items())]
 
 
-def test_prometheus_reads_what_the_session_says() -> None:
+@pytest.mark.parametrize("has_keys", [False, True])
+def test_prometheus_reads_what_the_session_says(tmp_path: Path, has_keys: bool) -> None:
     stop, opened = threading.Event(), list[str]()
-    with Publisher(ANY_PORT, session_info()) as publisher:
+    own = inside = None
+    if has_keys:
+        new_keys(tmp_path, "overlay")
+        own, inside = (
+            PublisherKeys.load(tmp_path),
+            SubscriberKeys.load(tmp_path / "overlay.key_secret", tmp_path / "server.key"),
+        )
+    with Publisher(ANY_PORT, session_info(), keys=own) as publisher:
         publisher.session("running", {})
         reader = threading.Thread(
             target=serve_metrics,
             args=(publisher.address, 0),
-            kwargs={"running": lambda: not stop.is_set(), "ready": opened.append},
+            kwargs={"running": lambda: not stop.is_set(), "ready": opened.append, "keys": inside},
         )
         reader.start()
         try:
