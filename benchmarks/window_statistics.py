@@ -51,7 +51,8 @@ def main() -> None:
     for seed in range(3):
         for kind in ("white", "correlated"):
             noise = Noise(depth_model="correlated" if kind == "correlated" else "white")
-            scene = Scene(draw_plan(900_000 + seed, 10.0, micro=2, macro=1, blinks=3, identity=900 + seed), noise, LIVE_SCALE)
+            plan = draw_plan(900_000 + seed, 10.0, micro=2, macro=1, blinks=3, identity=900 + seed)
+            scene = Scene(plan, noise, LIVE_SCALE)
             for form, source in (("small", frames(scene)), ("full", full_frames(scene))):
                 row = statistics(scene, measure(source, fps=FPS))
                 print(f"{seed} {kind:10} {form:5} " + "  ".join(f"{name} {value:.3f}" for name, value in row.items()))

@@ -13,6 +13,9 @@ from sfam.training.dataset import AnnotatedInterval, DataSetError
 from sfam.training.processed import RECOGNITION_FILE, SPOTTING_FILE, find_processed, read_pickle, read_processed
 from tests.shared_data import shared
 
+pytest.importorskip("openpyxl")
+pytest.importorskip("python_calamine")
+
 
 class Attack:
     """Unpickling this the usual way runs a shell command."""
@@ -48,7 +51,8 @@ def test_dangerous_builtins_are_refused(tmp_path: Path, name: str) -> None:
 def test_arrays_of_every_protocol_come_back(tmp_path: Path, protocol: int) -> None:
     ragged = np.empty(2, dtype=object)
     ragged[:] = [np.arange(3.0), np.arange(4)]
-    value: list[Any] = [np.float32(2.5), np.arange(6, dtype=np.float32).reshape(2, 3), ragged, ["a", (1, 2.5)], {"k": b"\xff"}]
+    table = np.arange(6, dtype=np.float32).reshape(2, 3)
+    value: list[Any] = [np.float32(2.5), table, ragged, ["a", (1, 2.5)], {"k": b"\xff"}]
     path = tmp_path / "fine.pkl"
     path.write_bytes(pickle.dumps(value, protocol=protocol))
     back = read_pickle(path)
