@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -15,17 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from sfam.engine.events import Event
-
-from .report_plots import Timeline, causes_plot, event_plot, latency_plot, noise_plot, score_plot
+from .report_plots import Timeline, causes_plot, latency_plot, noise_plot, score_plot
+from .report_review import review_card, review_data
 from .report_thumbnails import Thumbnails, thumbnails
 from .session_folder import CONFIG
 from .session_reader import SessionRecord, read_session
 from .sink_error import SinkError
 
 REPORT = "report.html"
-AROUND_S = 1.5
-"""Shown before and after an event."""
 
 
 def write_report(folder: str | Path, out: str | Path | None = None, *, pictures: bool = True) -> Path:
@@ -55,7 +51,7 @@ def render_report(record: SessionRecord, faces: Thumbnails) -> str:
     line, summary = Timeline.of(record), record.summary
     threshold = summary["threshold"]
     stages = summary["counters"].get("latency_us", {})
-    cards = "".join(_card(record, line, event, faces.get(event.id, {})) for event in record.events)
+    cards = "".join(review_card(record, line, event, faces.get(event.id, {})) for event in record.events)
     return Template(_page("report.html")).substitute(
         title=escape(f"Session {summary['session']}"),
         style=_page("report.css"),
@@ -77,7 +73,7 @@ def render_report(record: SessionRecord, faces: Thumbnails) -> str:
         model=_model(summary["model"], summary["model_sha256"]),
         session=_session(summary),
         settings=escape(_settings(record.path / CONFIG)),
-        data=_data(record, line),
+        data=review_data(record, line),
     )
 
 
@@ -171,78 +167,6 @@ def _review(record: SessionRecord, faces: Thumbnails) -> str:
     return text if faces else f"{text} There is no recording to show faces from."
 
 
-def _window(line: Timeline, event: Event) -> tuple[float, float]:
-    begin = max(0.0, line.second_of(event.onset.frame) - AROUND_S)
-    return begin, min(max(line.duration_s, begin + 0.1), line.second_of(event.offset.frame) + AROUND_S)
-
-
-def _card(record: SessionRecord, line: Timeline, event: Event, faces: Mapping[int, str]) -> str:
-    begin_s, end_s = _window(line, event)
-    first, last = _frames_between(line, begin_s, end_s)
-    length_ms = (event.offset.t_capture_ns - event.onset.t_capture_ns) / 1e6
-    share = ", ".join(
-        f"{name} {value:.2f}" for name, value in zip(record.classes, event.probabilities, strict=False) if value >= 0.05
-    )
-    facts = [f"frames {event.onset.frame} to {event.offset.frame}", f"apex {event.apex.frame}", f"{length_ms:.0f} ms"]
-    facts += [f"score {event.score:.2f}", share, *event.flags]
-    film = "".join(
-        f'<figure data-frame="{frame}"><img src="{faces[frame]}" alt="Face in frame {frame}">'
-        f"<figcaption>{frame}</figcaption></figure>"
-        for frame in sorted(faces)
-    )
-    return (
-        f'<article class="card" id="event-{event.id}" data-event="{event.id}"><header>'
-        f"<h3>{event.kind} {escape(event.emotion)} <span class='muted'>#{event.id}</span></h3>"
-        f"<span>{line.second_of(event.onset.frame):.2f} s</span></header>"
-        f"<p class='muted'>{escape(', '.join(fact for fact in facts if fact))}</p>"
-        f"<div class='plot'>{event_plot(line, event, record.summary['threshold'], begin_s, end_s)}</div>"
-        f"{f'<div class=film>{film}</div>' if film else ''}"
-        f"{_controls(record, event, first, last)}<p class='printed'></p></article>"
-    )
-
-
-def _frames_between(line: Timeline, begin_s: float, end_s: float) -> tuple[int, int]:
-    inside = line.frames[(line.seconds >= begin_s) & (line.seconds <= end_s)]
-    return (int(inside[0]), int(inside[-1])) if len(inside) else (0, 0)
-
-
-def _controls(record: SessionRecord, event: Event, first: int, last: int) -> str:
-    def options(values: tuple[str, ...], chosen: str) -> str:
-        return "".join(f"<option{' selected' if value == chosen else ''}>{escape(value)}</option>" for value in values)
-
-    def frame(name: str, value: int) -> str:
-        return f'<input type="number" name="{name}" min="0" max="{last_frame(record)}" value="{value}" required>'
-
-    verdicts = "".join(
-        f'<label><input type="radio" name="verdict-{event.id}" value="{value}"> {word}</label>'
-        for value, word in (("confirmed", "Accept"), ("rejected", "Reject"), ("corrected", "Corrected"))
-    )
-    return (
-        "<div class='review'>"
-        f"<label class='wide'>Scrub: <span class='at'></span><input type='range' name='scrub' min='{first}' "
-        f"max='{last}' value='{event.apex.frame}'></label>"
-        f"<label>Onset, frame {frame('onset', event.onset.frame)}</label>"
-        f"<label>Offset, frame {frame('offset', event.offset.frame)}</label>"
-        "<button type='button' data-take='onset'>Set onset here</button>"
-        "<button type='button' data-take='offset'>Set offset here</button>"
-        f"<label>Emotion <select name='emotion'>{options(emotions(record, event), event.emotion)}</select></label>"
-        f"<label>Kind <select name='kind'>{options(('micro', 'macro'), event.kind)}</select></label>"
-        "<label class='wide'>Comment <input type='text' name='comment'></label>"
-        f"<fieldset><legend class='muted'>Verdict</legend>{verdicts}</fieldset></div>"
-    )
-
-
-def emotions(record: SessionRecord, event: Event | None = None) -> tuple[str, ...]:
-    """Classes that an event can have: the model's without neutral, and what it was called."""
-    named = record.classes[:-1]
-    return named if event is None or event.emotion in named else (*named, event.emotion)
-
-
-def last_frame(record: SessionRecord) -> int:
-    """Number of the last frame in the tables."""
-    return int(record.scores[-1]["frame"]) if record.scores else 0
-
-
 def _model(model: Mapping[str, Any], sha256: str) -> str:
     rows = [("Model", f"{model.get('name', 'unknown')} {model.get('version', '')}".strip())]
     rows += [(name, str(model[key])) for name, key in _MODEL_ROWS if key in model]
@@ -286,43 +210,3 @@ def _settings(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         return "not stored"
-
-
-def _data(record: SessionRecord, line: Timeline) -> str:
-    """What the page's script needs, safe inside a script element."""
-    windows = {}
-    for event in record.events:
-        begin_s, end_s = _window(line, event)
-        first, last = _frames_between(line, begin_s, end_s)
-        inside = slice(*np.searchsorted(line.frames, (first, last + 1)))
-        rows = zip(
-            line.frames[inside].tolist(), line.face_ids[inside].tolist(), line.spot[inside].tolist(), strict=True
-        )
-        found = {frame: spot for frame, face, spot in rows if face == event.track_id and math.isfinite(spot)}
-        span = range(first, last + 1)
-        windows[event.id] = {
-            "begin_s": begin_s,
-            "end_s": end_s,
-            "first": first,
-            "seconds": [round(line.second_of(n), 4) for n in span],
-            "spot": [round(found[n], 4) if n in found else None for n in span],
-        }
-    detected = {
-        event.id: {
-            "onset": event.onset.frame,
-            "offset": event.offset.frame,
-            "emotion": event.emotion,
-            "kind": event.kind,
-        }
-        for event in record.events
-    }
-    data = {
-        "session": record.summary["session"],
-        "subject": record.subject,
-        "video": record.video,
-        "last_frame": last_frame(record),
-        "emotions": emotions(record),
-        "events": detected,
-        "windows": windows,
-    }
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -183,7 +183,7 @@ function showPicture({ picture, session }, blind) {
   const canvas = element("picture");
   if (!picture) {
     canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
-    setText("picture-frame", session && session.state === "running" ? "no image yet" : "no frame yet");
+    setText("picture-frame", session?.state === "running" ? "no image yet, or none at this privacy tier" : "no frame yet");
     setText("picture-score", "-");
     canvas.removeAttribute("data-frame");
     return;
