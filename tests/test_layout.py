@@ -34,6 +34,10 @@ HEAVY = {
     "tensorrt": {"engine/tensorrt_backend.py"},
     "tensorrt_rtx": {"engine/tensorrt_backend.py"},
     "cuda": {"engine/cuda_buffers.py"},
+    "openpyxl": {"training/casme3_annotation.py"},
+    "python_calamine": {"training/casme3_annotation.py"},
+    "pympi": {"training/corrections.py"},
+    "ray": {"training/ray_executor.py"},
     "torch": {
         "engine/checkpoint.py",
         "engine/export.py",

@@ -159,7 +159,8 @@ def _learn(
     }
     if not places[0] or not places[1]:
         raise DataSetError(f"nothing to learn from: {len(places[1])} moving and {len(places[0])} resting windows")
-    learnt = copy.deepcopy(network).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learnt = copy.deepcopy(network).train()
+    learnt.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(learnt.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
     for step in range(recipe.steps):
         drawn = [places[wanted][int(k)] for wanted in (1, 0) for k in
