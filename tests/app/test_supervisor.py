@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -235,3 +236,20 @@ def test_roles_that_still_wait_are_not_started_after_a_stop() -> None:
     )
     (only,) = supervisor.run()
     assert only.role == "0"
+
+
+@POSIX
+def test_ctrl_c_while_a_child_is_being_started_is_neither_lost_nor_felt_by_the_child() -> None:
+    supervisor = Supervisor([Role("one", roles.work, None)])
+    context = multiprocessing.get_context("spawn")
+    start = context.Process.start
+
+    def interrupted_start(process: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        start(process)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(context.Process, "start", interrupted_start)
+        (only,) = supervisor.run()
+    assert supervisor.interrupted
+    assert only.ok
