@@ -101,7 +101,7 @@ def port(machine: Machine, config: Config) -> Line:
     address = config.sinks.publish
     place = urlsplit(address)
     if place.scheme != "tcp" or address.endswith(":*"):
-        return ok("port", f"{address} needs none that is fixed")
+        return ok("port", f"publishing to {address}: none has to be free")
     host = place.hostname or "127.0.0.1"
     if machine.port_is_free("" if host == "*" else host, place.port or 0):
         return ok("port", f"{address} is free")
