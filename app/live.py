@@ -337,6 +337,8 @@ class _Processes(_Run):
 
     def _verdict(self, results: tuple[RoleResult, ...]) -> int:
         failed = [result for result in results if not result.ok]
+        # Who was still starting when another failed is a consequence, not news.
+        failed = [result for result in failed if not result.terminated] or failed
         for result in failed:
             self._line.say(f"sfam: {result.role}: {result.message}")
             if self._verbose and result.trace:

@@ -47,6 +47,8 @@ class RoleResult:
     message: str = ""
     trace: str = ""
     """Traceback of the error in the child."""
+    terminated: bool = False
+    """True where the supervisor ended it, as it did not obey a stop in time."""
 
     @property
     def ok(self) -> bool:
@@ -298,7 +300,8 @@ def _result(child: _Child, code: int) -> RoleResult:
         how = f"was killed by {_signal_name(-code)}"
     else:
         how = f"ended with code {code} and no word"
-    return RoleResult(child.role.name, code, value, message=f"the {child.role.name} process {how}")
+    message = f"the {child.role.name} process {how}"
+    return RoleResult(child.role.name, code, value, message=message, terminated=child.terminated)
 
 
 def _signal_name(number: int) -> str:

@@ -253,3 +253,10 @@ def test_ctrl_c_while_a_child_is_being_started_is_neither_lost_nor_felt_by_the_c
         (only,) = supervisor.run()
     assert supervisor.interrupted
     assert only.ok
+
+
+def test_a_child_that_had_to_be_ended_by_force_is_told_from_one_that_failed() -> None:
+    stubborn = Role("stubborn", roles.ignore_stop, None)
+    broken = Role("broken", roles.break_off, None)
+    results = Supervisor([broken, stubborn], stop_timeout_s=0.5).run()
+    assert [result.terminated for result in results] == [False, True]
