@@ -233,8 +233,11 @@ function showQuality({ status, latency, lost }) {
   element("stages").replaceChildren(...stages);
 }
 
-function showEvents({ events }) {
-  const newest = [...events.values()].sort((a, b) => b.onset.frame - a.onset.frame || b.id - a.id);
+/** Newest first; withdrawn ones only as long as the strip reaches back, so that they do not push out the others. */
+function showEvents({ events, scores }) {
+  const begin = (scores[scores.length - 1]?.[2] ?? 0) - STRIP_S;
+  const listed = [...events.values()].filter(({ state, offset }) => state !== "withdrawn" || offset.t_s > begin);
+  const newest = listed.sort((a, b) => b.onset.frame - a.onset.frame || b.id - a.id);
   element("no-events").hidden = newest.length > 0;
   element("events").replaceChildren(...newest.slice(0, LISTED_EVENTS).map((event) => {
     const row = document.createElement("li");
