@@ -1,4 +1,4 @@
-"""Commands on models: `sfam model list | show | import | check`."""
+"""Commands on models: `sfam model list | show | import | check | distill`."""
 
 from __future__ import annotations
 
@@ -152,3 +152,29 @@ def check(
             typer.echo(f"{backend:12} {report}")
     if any(not report["ok"] for report in reports.values() if report["present"]):
         raise typer.Exit(ENGINE)
+
+
+@app.command("distill")
+def distill(
+    name: Annotated[str, typer.Argument(help="Model to imitate, usually an ensemble: a name or artifact folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Artifact folder to write.")],
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder of `sfam features`; without it smooth random fields.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 1500,
+    seed: Annotated[int, typer.Option(help="Seed of weights, split and draws.")] = 0,
+) -> None:
+    """Train one small network to answer as a model does, and say how well it does so on windows held back.
+
+    Example: `sfam model distill liong-4 --data windows --out liong-4-small`
+    """
+    from sfam.training.distill import DistillRecipe, distill
+    from sfam.training.feature_set import read_features
+
+    clips = read_features(data) if data is not None else ()
+    agreed = distill(name, out, clips, recipe=DistillRecipe(steps=steps), seed=seed)
+    typer.echo(
+        f"on {agreed.windows} windows held back of {agreed.data}: score differs by {agreed.mean_difference:.4f} on "
+        f"average, {agreed.largest_difference:.4f} at most; same class for {100 * agreed.same_class:.1f} %"
+    )
+    typer.echo(f"wrote {out}; run it with: sfam-live --model {out}")
