@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -327,8 +328,8 @@ class Session:
             quality = self._plan.config.sinks.jpeg_quality
             publisher.publish("frame", frame_fields(frame), stamps, lambda: frame_payload(frame.color, quality))
         if result.flows and publisher.due("flow"):
-            flow = result.flows[0]
-            publisher.publish("flow", flow_fields(flow), stamps, lambda: flow_payload(flow))
+            for flow in result.flows:
+                publisher.publish("flow", flow_fields(flow), stamps, partial(flow_payload, flow))
 
     def _announce(self, event: Event, stamps: Stamps | None = None) -> None:
         self._events[event.state] += 1

@@ -125,4 +125,4 @@ def test_ctrl_c_ends_cleanly_and_keeps_what_was_written(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "out" / "session.json").read_text())
     assert content["state"] == "ended"
     assert content["rows"]["scores.csv"] == len(scores.read_text().splitlines()) - 1 > 30
-    assert not list(Path("/dev/shm").glob("sfam_*")) if Path("/dev/shm").exists() else True
+    assert not list(Path("/dev/shm").glob(f"sfam_{live.pid}_*"))
