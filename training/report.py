@@ -6,7 +6,7 @@ import html
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +75,15 @@ def make_report(evaluation: Evaluation, folds: Sequence[FoldResult], data_name: 
         how: training and weights, in words.
         real: the data are CAS(ME)^3 itself; otherwise our figures do not stand beside the published ones.
     """
-    mark = "" if real else "SYNTHETIC or other data, not CAS(ME)^3: "
+    mark = "" if real else "SYNTHETIC: " if data_name.startswith("SYNTHETIC") else "Not CAS(ME)^3: "
+    tables = (
+        _beside_published(evaluation, real),
+        _scores(evaluation),
+        _spotting(evaluation),
+        _confusion("Recognition of annotated micro-expressions (rows: truth)", evaluation, matched=False),
+        _confusion("Analysis: recognition of matched micro-expressions (rows: truth)", evaluation, matched=True),
+        _subjects(evaluation),
+    )
     failed = [f"Fold {subject} stopped: {reason}" for subject, reason in evaluation.failed.items()]
     hours = sum(one.hours for one in evaluation.tallies)
     return Report(
@@ -86,14 +94,7 @@ def make_report(evaluation: Evaluation, folds: Sequence[FoldResult], data_name: 
             "Base rates are tiny: most detections of any such system on long recordings are false alarms.",
             *failed,
         ),
-        tables=(
-            _beside_published(evaluation, real),
-            _scores(evaluation),
-            _spotting(evaluation),
-            _confusion("Recognition of annotated micro-expressions (rows: truth)", evaluation, matched=False),
-            _confusion("Analysis: recognition of matched micro-expressions (rows: truth)", evaluation, matched=True),
-            _subjects(evaluation),
-        ),
+        tables=tuple(replace(table, title=mark + table.title) for table in tables),
         figures=(("How often a window moves, by its score", reliability_curve(evaluation.reliability)), *_traces(
             evaluation, folds)),
         notes=DIFFERENCES,

@@ -23,7 +23,7 @@ def report(classes: int, real: bool) -> Report:
         FoldResult("spNO.1", "scored", "", (ClipTrace("a<b", (0.2,) * 100, (classes,) * 100),), (0, 1), (0, classes)),
         FoldResult("spNO.3", "non_finite", "weights are not finite after step 7"),
     ]
-    return make_report(evaluate([clip], folds, classes, draws=20), folds, "a test", "Trained.", real=real)
+    return make_report(evaluate([clip], folds, classes, draws=20), folds, "SYNTHETIC test", "Trained.", real=real)
 
 
 @pytest.mark.parametrize("classes", [4, 7])
@@ -31,6 +31,7 @@ def test_without_the_real_data_no_figure_stands_beside_the_published_ones(classe
     made = report(classes, real=False)
     beside = made.tables[0]
     assert made.title.startswith("SYNTHETIC")
+    assert all(table.title.startswith("SYNTHETIC: ") for table in made.tables)
     for row in beside.rows[:-1]:
         assert row[1] == PUBLISHED[classes][row[0]]
         assert row[2:4] == (NOT_MEASURED, NOT_MEASURED)
