@@ -142,7 +142,9 @@ def run(
     return judge(memory, listener, wrong, latency=latency), memory
 
 
-def save(folder: Path, verdict: Verdict, memory: Mapping[str, Series], seconds: float) -> None:
+def save(
+    folder: Path, verdict: Verdict, memory: Mapping[str, Series], seconds: float, options: Sequence[str] = ()
+) -> None:
     """Write soak.csv, soak.svg and soak.md."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "soak.csv").open("w", newline="") as file:
@@ -153,7 +155,7 @@ def save(folder: Path, verdict: Verdict, memory: Mapping[str, Series], seconds: 
     found = "\n".join(f"- {complaint}" for complaint in verdict.wrong) or "- nothing wrong"
     text = (
         f"# Soak of {seconds:g} s, {time.strftime('%Y-%m-%d', time.gmtime())}\n\n"
-        f"{machine()}; demo camera, bus, session folder.\n\n"
+        f"{machine()}; demo camera, bus, session folder{''.join(f' {option}' for option in options)}.\n\n"
         f"{verdict}\n\n{found}\n\n![Memory of each process](soak.svg)\n"
     )
     (folder / "soak.md").write_text(text, encoding="utf-8")
@@ -195,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for complaint in verdict.wrong:
         print(f"- {complaint}")
     if arguments_.save is not None:
-        save(arguments_.save, verdict, memory, arguments_.seconds)
+        save(arguments_.save, verdict, memory, arguments_.seconds, arguments_.options)
     sys.exit(1 if verdict.wrong else 0)
 
 
