@@ -28,9 +28,7 @@ def export(
     index_base: Annotated[int, typer.Option(min=0, max=1, help="megc: number of the first frame.")] = 0,
     macro: Annotated[bool, typer.Option("--macro", help="megc: macro-expressions too.")] = False,
     media: Annotated[Path | None, typer.Option(help="boris, elan: the video to link.")] = None,
-    media_offset_s: Annotated[
-        float, typer.Option(help="boris, elan: the first frame's place in it.")
-    ] = 0.0,
+    media_offset_s: Annotated[float, typer.Option(help="boris, elan: the first frame's place in it.")] = 0.0,
 ) -> None:
     """Write a session's results for another tool.
 
