@@ -39,7 +39,7 @@ $(VENV)/.live: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -c constraints.txt -e '.[web]'
 	touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.test: pyproject.toml constraints.txt Makefile | $(VENV)/bin/python
 	./.ci/debian-packages $(TEST_PACKAGES)
 	$(PIP) torch==2.13.0
 	$(PIP) -c constraints.txt -e '.[dev,train,realsense,files,web,metrics,tensorrt-rtx,ray]'
