@@ -13,7 +13,8 @@ live: $(VENV)/.live
 	$(VENV)/bin/sfam-live --camera demo --overlay web $(ARGS)
 
 test: $(VENV)/.test check
-	$(VENV)/bin/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(VENV)/bin/python -m pytest -m alone $(ARGS)
+	$(VENV)/bin/python -m pytest -m "not alone" -n 2 --dist loadgroup $(ARGS)
 
 check: $(VENV)/.test
 	$(VENV)/bin/ruff check .

@@ -223,6 +223,7 @@ class Session:
             self.devices.append(message.header["device"])
 
 
+@pytest.mark.alone
 @POSIX
 @pytest.mark.slow  # loses a real process three times, each found again after its back-off
 def test_a_session_survives_an_unplugged_a_hanging_and_a_killed_camera(
@@ -246,6 +247,7 @@ def test_a_session_survives_an_unplugged_a_hanging_and_a_killed_camera(
     assert session.openings() == ["dying None False"] + ["dying D1E False"] * 3
 
 
+@pytest.mark.alone
 @POSIX
 def test_a_camera_that_stays_away_ends_the_session_with_its_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -258,6 +260,7 @@ def test_a_camera_that_stays_away_ends_the_session_with_its_results(
     assert len(session.rows()) == record["counters"]["analysed"] > 0
 
 
+@pytest.mark.alone
 @POSIX
 def test_ctrl_c_ends_a_session_whose_camera_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(tmp_path, monkeypatch, reconnect_timeout="60")
