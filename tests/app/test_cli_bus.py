@@ -37,8 +37,10 @@ def test_a_session_over_keys_is_logged_elsewhere_with_the_same_events(tmp_path: 
     assert (heard, stranger.returncode) == ("", 5), refused
     assert log.returncode in (0, 5), errors
     copy, original = (rows(tmp_path / name / "events.csv") for name in ("copy", "original"))
-    assert [row["onset"] for row in copy] == [row["onset"] for row in original]
-    assert len(original) >= 2, told
+    # Who joins late has missed what came before, says so, and has everything since.
+    assert len(copy) >= 1, told
+    assert [row["onset"] for row in copy] == [row["onset"] for row in original][-len(copy) :]
+    assert log.returncode == 5 or len(copy) == len(original)
 
 
 @pytest.mark.parametrize("form", ["megc", "bids", "boris", "elan", "openface"])
