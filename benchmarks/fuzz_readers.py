@@ -1,15 +1,18 @@
 """Mutated recordings for every reader: none may hang, crash, eat memory or raise anything but a SourceError.
 
-python benchmarks/fuzz_readers.py [--count 10000] [--seconds 600] [--only bag,mcap] [--seed 1]
-Each input is read in a child process with at most 1 GB of memory more than it starts with; 5 s at most. Inputs follow
-from the seed alone. Exit code 1 where anything escaped; the line names the seed that shows it again.
+python -m benchmarks.fuzz_readers [--count 10000] [--seconds 3600] [--only bag,mcap] [--seed 0] [--save FILE.md]
+Each input is read in a child process: 5 s and 1 GB of memory beyond its start at most. Inputs follow
+from the seed alone. Exit code 1 where anything escaped; the line names the seed that shows it again. `--save` keeps the
+rows of other readers that the file already has.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -20,6 +23,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import av
+import cv2
+import numpy as np
 import psutil
 
 from tests.capture.fuzz_cases import FORMS, examine, write_mutation
@@ -27,6 +33,19 @@ from tests.capture.fuzz_cases import FORMS, examine, write_mutation
 LIMIT_S = 5.0
 MEMORY_BYTES = 2**30
 _START_S = 60.0
+HEAD = """# Mutated recordings
+
+Each input is one small recording with one to four damages (cuts, flipped bits, extreme numbers, removed, inserted,
+doubled and zeroed ranges), inspected and read to its end in a process that may take 5 s and 1 GB. `frames`: read as far
+as the damage; `refused`: one sentence. An escape is anything else: a hang, a crash, too much memory, another exception.
+An input follows from reader and seed alone (`tests/capture/fuzz_cases.py`); CI reads others of them. `MB`: the most
+memory that one input took.
+
+Made by `python -m benchmarks.fuzz_readers --count 10000 --seconds 7200 --save benchmarks/results/fuzz.md`;
+"""
+COLUMNS = """| reader | seeds | inputs | frames | refused | escaped | slowest, s | MB |
+|---|---|--:|--:|--:|--:|--:|--:|
+"""
 
 
 @dataclass
@@ -36,6 +55,8 @@ class Tally:
     results: Counter[str] = field(default_factory=Counter)
     escapes: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
+    memory_mb: float = 0.0
+    """Most memory that one input took."""
 
     @property
     def ran(self) -> int:
@@ -43,20 +64,46 @@ class Tally:
 
 
 def limit_memory() -> None:
-    """No more address space than now and 1 GB; only where the system can."""
+    """Well above what is allowed, so that a reader's own answer to a lack of memory does not hide its appetite."""
     try:
         import resource
     except ImportError:
         return
-    most = psutil.Process().memory_info().vms + MEMORY_BYTES
+    most = psutil.Process().memory_info().vms + 3 * MEMORY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+class Peak:
+    """Most memory that this process held since it was last asked; 0 where the system does not say."""
+
+    def __init__(self) -> None:
+        self._status, self._reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+        self._known = self._reset.exists()
+        self._start_bytes = psutil.Process().memory_info().rss
+
+    def taken(self) -> int:
+        """Bytes beyond the start; begins anew."""
+        if not self._known:
+            return 0
+        line = next(one for one in self._status.read_text().splitlines() if one.startswith("VmHWM"))
+        self._reset.write_text("5")
+        return max(0, int(line.split()[1]) * 1024 - self._start_bytes)
+
+
+def silence_libraries(into: Path) -> None:
+    """Image libraries complain to the error output about every damaged image; keep the last complaints in a file."""
+    with into.open("w") as file:
+        os.dup2(file.fileno(), 2)
 
 
 def serve(pipe: Connection, base: str, folder: str) -> None:
     """The child: one input per seed until the pipe closes."""
+    silence_libraries(Path(folder).parent / "stderr.txt")
     examine(Path(base))  # everything imported and warm before memory counts
     limit_memory()
-    pipe.send(("ready", "", 0.0))
+    peak = Peak()
+    peak.taken()
+    pipe.send(("ready", "", 0.0, 0.0))
     while True:
         try:
             seed = pipe.recv()
@@ -71,7 +118,10 @@ def serve(pipe: Connection, base: str, folder: str) -> None:
                 f"{Path(one.filename).name}:{one.lineno}" for one in traceback.extract_tb(error.__traceback__)[-4:]
             )
             result, text = "escaped", f"{type(error).__name__}: {str(error)[:200]} ({last.name}; {where})"
-        pipe.send((result, text, time.monotonic() - began))
+        took_s, taken = time.monotonic() - began, peak.taken()
+        if taken > MEMORY_BYTES:
+            result, text = "escaped", f"took {taken >> 20} MB"
+        pipe.send((result, text, took_s, taken / 2**20))
 
 
 class Child:
@@ -82,19 +132,19 @@ class Child:
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
-    def run(self, seed: int) -> tuple[str, str, float]:
-        """(result, text, seconds) of one input."""
+    def run(self, seed: int) -> tuple[str, str, float, float]:
+        """(result, text, seconds, most MB of memory) of one input."""
         pipe = self._pipe or self._start()
         pipe.send(seed)
         try:
             if not pipe.poll(LIMIT_S):
                 self.stop()
-                return "escaped", f"no end within {LIMIT_S:g} s", LIMIT_S
-            answer: tuple[str, str, float] = pipe.recv()
+                return "escaped", f"no end within {LIMIT_S:g} s", LIMIT_S, 0.0
+            answer: tuple[str, str, float, float] = pipe.recv()
         except EOFError:
             code = self._process.exitcode if self._process else None
             self.stop()
-            return "escaped", f"the process died (exit code {code})", 0.0
+            return "escaped", f"the process died (exit code {code})", 0.0, 0.0
         return answer
 
     def stop(self) -> None:
@@ -127,8 +177,9 @@ def fuzz(form: str, folder: Path, seeds: range, until_s: float) -> Tally:
         for seed in seeds:
             if time.monotonic() > until_s:
                 break
-            result, text, took_s = child.run(seed)
+            result, text, took_s, memory_mb = child.run(seed)
             tally.results[result] += 1
+            tally.memory_mb = max(tally.memory_mb, memory_mb)
             tally.slowest_s = max(tally.slowest_s, took_s)
             if result == "escaped":
                 tally.escapes.append(f"{form}, seed {seed}: {text}")
@@ -137,12 +188,35 @@ def fuzz(form: str, folder: Path, seeds: range, until_s: float) -> Tally:
     return tally
 
 
+def row(form: str, tally: Tally, seeds: range) -> str:
+    """One line of the table."""
+    return (
+        f"| {form} | {seeds.start}-{seeds.start + tally.ran - 1} | {tally.ran} | {tally.results['frames']} "
+        f"| {tally.results['refused']} | {tally.results['escaped']} | {tally.slowest_s:.2f} | {tally.memory_mb:.0f} |"
+    )
+
+
+def save(path: Path, new: dict[str, str]) -> None:
+    """Write the table; rows of readers that did not run now stay as they are."""
+    old = path.read_text().splitlines() if path.exists() else []
+    kept = {
+        line.split("|")[1].strip(): line
+        for line in old
+        if line.startswith("|") and line.split("|")[3].strip().isdigit()
+    }
+    rows = kept | new
+    versions = f"NumPy {np.__version__}, OpenCV {cv2.__version__}, PyAV {av.__version__}"
+    head = f"{HEAD}\n{versions}; {datetime.date.today().isoformat()}.\n\n{COLUMNS}"
+    path.write_text(head + "\n".join(rows[form] for form in FORMS if form in rows) + "\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--count", type=int, default=10_000, help="inputs per reader")
     parser.add_argument("--seconds", type=float, default=600.0, help="time for all of them")
     parser.add_argument("--only", default=",".join(FORMS), help="forms, with commas")
     parser.add_argument("--seed", type=int, default=0, help="first seed")
+    parser.add_argument("--save", type=Path, help="write the table here too")
     asked = parser.parse_args()
     forms = asked.only.split(",")
     end_s = time.monotonic() + asked.seconds
@@ -154,7 +228,9 @@ def main() -> int:
             tally = fuzz(form, Path(scratch), seeds, time.monotonic() + share_s)
             escaped += len(tally.escapes)
             report = {"reader": form, "ran": tally.ran, **tally.results, "slowest_s": round(tally.slowest_s, 3)}
-            print(json.dumps(report), flush=True)
+            print(json.dumps({**report, "memory_mb": round(tally.memory_mb)}), flush=True)
+            if asked.save:
+                save(asked.save, {form: row(form, tally, seeds)})
             for text in tally.escapes[:20]:
                 print(f"  {text}", flush=True)
     return 1 if escaped else 0

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import zstandard
 from mcap.writer import CompressionType
 
 from sfam.capture.config import CaptureConfig
@@ -17,16 +18,17 @@ from sfam.capture.inspection import inspect
 from sfam.capture.recorder import Recorder, RecorderSettings
 from sfam.capture.source import SourceError, open_source
 from tests.capture.bag_writer import BagWriter
-from tests.capture.cdr_writer import write_db3, write_mcap
+from tests.capture.cdr_writer import compressed, write_db3, write_mcap
 from tests.capture.recorded_frames import INFO, seeded_frame
 from tests.capture.test_casme import clip
-from tests.capture.test_db3 import head, shot
+from tests.capture.test_db3 import COLOR, DEPTH, head, shot
 from tests.capture.test_fakenect import dump
 from tests.capture.test_image_pairs import SIDECAR, pairs
 from tests.capture.test_ros2_mcap import session
 from tests.capture.video_writer import write_video
 from tests.shared_data import SHARED
 
+KIND = "sensor_msgs/msg/CompressedImage"
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 64) - 1)
 
 
@@ -47,6 +49,30 @@ def db3(folder: Path) -> Path:
     return write_db3(folder / "a.db3", head() + [one for k in range(6) for one in shot(k)])
 
 
+def zstd_db3(folder: Path) -> Path:
+    """As SDK 2.58 writes: a zstd frame around every message."""
+    pack = zstandard.ZstdCompressor().compress
+    messages = head() + [one for k in range(6) for one in shot(k)]
+    return write_db3(
+        folder / "a.db3", [(topic, datatype, when, pack(data)) for topic, datatype, when, data in messages]
+    )
+
+
+def png_db3(folder: Path) -> Path:
+    """As SDK 2.59 writes: depth and color as PNG."""
+    messages = head()
+    for k in range(6):
+        color = cv2.imencode(".png", np.full((6, 8, 3), k, np.uint8))[1].tobytes()
+        depth = cv2.imencode(".png", np.full((6, 8), 500 + k, np.uint16))[1].tobytes()
+        when, form = k * 33_000_000, "16UC1; compressedDepth png"
+        packed = compressed(when, "Depth", form, bytes(12) + depth)
+        paired = shot(
+            k, (f"{COLOR}/image/data/compressed", KIND, compressed(when, "Color", "rgb8; png compressed bgr8", color))
+        )
+        messages += [(f"{DEPTH}/image/data/compressedDepth", KIND, when, packed), *paired[1:]]
+    return write_db3(folder / "a.db3", messages)
+
+
 def ros_db3(folder: Path) -> Path:
     return write_db3(folder / "a.db3", session(count=6))
 
@@ -61,6 +87,15 @@ def zstd_mcap(folder: Path) -> Path:
 
 def own_mcap(folder: Path) -> Path:
     recorder = Recorder(RecorderSettings(folder / "own.mcap", lossless=True, compression="lz4"))
+    recorder.begin(INFO)
+    for k in range(3):
+        recorder.push(seeded_frame(k))
+    recorder.finish()
+    return folder / "own.mcap"
+
+
+def jpeg_mcap(folder: Path) -> Path:
+    recorder = Recorder(RecorderSettings(folder / "own.mcap", lossless=True, color="jpeg"))
     recorder.begin(INFO)
     for k in range(3):
         recorder.push(seeded_frame(k))
@@ -112,10 +147,13 @@ FORMS: dict[str, Callable[[Path], Path]] = {
     "bag": bag,
     "lz4_bag": lz4_bag,
     "db3": db3,
+    "zstd_db3": zstd_db3,
+    "png_db3": png_db3,
     "ros_db3": ros_db3,
     "mcap": mcap,
     "zstd_mcap": zstd_mcap,
     "own_mcap": own_mcap,
+    "jpeg_mcap": jpeg_mcap,
     "kinect_mkv": kinect_mkv,
     "film": film,
     "webm": webm,
