@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from sfam.stream.scene_flow import NoiseFloor
 
+from .incident import Incident
+
 
 @dataclass(frozen=True, slots=True)
 class StageLatency:
@@ -40,3 +42,5 @@ class Status:
     """State of the source: starting, streaming, paused, lost, ended."""
     faces: int = 0
     """Faces followed now."""
+    incidents: tuple[Incident, ...] = ()
+    """What happened since the heartbeat before."""

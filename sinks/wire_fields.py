@@ -17,6 +17,7 @@ from sfam.stream.face_track import FaceTrack
 from sfam.stream.scene_flow import CROP_PX, Crop, HeadMotion, NoiseFloor, SceneFlow
 
 from .frame_result import FrameResult
+from .incident import Incident
 from .status import StageLatency, Status
 from .wire import WireError, check_schema
 
@@ -278,7 +279,7 @@ def parse_frame(header: Header, payload: bytes) -> NDArray[np.uint8]:
 
 def status_fields(status: Status) -> Fields:
     """Header fields of a `status` message."""
-    return asdict(status)
+    return {**asdict(status), "incidents": [incident.fields() for incident in status.incidents]}
 
 
 def parse_status(header: Header) -> Status:
@@ -296,4 +297,5 @@ def parse_status(header: Header) -> Status:
         noise=_noise(header["noise"]),
         device=header["device"],
         faces=header["faces"],
+        incidents=tuple(Incident.from_fields(found) for found in header.get("incidents", ())),
     )

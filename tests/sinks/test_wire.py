@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import jsonschema
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sfam.sinks.incident import Incident
 from sfam.sinks.status import StageLatency, Status
 from sfam.sinks.wire import (
     KINDS,
@@ -117,6 +119,12 @@ def test_a_status_comes_back_as_it_was() -> None:
         5, 29.9, 7, 6, {"overrun": 1}, {}, {"flow": StageLatency(1.0, 2.0, 3.0)}, 300.0, NoiseFloor(1, 2, 3)
     )
     assert parse_status(sent("status", status_fields(status))) == status
+    restart = Incident("analysis_restart", 12, "killed", 30, 44, {"seconds": 1.5})
+    told = replace(status, incidents=(restart,))
+    assert parse_status(sent("status", status_fields(told))) == told
+    older = {name: value for name, value in sent("status", status_fields(status)).items() if name != "incidents"}
+    assert parse_status(older).incidents == ()
+    assert Incident.from_fields({**restart.fields(), "new": 1}) == restart
 
 
 def test_a_session_states_what_it_is_not_for() -> None:
