@@ -22,6 +22,8 @@ PREFIX = "sfam_"
 _NAME = re.compile(r"sfam_(\d+)_\d+")
 _NUMBERS = itertools.count()
 _CREATION_GRACE_S = 10.0
+_DYING_S = 1.0
+"""A killed process gives its locks back a moment after its pipes, which is what its children notice first."""
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -162,14 +164,21 @@ def sweep(dead_owner: int | None = None) -> list[str]:
     container's numbering misleads nobody.
 
     Args:
-        dead_owner: process id known to be dead or dying: its segments go whatever the process table still says.
+        dead_owner: process id known to be dead or dying: its segments go whatever the process table still says, once
+            the kernel has given their locks back.
     """
     if sys.platform == "win32":
         return []
     removed = []
     for path in _folder().glob(f"{PREFIX}*"):
         match = _NAME.fullmatch(path.name)
-        if match and _abandoned(path, int(match[1]), dead_owner):
+        if match is None:
+            continue
+        owner = int(match[1])
+        until_s = time.monotonic() + (_DYING_S if owner == dead_owner else 0.0)
+        while not (abandoned := _abandoned(path, owner, dead_owner)) and time.monotonic() < until_s and path.exists():
+            time.sleep(0.005)
+        if abandoned:
             path.unlink(missing_ok=True)
             removed.append(path.name)
     return removed
