@@ -21,9 +21,11 @@ from typing import Literal
 from sfam.engine.events import Event
 
 from .frame_result import FrameResult
+from .growing_file import GrowingFile
 from .session_info import SessionInfo, SessionState
 from .session_tables import EventTable, ScoreTable, event_line, landmark_header, landmark_row
 from .sink_error import SinkError
+from .unfinished_session import UnfinishedSession
 from .wire import json_ready
 
 FORMAT = "sfam.session_folder/1"
@@ -36,42 +38,9 @@ ROWS_AT_ONCE = 256
 ROOM_FOR_EVENTS = 1024
 """Places in the queue that rows cannot take, so that events are not lost with them."""
 REPLACE_TRIES = 5
+RESERVE, RESERVE_BYTES = ".reserve", 1 << 18
 
 Item = FrameResult | Event
-
-
-class _Growing:
-    """A file that only grows, by whole lines."""
-
-    def __init__(self, path: Path, header: str = "") -> None:
-        self.path = path
-        self.lines = 0
-        self._bytes = 0
-        self._file = open(path, "wb", buffering=0)  # noqa: SIM115  closed by close()
-        if header:
-            self.append(header)
-        self.lines = 0
-
-    def append(self, text: str) -> None:
-        """Add lines; if they do not fit, the file keeps what it had."""
-        data = text.encode()
-        if not data:
-            return
-        written = 0
-        try:
-            while written < len(data):
-                written += self._file.write(data[written:]) or 0
-        except OSError:
-            self._file.truncate(self._bytes)
-            raise
-        self._bytes += len(data)
-        self.lines += text.count("\n")
-
-    def close(self) -> None:
-        """Hand the file to the disk and close it; may be repeated."""
-        if not self._file.closed:
-            os.fsync(self._file.fileno())
-            self._file.close()
 
 
 class SessionFolder:
@@ -86,6 +55,7 @@ class SessionFolder:
         landmarks: keep the 68 points of each frame too, in landmarks.csv (about 1 kB a frame; the OpenFace export
             needs them).
         queue_rows: rows that may wait for the writer.
+        resume: go on with the tables that a killed process left there, see `UnfinishedSession.read`.
 
     Raises:
         SinkError: when the folder cannot be made, is not empty, or cannot be written.
@@ -101,6 +71,7 @@ class SessionFolder:
         force: bool = False,
         landmarks: bool = False,
         queue_rows: int = 2048,
+        resume: UnfinishedSession | None = None,
     ) -> None:
         self.path = Path(path)
         self._info = info
@@ -115,15 +86,23 @@ class SessionFolder:
         self._state: SessionState = "running"
         self._counters: Mapping[str, object] = {}
         self._rows_lost = 0
-        self._score_table = ScoreTable(info.classes)
+        self._extras: dict[str, object] = {}
+        self._score_table = ScoreTable(info.classes, None if resume is None else resume.first_ns)
         self._event_table = EventTable(info.classes, info.subject, info.video)
-        _make_room(self.path, force)
+        goes_on = resume is not None
+        if not goes_on:
+            _make_room(self.path, force)
         try:
-            self._scores = _Growing(self.path / SCORES, self._score_table.header())
-            self._events = _Growing(self.path / EVENTS, self._event_table.header())
-            self._states = _Growing(self.path / EVENT_STATES)
-            self._landmarks = _Growing(self.path / LANDMARKS, landmark_header()) if landmarks else None
+            self._reserve = Reserve(self.path / RESERVE)
+            self._scores = GrowingFile(self.path / SCORES, self._score_table.header(), resume=goes_on)
+            self._events = GrowingFile(self.path / EVENTS, self._event_table.header(), resume=goes_on)
+            self._states = GrowingFile(self.path / EVENT_STATES, resume=goes_on)
+            self._landmarks = (
+                GrowingFile(self.path / LANDMARKS, landmark_header(), resume=goes_on) if landmarks else None
+            )
             (self.path / CONFIG).write_text(config_yaml, encoding="utf-8", newline="\n")
+            if resume is not None:
+                self._events.append("".join(self._event_table.lines(event) for event in resume.unlisted))
             self._write_summary()
         except OSError as error:
             raise SinkError(f"cannot write to session folder {self.path}: {error.strerror or error}") from error
@@ -150,6 +129,10 @@ class SessionFolder:
         """
         self._raise_failure()
         self._put(event)
+
+    def describe(self, name: str, value: object) -> None:
+        """Add a key to session.json that becomes known while the session runs."""
+        self._extras[name] = value
 
     def count(self, counters: Mapping[str, object]) -> None:
         """Replace the totals in session.json; they are written once a second and at the end."""
@@ -207,13 +190,23 @@ class SessionFolder:
             for table in self._tables():
                 table.close()
             self._write_summary()
+            self._reserve.free()
         except Exception as error:  # handed to the next caller
+            self._leave_word(error)
             self._failure = error
-            for table in self._tables():
-                with contextlib.suppress(OSError):  # the first error is the one to tell
-                    table.close()
 
-    def _tables(self) -> list[_Growing]:
+    def _leave_word(self, error: Exception) -> None:
+        """Say in session.json what ended the tables, in the room that was kept free for it."""
+        self._state = "failed"
+        self.describe("writing_failed", getattr(error, "strerror", None) or str(error))
+        for table in self._tables():
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                table.close()
+        with contextlib.suppress(OSError):
+            self._reserve.free()
+            self._write_summary()
+
+    def _tables(self) -> list[GrowingFile]:
         tables = [self._scores, self._events, self._states]
         return tables if self._landmarks is None else [*tables, self._landmarks]
 
@@ -251,12 +244,29 @@ class SessionFolder:
             "session": self._info.session,
             "camera": self._info.camera,
             **self._info.fields(self._state, self._counters),
+            **self._extras,
             "frame_numbers": "from 0, inclusive",
             "rows": {table.path.name: table.lines for table in self._tables()},
             "rows_lost": self._rows_lost,
         }
         text = json.dumps(json_ready(summary), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         _replace(self.path / SESSION, text)
+
+
+class Reserve:
+    """Some room on the disk, kept so that a full one does not keep us from saying so.
+
+    Raises:
+        OSError: not even that much is free.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.write_bytes(bytes(RESERVE_BYTES))
+
+    def free(self) -> None:
+        """Give the room back; safe to call twice."""
+        self._path.unlink(missing_ok=True)
 
 
 def _make_room(path: Path, force: bool) -> None:

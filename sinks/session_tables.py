@@ -67,11 +67,16 @@ def _whole(value: int | None) -> str:
 
 
 class ScoreTable:
-    """Lines of scores.csv: one per captured frame and face, in the order of frames."""
+    """Lines of scores.csv: one per captured frame and face, in the order of frames.
 
-    def __init__(self, classes: Sequence[str]) -> None:
+    Args:
+        classes: of the model.
+        first_ns: capture time of the first line, where it was written by another process.
+    """
+
+    def __init__(self, classes: Sequence[str], first_ns: int | None = None) -> None:
         self._classes = tuple(classes)
-        self._first_ns: int | None = None
+        self._first_ns = first_ns
 
     def header(self) -> str:
         """The column names."""

@@ -12,6 +12,7 @@ import pytest
 
 from sfam.engine.events import Event
 from sfam.sinks import session_folder
+from sfam.sinks.growing_file import GrowingFile
 from sfam.sinks.session_folder import SessionFolder
 from sfam.sinks.sink_error import SinkError
 from tests.sinks.session_parts import CLASSES, event, frame_result, session_info
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLES = ("scores.csv", "events.csv", "events.jsonl")
 ENDLESS_WRITER = """
 import itertools, sys, time
+from sfam.sinks.growing_file import GrowingFile
 from sfam.sinks.session_folder import SessionFolder
 from tests.sinks.session_parts import event, frame_result, session_info
 folder = SessionFolder(sys.argv[1], session_info(), "a: 1\\n")
@@ -36,6 +38,7 @@ for number in itertools.count():
 """
 FULL_DISK = """
 import resource, signal, sys, time
+from sfam.sinks.growing_file import GrowingFile
 from sfam.sinks.session_folder import SessionFolder
 from sfam.sinks.sink_error import SinkError
 from tests.sinks.session_parts import frame_result, session_info
@@ -168,7 +171,7 @@ def test_an_error_inside_marks_the_session_as_failed(tmp_path: Path) -> None:
     assert len(table(tmp_path / "s" / "scores.csv")) == 1
 
 
-class SlowDisk(session_folder._Growing):
+class SlowDisk(GrowingFile):
     """A disk that waits for permission before each write but the first."""
 
     gate = threading.Event()
@@ -182,7 +185,7 @@ class SlowDisk(session_folder._Growing):
 def test_latest_counts_rows_that_do_not_fit_and_keeps_every_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_folder, "_Growing", SlowDisk)
+    monkeypatch.setattr(session_folder, "GrowingFile", SlowDisk)
     monkeypatch.setattr(SlowDisk, "gate", threading.Event())
     with SessionFolder(tmp_path / "s", session_info(), policy="latest", queue_rows=10) as folder:
         folder.row(frame_result(0))
@@ -199,7 +202,7 @@ def test_latest_counts_rows_that_do_not_fit_and_keeps_every_event(
 
 
 def test_lossless_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_folder, "_Growing", SlowDisk)
+    monkeypatch.setattr(session_folder, "GrowingFile", SlowDisk)
     monkeypatch.setattr(session_folder, "ROOM_FOR_EVENTS", 0)
     monkeypatch.setattr(SlowDisk, "gate", threading.Event())
     threading.Timer(0.5, SlowDisk.gate.set).start()

@@ -1,0 +1,82 @@
+"""What a killed analysis left in its session folder, for the one that goes on in its place."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sfam.engine.events import Event
+
+from .wire_fields import event_from_fields
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedSession:
+    """Read from the tables, which are exact up to their last whole line; never from counters, which may lag behind."""
+
+    next_frame: int = 0
+    """First frame without a row."""
+    first_ns: int | None = None
+    """Capture time of the first row: what the column `timestamp` counts from."""
+    causes: Mapping[str, int] = field(default_factory=dict)
+    """Frames by cause, '' for those with a score."""
+    events: tuple[Event, ...] = ()
+    """The last state of every event, by id."""
+    decided: frozenset[int] = frozenset()
+    """Ids that stand in events.csv."""
+    counters: Mapping[str, Any] = field(default_factory=dict)
+    """Of session.json, up to a second old."""
+
+    @classmethod
+    def read(cls, folder: Path) -> UnfinishedSession:
+        """Read a folder.
+
+        Raises:
+            OSError: one of its files cannot be read.
+            ValueError: one of its files is damaged.
+        """
+        last, first_ns, causes = -1, None, Counter[str]()
+        for row in _rows(folder / "scores.csv"):
+            frame = int(row["frame"])
+            if first_ns is None and row["t_capture_ns"]:
+                first_ns = int(row["t_capture_ns"])
+            if frame != last:  # of several faces the first speaks for the frame
+                causes[row["cause"]] += 1
+            last = frame
+        events: dict[int, Event] = {}
+        for line in _whole_lines(folder / "events.jsonl"):
+            event = event_from_fields(json.loads(line))
+            events[event.id] = event
+        summary = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+        return cls(
+            next_frame=last + 1,
+            first_ns=first_ns,
+            causes=dict(causes),
+            events=tuple(events[number] for number in sorted(events)),
+            decided=frozenset(int(row["id"]) for row in _rows(folder / "events.csv")),
+            counters=summary.get("counters", {}),
+        )
+
+    @property
+    def open_events(self) -> tuple[Event, ...]:
+        """Events that were seen and never decided."""
+        return tuple(event for event in self.events if event.state == "provisional")
+
+    @property
+    def unlisted(self) -> tuple[Event, ...]:
+        """Confirmed events that did not reach events.csv any more."""
+        return tuple(event for event in self.events if event.state == "confirmed" and event.id not in self.decided)
+
+
+def _whole_lines(path: Path) -> Iterator[str]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        yield from (line for line in lines if line.endswith("\n"))
+
+
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    yield from csv.DictReader(_whole_lines(path))
