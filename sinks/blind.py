@@ -14,6 +14,8 @@ from .frame_result import FrameResult
 BLIND = "blind"
 """Cause of a `score` message without score."""
 RESULT_COUNTERS = ("events",)
+RESULT_KINDS = ("event", "flow")
+"""Kinds of message that are results, or show them: enlarged motion is the result as a picture."""
 
 
 def without_result(result: FrameResult) -> FrameResult:

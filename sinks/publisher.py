@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from .blind import RESULT_KINDS
 from .bus_address import PUBLISH_NOTHING, require_private
 from .curve import PublisherKeys
 from .greeting_socket import FAREWELL_MS, GreetingSocket
@@ -78,7 +79,7 @@ class Publisher:
         self._seq: Counter[Kind] = Counter()
         self._lost: Counter[Kind] = Counter()
         self._waiting: deque[_Outgoing] = deque()
-        self._last_payload_ns: dict[Kind, int] = {}
+        self._next_payload_ns: dict[Kind, int] = {}
         self._closed = False
         self._failure: Exception | None = None
         require_private(address, insecure or keys is not None)
@@ -103,10 +104,13 @@ class Publisher:
 
         Raises:
             SinkError: when the publisher was closed, or could not make an earlier payload.
-            WireError: when the fields cannot be written, or a payload is missing or out of place.
+            WireError: when the fields cannot be written, a payload is missing or out of place, or a result would
+                leave a blind session.
         """
         if (payload is None) == (kind in PAYLOAD_KINDS):
             raise WireError(f"a {kind} message {'needs a' if payload is None else 'has no'} payload")
+        if self._info.blind and (kind in RESULT_KINDS or (kind == "score" and fields.get("spot") is not None)):
+            raise WireError(f"a blind session publishes no {kind} with results; this one has to stay in its files")
         with self._lock:
             self._require_open(kind)
             seq = self._seq[kind]
@@ -128,13 +132,18 @@ class Publisher:
         return self._socket.wanted[kind] > 0 and kind in self._sent_kinds
 
     def due(self, kind: Kind) -> bool:
-        """True when a frame or flow message is wanted and the last one lies back far enough; takes the turn."""
+        """True when a frame or flow message is wanted and its turn has come; takes the turn.
+
+        Turns lie on a grid, and one may be taken up to half a gap early: frames that come just as often as asked for
+        would otherwise each be a hair too early, and every second one would be left out.
+        """
         if not self.wants(kind):
             return False
-        now = self._clock_ns()
-        if now - self._last_payload_ns.get(kind, now - self._payload_gap_ns) < self._payload_gap_ns:
+        now, gap = self._clock_ns(), self._payload_gap_ns
+        turn = self._next_payload_ns.get(kind, now)
+        if now < turn - gap // 2:
             return False
-        self._last_payload_ns[kind] = now
+        self._next_payload_ns[kind] = max(turn, now - gap // 2) + gap
         return True
 
     def running(self) -> bool:

@@ -59,10 +59,11 @@ def numbered_picture(frame: int) -> NDArray[np.uint8]:
 
 def talk(address: str, camera: str, blind: bool) -> None:
     """Publish as the analysis does, an event every second, until killed."""
-    info = dataclasses.replace(session_info(f"session-{camera}", camera), blind=blind)
+    info = session_info(f"session-{camera}", camera)
     crop = Crop(100, 40, 140)
     with Publisher(address, info, payload_rate_hz=15.0) as publisher:
-        publisher.session("running", {})
+        # A real blind session holds results back itself, and so does its publisher: this one leaks them all.
+        publisher.publish("session", dataclasses.replace(info, blind=blind).fields("running", {}))
         sys.stdout.write(publisher.address + "\n")
         sys.stdout.flush()
         for frame in count():

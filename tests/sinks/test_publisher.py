@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,10 +9,12 @@ import time
 from collections.abc import Iterator
 
 import jsonschema
+import numpy as np
 import psutil
 import pytest
 import zmq
 
+from sfam.sinks.blind import without_result
 from sfam.sinks.bus_address import require_private
 from sfam.sinks.publisher import WAITING_PAYLOADS, NullPublisher, Publisher, open_publisher
 from sfam.sinks.sink_error import SinkError
@@ -189,7 +192,51 @@ def test_payloads_are_rate_limited() -> None:
             for millisecond in range(0, 1000, 33):
                 now[0] = millisecond * 1_000_000
                 turns.append(publisher.due("frame"))
-    assert sum(turns) == pytest.approx(8, abs=1)
+    assert sum(turns) == pytest.approx(10, abs=1)
+
+
+@pytest.mark.parametrize(("fps", "sent"), [(30, 15), (15, 15), (14.9, 15), (20, 15), (60, 15), (10, 10)])
+def test_pictures_come_as_often_as_asked_for_whatever_the_rate_of_the_camera(fps: float, sent: int) -> None:
+    jitter = np.random.default_rng(1)
+    now = [0]
+    with (
+        Publisher(ANY_PORT, session_info(), payload_rate_hz=15, clock_ns=lambda: now[0]) as publisher,
+        zmq.Context() as context,
+        reader_of(context, publisher.address, "sfam/demo/frame"),
+    ):
+        wait_until_wanted(publisher, "frame")
+        turns = []
+        for number in range(round(20 * fps)):
+            now[0] = round((number / fps + jitter.uniform(0, 0.006)) * 1e9)
+            turns.append(publisher.due("frame"))
+    assert sum(turns) / 20 == pytest.approx(sent, abs=0.15)
+
+
+def test_missed_turns_are_not_made_up_for() -> None:
+    now = [0]
+    with (
+        Publisher(ANY_PORT, session_info(), payload_rate_hz=10, clock_ns=lambda: now[0]) as publisher,
+        zmq.Context() as context,
+        reader_of(context, publisher.address, "sfam/demo/frame"),
+    ):
+        wait_until_wanted(publisher, "frame")
+        assert publisher.due("frame")
+        turns = []
+        for millisecond in range(60_000, 60_200, 10):
+            now[0] = millisecond * 1_000_000
+            turns.append(publisher.due("frame"))
+    assert sum(turns) <= 3
+
+
+def test_a_publisher_of_a_blind_session_refuses_results() -> None:
+    with Publisher(ANY_PORT, dataclasses.replace(session_info(), blind=True)) as publisher:
+        publisher.publish("score", score_fields(without_result(frame_result(6)), CLASSES))
+        with pytest.raises(WireError, match="no score with results"):
+            publisher.publish("score", score_fields(frame_result(6), CLASSES))
+        with pytest.raises(WireError, match="no event with results"):
+            publisher.publish("event", event_fields(event(), CLASSES))
+        with pytest.raises(WireError, match="no flow with results"):
+            publisher.publish("flow", flow_fields(scene_flow(9)), payload=flow_payload(scene_flow(9)))
 
 
 @pytest.mark.slow  # lets many subscribers come and go for seconds
