@@ -13,6 +13,9 @@ class StreamConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     face_backend: Literal["dlib", "manual"] = Field("dlib", description="who finds the face")
+    face_model: str | None = Field(
+        None, description="mediapipe backend: path of face_landmarker.task; null = fetched once and kept"
+    )
     face_box: tuple[int, int, int, int] | None = Field(
         None, description="manual backend: x, y, width, height of the face in color pixels"
     )

@@ -45,6 +45,9 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "mean-grey"
 
 
+ABSENT = {"model": "absent.task"}
+
+
 class Session:
     """Writes forty frames, one at each tick, once the analyzer is ready."""
 
@@ -101,7 +104,9 @@ def test_a_plug_in_runs_in_its_own_process_at_its_rate(plugin: str, tmp_path: Pa
 
 
 def test_an_analyzer_that_cannot_open_fails_alone_with_its_sentence(tmp_path: Path) -> None:
-    session = Session([Role("analyzer", analyzer_role, AnalyzerSettings("blendshapes"), essential=False)])
+    session = Session(
+        [Role("analyzer", analyzer_role, AnalyzerSettings("blendshapes", options=ABSENT), essential=False)]
+    )
     result = session.run()
     assert not result.ok
-    assert "face_landmarker.task" in result.message
+    assert "absent.task, where there is no file" in result.message

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
@@ -52,14 +50,3 @@ def test_an_unknown_analyzer_is_refused_with_those_that_are_known() -> None:
     assert "blendshapes" in analyzer_names()
     with pytest.raises(AnalyzerError, match="known: blendshapes"):
         open_analyzer("blendshape", {})
-
-
-def test_the_shipped_example_says_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(AnalyzerError, match=r"download face_landmarker\.task"):
-        open_analyzer("blendshapes", {})
-    with pytest.raises(AnalyzerError, match="found no file"):
-        open_analyzer("blendshapes", {"model": tmp_path / "absent.task"})
-    if importlib.util.find_spec("mediapipe") is None:
-        (tmp_path / "face_landmarker.task").write_bytes(b"model")
-        with pytest.raises(AnalyzerError, match=r"pip install 'sfam-live\[mediapipe\]'"):
-            open_analyzer("blendshapes", {"model": tmp_path / "face_landmarker.task"})
