@@ -25,10 +25,15 @@ class Sighting:
 
 
 class EventBook:
-    """Numbers events over all faces of a session."""
+    """Numbers events over all faces of a session, from `first` on."""
 
-    def __init__(self) -> None:
-        self._next = 0
+    def __init__(self, first: int = 0) -> None:
+        self._next = first
+
+    @property
+    def next_id(self) -> int:
+        """Of the event that is seen next."""
+        return self._next
 
     def open(self, sighting: Sighting, score: Score) -> Event:
         """A provisional event with a new id; `score` is the one that showed it."""

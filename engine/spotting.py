@@ -99,6 +99,7 @@ class LiveSpotter:
         motion_between: direct flow between two past frames for the return check of `runs`; without it, or where it
             gives None, the stored windows are added up.
         motion_of_face: the same where there may be several faces: asked with the track first, instead of the former.
+        first_id: of the first event, where others came before in the same session.
     """
 
     def __init__(
@@ -106,14 +107,20 @@ class LiveSpotter:
         spec: SpottingSpec,
         motion_between: MotionBetween | None = None,
         motion_of_face: MotionOfFace | None = None,
+        first_id: int = 0,
     ) -> None:
         self.spec = spec
         self.differs_offline = 0
         """Stretches in which the published rule's mean over the whole would have decided otherwise."""
         self._motion_between = motion_between
         self._motion_of_face = motion_of_face
-        self._book = EventBook()
+        self._book = EventBook(first_id)
         self._faces: dict[int, _Face] = {}
+
+    @property
+    def next_id(self) -> int:
+        """Id of the event that is seen next."""
+        return self._book.next_id
 
     def push(self, score: Score, window: FlowWindow | None) -> list[Event]:
         """Take the next score of a face; scores of each face come in the order of time.

@@ -151,6 +151,12 @@ class Ring:
         beat_ns = self._words[Word.WRITER_BEAT_NS]
         return (time.monotonic_ns() - beat_ns) / 1e9 if beat_ns else float("inf")
 
+    def reader_silence_s(self, reader: int) -> float:
+        """Time since a reader last looked for a frame; 0 where no reader is attached."""
+        if self._words[row_word(reader, Row.STATE)] != RowState.ATTACHED:
+            return 0.0
+        return float(time.monotonic_ns() - self._words[row_word(reader, Row.BEAT_NS)]) / 1e9
+
     def fail(self, text: str) -> None:
         """End a stream whose writer will not come back; readers get the text."""
         header.mark_end(self._segment.buffer, StreamState.FAILED, text, fence)

@@ -128,6 +128,13 @@ class RingReader:
             time.sleep(min(self._rhythm.pause_s(now_s), deadline_s - now_s))
             now_s, waited = time.monotonic(), True
 
+    def skip_to_newest(self) -> int:
+        """Pass over everything but the newest frame; returns how many frames, which are not counted in `lost`."""
+        skipped = max(0, self._words[Word.HEAD] - 1 - self._cursor)
+        self._cursor += skipped
+        self._show_progress()
+        return int(skipped)
+
     def frames(self, stop: Callable[[], bool] | None = None) -> Iterator[RGBDFrame]:
         """Frames until the end, or until `stop` says so (asked between frames and at least every 50 ms)."""
         while self.end is None and not (stop is not None and stop()):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -86,3 +87,31 @@ def test_the_shapes_of_a_ring_can_be_asked_for() -> None:
     with Ring(COLOR, DEPTH, policy="latest") as ring:
         assert ring.shapes == (COLOR, DEPTH)
         assert ring.writer_silence_s == float("inf")
+
+
+def test_a_reader_in_the_place_of_a_dead_one_may_begin_with_the_newest_frame() -> None:
+    with Ring(COLOR, DEPTH, policy="latest", slots=4) as ring, RingWriter(ring.name) as writer:
+        with RingReader(ring.name) as reader:
+            writer.write(frame(0))
+            assert_equal(reader.read(1), frame(0))
+        for sequence in range(1, 20):
+            writer.write(frame(sequence))
+        with RingReader(ring.name) as reader:
+            skipped = reader.skip_to_newest()
+            assert_equal(reader.read(1), frame(19))
+            assert (reader.lost, reader.first + skipped) == (0, 19)
+            assert reader.skip_to_newest() == 0
+            assert reader.read(0) is None
+
+
+def test_the_owner_sees_that_a_reader_takes_nothing() -> None:
+    with Ring(COLOR, DEPTH, policy="latest", readers=2) as ring:
+        assert ring.reader_silence_s(0) == 0.0
+        with RingReader(ring.name, 1) as reader:
+            time.sleep(0.05)
+            assert ring.reader_silence_s(0) == 0.0
+            silent_s = ring.reader_silence_s(1)
+            assert silent_s >= 0.05
+            looked_ns = time.monotonic_ns()
+            reader.read(0)
+            assert ring.reader_silence_s(1) <= (time.monotonic_ns() - looked_ns) / 1e9
