@@ -53,6 +53,7 @@ class Publisher:
         payload_kinds: of frame and flow, what the privacy tier lets out.
         payload_rate_hz: frame and flow messages a second at most.
         clock_ns: host monotonic clock, the one `Stamps.t_host_ns` was read from.
+        first_seq: first number of each kind, where another publisher of this session came before.
 
     Raises:
         SinkError: when the address is malformed, taken, or open to other machines without `insecure`.
@@ -69,6 +70,7 @@ class Publisher:
         payload_kinds: Iterable[Kind] = PAYLOAD_KINDS,
         payload_rate_hz: float = 15.0,
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        first_seq: Mapping[str, int] | None = None,
     ) -> None:
         self._info = info
         self._topics = {kind: topic_of(info.camera, kind).encode() for kind in KINDS}
@@ -76,7 +78,7 @@ class Publisher:
         self._payload_gap_ns = round(1e9 / payload_rate_hz)
         self._clock_ns = clock_ns
         self._lock = threading.Lock()
-        self._seq: Counter[Kind] = Counter()
+        self._seq: Counter[str] = Counter(first_seq or {})
         self._lost: Counter[Kind] = Counter()
         self._waiting: deque[_Outgoing] = deque()
         self._next_payload_ns: dict[Kind, int] = {}
@@ -149,6 +151,11 @@ class Publisher:
     def running(self) -> bool:
         """False once the publisher was closed or has failed."""
         return not self._closed and self._failure is None
+
+    def next_seq(self) -> dict[str, int]:
+        """Number of the next message of each kind."""
+        with self._lock:
+            return dict(self._seq)
 
     def lost_messages(self) -> dict[str, int]:
         """Messages that did not fit into the publisher's own queue, by kind."""
@@ -247,6 +254,10 @@ class NullPublisher:
         """Nobody listens."""
         return False
 
+    def next_seq(self) -> dict[str, int]:
+        """Nothing is numbered."""
+        return {}
+
     def lost_messages(self) -> dict[str, int]:
         """Nothing sent, nothing lost."""
         return {}
@@ -270,6 +281,7 @@ def open_publisher(
     keys: PublisherKeys | None = None,
     payload_kinds: Iterable[Kind] = PAYLOAD_KINDS,
     payload_rate_hz: float = 15.0,
+    first_seq: Mapping[str, int] | None = None,
 ) -> Publisher | NullPublisher:
     """The publisher for an address; `none` gives one that sends nothing."""
     if address == PUBLISH_NOTHING:
@@ -282,4 +294,5 @@ def open_publisher(
         keys=keys,
         payload_kinds=payload_kinds,
         payload_rate_hz=payload_rate_hz,
+        first_seq=first_seq,
     )

@@ -446,3 +446,16 @@ def test_a_program_without_our_package_reads_everything_until_the_end() -> None:
     for header in headers:
         kind = header["schema"].removeprefix("sfam.").removesuffix("/1")
         jsonschema.validate(header, load_schema(kind), jsonschema.Draft202012Validator)
+
+
+def test_a_publisher_in_the_place_of_another_numbers_on_so_that_nothing_looks_like_a_repeat() -> None:
+    with Publisher(ANY_PORT, session_info()) as first:
+        publish_scores(first, 0, 5)
+        assert first.next_seq()["score"] == 5
+        so_far = {kind: seq + 10 for kind, seq in first.next_seq().items()}
+    with Publisher(ANY_PORT, session_info(), first_seq=so_far) as second, zmq.Context() as context:
+        reader = reader_of(context, second.address, "sfam/demo/session", "sfam/demo/score")
+        assert received(reader).header["seq"] == so_far["session"]
+        publish_scores(second, 8, 9)
+        assert received(reader).header["seq"] == 15
+        reader.close()
