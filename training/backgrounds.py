@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +17,10 @@ from sfam.stream.analysis import Analysis
 from sfam.stream.config import StreamConfig
 from sfam.stream.face_track import FaceTrack
 from sfam.stream.flow_window import MAP_PX, FlowWindow
-from sfam.stream.roi import RegionFinder, to_crop
+from sfam.stream.roi import RegionFinder, Regions, to_crop
 
 from .overlays import Background
+from .sequences import FPS, Scene, frames, lookalikes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,3 +77,47 @@ def as_background(measured: Measured, lookalikes: NDArray[np.floating]) -> Backg
         landmarks=to_crop(track.landmarks_px, track.crop),
         regions=RegionFinder().regions(track.landmarks_px, track.crop),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundTask:
+    """One scene to measure; picklable."""
+
+    scene: Scene
+    stream: StreamConfig
+    saved: Path | None = None
+    """File that keeps the result, or has it from a run that was broken off."""
+
+
+def measure_background(task: BackgroundTask) -> Background:
+    """Render and measure one scene, unless that has been done already."""
+    cv2.setNumThreads(1)
+    done = None if task.saved is None else read_background(task.saved)
+    if done is not None:
+        return done
+    measured = as_background(measure(frames(task.scene), task.stream, FPS), lookalikes(task.scene))
+    if task.saved is not None:
+        write_background(measured, task.saved)
+    return measured
+
+
+def write_background(background: Background, path: Path) -> None:
+    """Write a background under its name only once it is whole."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    at = background.regions
+    boxes = np.array([at.upper, at.lower, *at.eyes, at.upper_lip, at.jaw], np.int64)
+    arrays = {name: getattr(background, name) for name in ("maps", "usable", "lag", "lookalikes", "landmarks")}
+    with beside.open("wb") as file:
+        np.savez(file, regions=boxes, **arrays)
+    os.replace(beside, path)
+
+
+def read_background(path: Path) -> Background | None:
+    """A background as it was written; None where there is none or it is damaged."""
+    try:
+        with np.load(path) as content:
+            arrays = {name: content[name] for name in content.files}
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
+    upper, lower, left, right, lip, jaw = ((int(x), int(y), int(w), int(h)) for x, y, w, h in arrays.pop("regions"))
+    return Background(regions=Regions(upper, lower, (left, right), lip, jaw), **arrays)

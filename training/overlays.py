@@ -7,6 +7,7 @@ landmarks and are not those of the renderer, so that what is learnt does not han
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -209,8 +210,11 @@ class Corpus:
     POSITIVE, HARD, EASY = 52, 38, 38
     W_ZERO_SHARE = 0.2
 
-    def __init__(self, backgrounds: list[Background], overlays: list[Overlay]) -> None:
-        self._backgrounds, self._overlays = backgrounds, overlays
+    def __init__(
+        self, backgrounds: Sequence[Background], overlays: Sequence[Overlay], silent: tuple[int, ...] = ()
+    ) -> None:
+        """`silent`: channels that are always zero."""
+        self._backgrounds, self._overlays, self._silent = backgrounds, overlays, list(silent)
         self._pools = [
             self._where(lambda o: o.spot == 1),
             self._where(lambda o: o.hard),
@@ -240,4 +244,5 @@ class Corpus:
             maps[i] = chosen.maps(self._backgrounds[chosen.background], np.array([frame]))[0]
             spot[i], emotion[i] = chosen.spot[frame], chosen.emotion[frame]
         maps[rng.random(len(rows)) < self.W_ZERO_SHARE, 2] = 0
+        maps[:, self._silent] = 0
         return Batch(maps, spot, emotion)

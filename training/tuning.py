@@ -1,4 +1,8 @@
-"""Measured sequences with known expressions, judged by a network, and the decoding that reads them best."""
+"""Sequences with known expressions, judged by a network as live, and the decoding that reads them best.
+
+Tuning decodes with the live spotter and its direct flow between past frames, not with the offline sum of windows: what
+is tuned is what runs.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,16 @@ from numpy.typing import NDArray
 from sfam.engine.decoding import RunsSpec
 from sfam.engine.events import Score
 from sfam.engine.network import SFAMNet
-from sfam.engine.spotting import runs_offline
+from sfam.engine.spotting import LiveSpotter, interval_of
+from sfam.stream.analysis import Analysis
+from sfam.stream.config import StreamConfig
 from sfam.stream.flow_window import FlowWindow
 
-from .backgrounds import Measured
 from .courses import CLASSES
 from .decoding import Tally, Truth, coordinate_search, tally
+from .direct_motion import DirectMeter, DirectMotion, watching
 from .fit import compress
-from .sequences import Scene, sequence_of
+from .sequences import FPS, Scene, frames, sequence_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +34,8 @@ class Judged:
     """One sequence as the spotter gets it, and what it should find."""
 
     scores: list[Score]
-    windows: list[FlowWindow | None]
+    windows: list[FlowWindow]
+    direct: DirectMotion
     truth: Truth
 
 
@@ -46,31 +53,80 @@ def judge(
     return np.concatenate(spots), np.concatenate(emotions)
 
 
-def judge_sequence(network: SFAMNet, scales: tuple[float, float], measured: Measured, scene: Scene) -> Judged:
-    """Scores of a measured sequence, beside its truth."""
-    windows = [window for window in measured.windows if window is not None]
-    spots, emotions = judge(network, scales, np.stack([window.maps for window in windows]))
-    scores = [
-        Score(
-            window.frame,
-            window.t_capture_ns,
-            float(spot),
-            tuple(float(value) for value in emotion),
-            from_frame=window.from_frame,
-            flags=window.flags,
-            t_from_ns=window.t_from_ns,
-        )
-        for window, spot, emotion in zip(windows, spots, emotions, strict=True)
-    ]
+def judge_sequence(
+    network: SFAMNet,
+    scales: tuple[float, float],
+    scene: Scene,
+    choices: Mapping[str, Sequence[float]],
+    config: StreamConfig | None = None,
+    silent: tuple[int, ...] = (),
+) -> Judged:
+    """Render and measure a scene, score it, and keep the direct flows that these choices of settings may ask for.
+
+    Args:
+        network: as trained.
+        scales: compression of u, v (px) and w (mm).
+        scene: with expressions.
+        choices: of `tune`.
+        config: of the analysis; None = as live.
+        silent: channels that the network does not see.
+    """
+    analysis = Analysis(config or StreamConfig(), FPS)
+    meter = DirectMeter(analysis)
+    spotters = [LiveSpotter(spec, meter.between) for spec in watching(RunsSpec(classes=CLASSES), choices)]
+    scores: list[Score] = []
+    windows: list[FlowWindow] = []
+    try:
+        for frame in frames(scene):
+            for window in analysis.push(frame)[:1]:
+                scores.append(_score(network, scales, window, silent))
+                windows.append(window)
+                for spotter in spotters:
+                    spotter.push(scores[-1], window)
+        for spotter in spotters:
+            spotter.flush()
+    finally:
+        analysis.close()
+    return Judged(scores, windows, DirectMotion(meter.answers), truth_of(scene))
+
+
+def truth_of(scene: Scene) -> Truth:
+    """What a scene shows."""
     events = sequence_of(scene).events()
     spans = {kind: tuple((e.onset, e.offset) for e in events if e.kind == kind) for kind in ("micro", "macro")}
-    return Judged(scores, list(windows), Truth(spans["micro"], spans["macro"], scene.plan.seconds / 60))
+    return Truth(spans["micro"], spans["macro"], scene.plan.seconds / 60)
+
+
+def _score(network: SFAMNet, scales: tuple[float, float], window: FlowWindow, silent: tuple[int, ...]) -> Score:
+    maps = window.maps[None].copy()
+    maps[:, list(silent)] = 0
+    spots, emotions = judge(network, scales, maps)
+    return Score(
+        window.frame,
+        window.t_capture_ns,
+        float(spots[0]),
+        tuple(float(value) for value in emotions[0]),
+        from_frame=window.from_frame,
+        flags=window.flags,
+        t_from_ns=window.t_from_ns,
+    )
 
 
 def count(spec: RunsSpec, judged: Sequence[Judged]) -> Tally:
-    """What this decoding finds."""
-    found = [[(i.kind, i.onset, i.offset) for i in runs_offline(each.scores, each.windows, spec)] for each in judged]
-    return tally(found, [each.truth for each in judged])
+    """What this decoding finds, live."""
+    return tally([_found(spec, each) for each in judged], [each.truth for each in judged])
+
+
+def _found(spec: RunsSpec, judged: Judged) -> list[tuple[str, int, int]]:
+    spotter = LiveSpotter(spec, judged.direct.between)
+    events = [
+        event
+        for score, window in zip(judged.scores, judged.windows, strict=True)
+        for event in spotter.push(score, window)
+    ]
+    last = {event.id: event for event in (*events, *spotter.flush())}
+    found = [interval_of(event) for event in last.values() if event.state == "confirmed"]
+    return [(one.kind, one.onset, one.offset) for one in found]
 
 
 def tune(choices: Mapping[str, Sequence[float]], judged: Sequence[Judged]) -> tuple[RunsSpec, Tally]:

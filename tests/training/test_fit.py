@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -29,7 +31,7 @@ def network(seed: int = 0) -> SFAMNet:
 
 def test_a_few_steps_reduce_the_loss_and_repeat_exactly() -> None:
     torch.set_num_threads(1)
-    runs = [fit(network(), Blobs(), Schedule(steps=25), SCALES, seed=1) for _ in range(2)]
+    runs = [fit(network(), Blobs(), Schedule(steps=25), SCALES, seed=1).losses for _ in range(2)]
     assert runs[0] == runs[1]
     assert np.mean(runs[0][-5:]) < 0.6 * np.mean(runs[0][:5])
 
@@ -49,3 +51,60 @@ def test_a_loss_that_is_not_finite_stops_training() -> None:
 
     with pytest.raises(FloatingPointError, match="step 0"):
         fit(network(), Broken(), Schedule(steps=2), SCALES, seed=1)
+
+
+class Broken(Blobs):
+    """Fails at a step, as a machine does that is switched off."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        self._left -= 1
+        if self._left < 0:
+            raise InterruptedError
+        return super().batch(rng)
+
+
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setattr("sfam.training.fit.SAVED_EVERY", 4)
+    schedule, saved = Schedule(steps=12, check_every=3), tmp_path / "fit.pt"
+    held_out = [Blobs().batch(np.random.default_rng(9))]
+    whole = network()
+    expected = fit(whole, Blobs(), schedule, SCALES, seed=1, held_out=held_out)
+    with pytest.raises(InterruptedError):
+        fit(network(), Broken(at=7), schedule, SCALES, seed=1, held_out=held_out, saved=saved)
+    drawn: list[int] = []
+    later = network(seed=5)
+    resumed = fit(
+        later, Blobs(), schedule, SCALES, seed=1, progress=lambda step, _: drawn.append(step), held_out=held_out,
+        saved=saved,
+    )  # fmt: skip
+    assert drawn == list(range(4, 12)), "the first four steps are not done again"
+    assert resumed == expected
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, later.state_dict()[name]), name
+
+
+def test_a_saved_run_of_another_seed_or_a_damaged_one_is_not_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfam.training.fit.SAVED_EVERY", 2)
+    saved = tmp_path / "fit.pt"
+    fit(network(), Blobs(), Schedule(steps=2), SCALES, seed=1, saved=saved)
+    expected = fit(network(), Blobs(), Schedule(steps=2), SCALES, seed=2)
+    assert fit(network(), Blobs(), Schedule(steps=2), SCALES, seed=2, saved=saved) == expected
+    saved.write_bytes(saved.read_bytes()[:100])
+    assert fit(network(), Blobs(), Schedule(steps=2), SCALES, seed=2, saved=saved) == expected
+
+
+def test_learning_stops_when_unseen_data_get_worse_and_keeps_the_best_weights() -> None:
+    torch.set_num_threads(1)
+    other = Blobs().batch(np.random.default_rng(9))
+    reversed_labels = Batch(other.maps, 1 - other.spot, other.emotion)
+    schedule = Schedule(steps=60, check_every=2, patience=3)
+    run = fit(network(), Blobs(), schedule, SCALES, seed=1, held_out=[reversed_labels])
+    assert len(run.losses) < 60
+    assert run.kept_step == min(run.held_out, key=lambda step: run.held_out[step])
+    assert len(run.losses) == run.kept_step + 6

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,16 +29,40 @@ TINY = replace(
 )
 
 
-def run(out: Path, seed: int = 3) -> list[str]:
+class Here:
+    """Runs tasks in this process, and fails at one of them if told to."""
+
+    def __init__(self, fails_at: int = 1 << 30) -> None:
+        self.ran, self._fails_at = 0, fails_at
+
+    def run(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        for number, task in enumerate(tasks):
+            if self.ran == self._fails_at:
+                raise InterruptedError
+            self.ran += 1
+            yield number, work(task)
+
+
+def run(out: Path, seed: int = 3, fails_at: int = 1 << 30) -> list[str]:
     lines: list[str] = []
-    train.train_preset("synthetic-4", out, seed=seed, preset=TINY, progress=lines.append)
+    here = Here(fails_at)
+    train.train_preset("synthetic-4", out, seed=seed, preset=TINY, progress=lines.append, executor=here)
     return lines
 
 
 @pytest.mark.slow  # renders 9 s of faces twice: that the whole way repeats exactly shows only on the whole way
-def test_the_same_seed_writes_the_same_model_which_passes_parity(tmp_path: Path) -> None:
+def test_the_same_seed_writes_the_same_model_also_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfam.training.fit.SAVED_EVERY", 4)
     lines = run(tmp_path / "a")
-    run(tmp_path / "b")
+    with pytest.raises(InterruptedError):
+        run(tmp_path / "b", fails_at=1)
+    assert not (tmp_path / "b").exists(), "nothing half-written under the model's name"
+    assert (tmp_path / ".b.unfinished" / "fit.pt").exists()
+    resumed = run(tmp_path / "b")
+    assert not any(line.startswith("step ") for line in resumed)
+    assert not (tmp_path / ".b.unfinished").exists()
     for name in ("model.onnx", "weights.safetensors", "model.json"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     reports = check_all_backends(load_model(tmp_path / "a"))
@@ -48,6 +74,12 @@ def test_the_same_seed_writes_the_same_model_which_passes_parity(tmp_path: Path)
 def test_an_unknown_preset_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="synthetic-4"):
         train.train_preset("synthetic-5", tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_there_is_no_preset_for_seven_feelings_and_the_reason_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="disgust from anger"):
+        train.train_preset("synthetic-7", tmp_path / "m")
 
 
 def test_tuning_uses_other_heads_and_other_numbers_than_training() -> None:
