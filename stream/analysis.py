@@ -14,16 +14,17 @@ from dataclasses import replace
 import numpy as np
 
 from sfam.capture.align import RegionAligner
-from sfam.capture.frame import Calibration, RGBDFrame
+from sfam.capture.frame import Calibration, ColorImage, RGBDFrame
 
 from .config import StreamConfig
-from .face import GreyImage, Landmarks, open_detector
+from .face import Landmarks, open_detector
 from .face_follower import FollowedFace
 from .face_motion import FaceMotion, Motion
 from .face_track import FaceTrack
 from .face_watch import FaceWatch
 from .flow import open_flow
 from .flow_window import FlowWindow
+from .grey_frame import GreyFrame
 from .past_frames import DepthRegion, depth_region, region_box
 from .scene_flow import SceneFlow
 from .window import FramePeriod
@@ -62,7 +63,7 @@ class Analysis:
         self._period = FramePeriod(self._fps_hint)
         self._motions.clear()
         self._last: RGBDFrame | None = None
-        self._last_grey: GreyImage | None = None
+        self._last_color: ColorImage | None = None
         self._tracks: tuple[FaceTrack, ...] = ()
         self._flows: tuple[SceneFlow, ...] = ()
         self._causes: dict[int, str] = {}
@@ -166,7 +167,7 @@ class Analysis:
         grey = self._watch.push(frame.color, frame.t_capture_ns)
         self._stage_ns["face"] = time.perf_counter_ns() - started
         self._tracks = self._watch.tracks
-        frozen = self._frozen(grey)
+        frozen = self._frozen(frame.color)
         followed = {face.track_id for face in self._watch.faces}
         self._forget_lost(followed, frame.t_capture_ns)
         if not followed:
@@ -188,7 +189,7 @@ class Analysis:
             if track_id not in followed and abs(t_ns - motion.t_ns) > self._config.buffer_s * 1e9:
                 del self._motions[track_id]
 
-    def _measure(self, frame: RGBDFrame, grey: GreyImage, face: FollowedFace) -> Motion:
+    def _measure(self, frame: RGBDFrame, grey: GreyFrame, face: FollowedFace) -> Motion:
         """Motion of one face in this frame."""
         started = time.perf_counter_ns()
         depth = self._align(frame, region_box(face.crop))
@@ -227,10 +228,10 @@ class Analysis:
             return float("nan")
         return float(np.median(known)) * 1000.0 * self._last.depth_scale_m
 
-    def _frozen(self, grey: GreyImage) -> bool:
+    def _frozen(self, color: ColorImage) -> bool:
         """Whether the camera repeats its last image; a window ending at a repetition would be old news as new."""
-        last, self._last_grey = self._last_grey, grey
-        if last is None or last.shape != grey.shape:
+        last, self._last_color = self._last_color, color
+        if last is None or last.shape != color.shape:
             return False
-        middle = slice(grey.shape[0] // 2, grey.shape[0] // 2 + 4)
-        return np.array_equal(last[middle], grey[middle]) and np.array_equal(last, grey)
+        middle = color.shape[0] // 2
+        return np.array_equal(last[middle], color[middle]) and np.array_equal(last, color)

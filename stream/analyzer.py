@@ -46,6 +46,8 @@ class AnalyzerResult:
     frame: int
     t_capture_ns: int
     values: Mapping[str, float]
+    t_device_ns: int | None = None
+    t_utc_ns: int | None = None
 
 
 def analyzer_names() -> tuple[str, ...]:
@@ -113,7 +115,8 @@ class RatedAnalyzer:
         self._due_ns = (self._due_ns if steady else now) + self._every_ns
         values = self._try(frame)
         if values:
-            yield AnalyzerResult(self._name, frame.sequence, now, dict(values))
+            stamps = frame.t_device_ns, frame.t_utc_ns or None
+            yield AnalyzerResult(self._name, frame.sequence, now, dict(values), *stamps)
 
     def _try(self, frame: RGBDFrame) -> Mapping[str, float] | None:
         self.analysed += 1

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .face import Box, Detection, GreyImage, Landmarks, landmark_box
+from .face import Box, Detection, Landmarks, landmark_box
 from .face_track import FaceTrack, TrackState
+from .grey_frame import GreyFrame
 from .key_frame import KeyFrame, Similarity
 from .scene_flow import CROP_PX, Crop
 
@@ -53,7 +54,7 @@ def freeze_crop(landmarks: Landmarks, crop: Crop | None, dead_zone_px: int) -> C
 class FollowedFace:
     """A face from its detection on."""
 
-    def __init__(self, track_id: int, found: Detection, grey: GreyImage, dead_zone_px: int) -> None:
+    def __init__(self, track_id: int, found: Detection, grey: GreyFrame, dead_zone_px: int) -> None:
         self.track_id = track_id
         self.landmarks = found.landmarks_px
         self.state: TrackState = "found"
@@ -90,11 +91,11 @@ class FollowedFace:
         """(32, 32) float32: the key frame's face, zero mean and unit spread."""
         return self._key.look
 
-    def likeness(self, grey: GreyImage) -> float:
+    def likeness(self, grey: GreyFrame) -> float:
         """How much the face looks like its key frame now, -1..1."""
         return self._key.likeness(grey, self._motion)
 
-    def follow(self, grey: GreyImage) -> bool:
+    def follow(self, grey: GreyFrame) -> bool:
         """Move on to the next frame; False when the face is lost."""
         self._frames += 1
         check = self._frames % CHECK_EVERY == 0
@@ -111,7 +112,7 @@ class FollowedFace:
         self.crop = freeze_crop(self.landmarks, self.crop, self._dead_zone_px)
         return self._renew(grey) if check else True
 
-    def anchor(self, found: Detection, grey: GreyImage) -> None:
+    def anchor(self, found: Detection, grey: GreyFrame) -> None:
         """Begin again from a fresh detection of the same face; the crop stays if it can."""
         self._key = KeyFrame(grey, found.landmarks_px)
         self._motion = Similarity()
@@ -134,13 +135,13 @@ class FollowedFace:
         self.state, self.confidence = "lost", 0.0
         return False
 
-    def _inside(self, grey: GreyImage) -> bool:
+    def _inside(self, grey: GreyFrame) -> bool:
         """Whether three quarters of the landmarks are in the image."""
         x, y = self.landmarks[:, 0], self.landmarks[:, 1]
         seen = (x >= 0) & (y >= 0) & (x < grey.shape[1]) & (y < grey.shape[0])
         return bool(seen.mean() >= 0.75)
 
-    def _renew(self, grey: GreyImage) -> bool:
+    def _renew(self, grey: GreyFrame) -> bool:
         """Take a new key frame when the face has turned, or its look has changed while all points hold.
 
         While something covers the face (few points, little likeness) the old key is kept: a new one would hold the

@@ -14,14 +14,14 @@ from sfam.capture.frame import Intrinsics, RGBDFrame
 
 from .config import StreamConfig
 from .depth_change import DepthProducts, depth_change
-from .face import GreyImage
 from .face_follower import FollowedFace
 from .flags import MotionFlags
 from .flow import FlowField, FlowProducts, FlowSolver
 from .flow_window import FlowWindow
+from .grey_frame import GreyFrame
 from .head_motion import CropCamera, HeadMotionFit, rigid_mask
 from .noise_floor import DepthTrust, NoiseMeter
-from .past_frames import DepthRegion, PastFrame, PastFrames, grey_region, region_box
+from .past_frames import DepthRegion, PastFrame, PastFrames, region_box
 from .roi import CropBox, RegionFinder, Regions, cut_maps, to_crop
 from .scene_flow import Crop, FloatMap, HeadMotion, Mask, SceneFlow
 from .window import Span, find_span
@@ -95,12 +95,12 @@ class FaceMotion:
         self._flags.reset()
         self._warm = None
 
-    def push(self, frame: RGBDFrame, grey: GreyImage, face: FollowedFace, depth: DepthRegion, period_ns: int) -> Motion:
+    def push(self, frame: RGBDFrame, grey: GreyFrame, face: FollowedFace, depth: DepthRegion, period_ns: int) -> Motion:
         """Take the next frame of this face.
 
         Args:
             frame: the frame, for its number, time and calibration.
-            grey: (H, W) uint8 of the whole frame.
+            grey: the whole frame.
             face: where the face is in it.
             depth: (side, side) uint16 on the color grid of `region_box(face.crop)`.
             period_ns: current frame period.
@@ -116,7 +116,7 @@ class FaceMotion:
                 frame.t_capture_ns,
                 face.landmarks,
                 box,
-                grey_region(grey, box),
+                grey.region(*box),
                 depth,
                 frame.depth_scale_m,
             )
@@ -163,15 +163,10 @@ class FaceMotion:
 
     def _light(self, index: int, crop: Crop, regions: Regions) -> float:
         """Mean grey level of the network's regions in a frame; 0 where most of one is overexposed."""
-        past, scale = self._past.frames[index], crop.scale
-        total = 0.0
-        for x, y, width, height in (regions.upper, regions.lower):
-            left, top = crop.x - past.box[0] + int(x / scale), crop.y - past.box[1] + int(y / scale)
-            part = past.grey[top : top + int(height / scale) + 1, left : left + int(width / scale) + 1]
-            if np.count_nonzero(part >= WHITE_GREY) > WHITE_SHARE_MAX * part.size:
-                return 0.0
-            total += max(float(part.mean()), 1.0)
-        return total / 2
+        past = self._past.frames[index]
+        if past.light is None or past.light[0] is not regions:
+            past.light = (regions, _mean_light(past, crop, regions))
+        return past.light[1]
 
     def _window_field(self, begin: int, crop: Crop) -> FlowField | None:
         """Flow from the window's first frame to now: warm from the previous window where that is sound."""
@@ -301,6 +296,18 @@ def crop_camera(color: Intrinsics, crop: Crop) -> CropCamera:
         cx=(color.ppx - crop.x + 0.5) * scale - 0.5,
         cy=(color.ppy - crop.y + 0.5) * scale - 0.5,
     )
+
+
+def _mean_light(past: PastFrame, crop: Crop, regions: Regions) -> float:
+    """See `FaceMotion._light`."""
+    total, scale = 0.0, crop.scale
+    for x, y, width, height in (regions.upper, regions.lower):
+        left, top = crop.x - past.box[0] + int(x / scale), crop.y - past.box[1] + int(y / scale)
+        part = past.grey[top : top + int(height / scale) + 1, left : left + int(width / scale) + 1]
+        if np.count_nonzero(part >= WHITE_GREY) > WHITE_SHARE_MAX * part.size:
+            return 0.0
+        total += max(cv2.mean(part)[0], 1.0)
+    return total / 2
 
 
 def _moved(field: FlowField, change: tuple[float, float]) -> FlowField:

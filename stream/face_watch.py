@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import combinations, permutations
 
-import cv2
 import numpy as np
+
+from sfam.capture.frame import ColorImage
 
 from .config import StreamConfig
 from .face import (
@@ -15,7 +16,6 @@ from .face import (
     DetectionQueue,
     DueDetection,
     FaceDetector,
-    GreyImage,
     Landmarks,
     landmark_box,
     overlap,
@@ -23,6 +23,7 @@ from .face import (
 from .face_follower import FollowedFace, lost_track
 from .face_identity import MEETING_OVERLAP, SAME_FACE_OVERLAP, FaceMemory, claims, covers, distinct, meeting
 from .face_track import FaceTrack
+from .grey_frame import GreyFrame
 
 ANCHOR_SHIFT = 0.06
 """Landmarks are taken over from a check when they differ on average by this much of the face's width."""
@@ -58,7 +59,7 @@ class FaceWatch:
         self._config = config
         self._depth_of = depth_of
         self._queue = DetectionQueue(detector, config.detect_delay_frames)
-        self._greys: list[GreyImage] = []
+        self._greys: list[GreyFrame] = []
         self._seen: dict[int, Landmarks] = {}
         self._memory = FaceMemory(config.max_faces)
         self.faces: list[FollowedFace] = []
@@ -90,11 +91,11 @@ class FaceWatch:
         """Whether the search for a face has not come to its first result yet, since the start or the last loss."""
         return not self._searched
 
-    def push(self, color: GreyImage, t_ns: int) -> GreyImage:
-        """Take the next frame, follow, detect; returns the frame's grey image, valid for the next few frames.
+    def push(self, color: ColorImage, t_ns: int) -> GreyFrame:
+        """Take the next frame, follow, detect; returns the frame in grey, valid for the next few frames.
 
         Args:
-            color: (H, W, 3) uint8 RGB; a frame of another size than the last one starts anew.
+            color: (H, W, 3) uint8 RGB, left as it is for the next few frames; another size than the last starts anew.
             t_ns: capture time.
         """
         self._position += 1
@@ -115,17 +116,17 @@ class FaceWatch:
         self.tracks = (*alive.values(), *(track for track in self._ended if track.track_id not in alive))
         return grey
 
-    def _store(self, color: GreyImage) -> GreyImage:
-        """Grey image in a ring that outlasts the detection delay."""
-        shape = color.shape[:2]
+    def _store(self, color: ColorImage) -> GreyFrame:
+        """Grey frame in a ring that outlasts the detection delay."""
+        shape = color.shape[0], color.shape[1]
         if not self._greys or self._greys[0].shape != shape:
             count = self._config.detect_delay_frames + 2
-            self._greys = [np.zeros(shape, dtype=np.uint8) for _ in range(count)]
+            self._greys = [GreyFrame(shape) for _ in range(count)]
         slot = self._greys[self._position % len(self._greys)]
-        cv2.cvtColor(color, cv2.COLOR_RGB2GRAY, dst=slot)
+        slot.show(color)
         return slot
 
-    def _follow(self, grey: GreyImage) -> None:
+    def _follow(self, grey: GreyFrame) -> None:
         """Move every face on and give up those that were lost."""
         for face in list(self.faces):
             last = face.track()
@@ -142,7 +143,7 @@ class FaceWatch:
         if self._next_search_ns is not None:
             self._next_search_ns = min(self._next_search_ns, self._t_ns + round(RECHECK_SHARE * self._every_ns))
 
-    def _part(self, grey: GreyImage) -> None:
+    def _part(self, grey: GreyFrame) -> None:
         """Several faces: of two that meet, end the one that the other hides; else see how far away each is."""
         now = {face.track_id: self._depth_of(face.landmarks) for face in self.faces}
         together: set[int] = set()
@@ -169,7 +170,7 @@ class FaceWatch:
     def _flag(self, track_id: int, flag: str) -> None:
         self._flags[track_id] = (*self._flags.get(track_id, ()), flag)
 
-    def _ask(self, grey: GreyImage) -> None:
+    def _ask(self, grey: GreyFrame) -> None:
         """Start a detection if one is wanted now."""
         missing = len(self.faces) < self._config.max_faces
         eager = not self.faces or self._next_search_ns is None or self._t_ns >= self._next_search_ns
@@ -179,7 +180,7 @@ class FaceWatch:
                 return
             near = tuple(face.box for face in self.faces)
         self._seen = {face.track_id: face.landmarks for face in self.faces}
-        self._queue.submit(self._position, grey, near, self._attempt)
+        self._queue.submit(self._position, grey.whole(), near, self._attempt)
         if not near:
             self._attempt += 1
 
@@ -251,7 +252,7 @@ class FaceWatch:
                 self._give_up(face, face.track())
         return False
 
-    def _past(self, position: int) -> GreyImage:
+    def _past(self, position: int) -> GreyFrame:
         return self._greys[position % len(self._greys)]
 
     def _carry(self, face: FollowedFace, since: int) -> bool:

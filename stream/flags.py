@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from itertools import pairwise
 
+import cv2
+
 from .roi import CropBox, Regions
 from .scene_flow import FloatMap, SceneFlow
 
@@ -61,4 +63,4 @@ def _blinks(v: FloatMap, regions: Regions) -> bool:
 def _mean(field: FloatMap, box: CropBox) -> float:
     """Mean of a map over a box."""
     x, y, width, height = box
-    return float(field[y : y + height, x : x + width].mean())
+    return cv2.mean(field[y : y + height, x : x + width])[0]

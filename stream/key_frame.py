@@ -7,17 +7,17 @@ the similarity (Umeyama's model, fitted by reweighted least squares with Geman-M
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .face import GreyImage, Landmarks
+from .face import Landmarks
+from .grey_frame import GreyFrame
 
 POINTS = 24
 WINDOW = (17, 17)
-LEVELS = 3
+LEVELS = 2
 CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.01)
 REGION_FACES = 1.7
 """Side of the followed region in face widths."""
@@ -28,7 +28,6 @@ BACK_PX = 0.7
 FIT_ROUNDS = 5
 
 Points = NDArray[np.float32]
-Pixel = TypeVar("Pixel", np.uint8, np.uint16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +54,10 @@ class Fix:
     """Median distance of the points from the fit, color pixels."""
 
 
-def cut(image: NDArray[Pixel], x: int, y: int, width: int, height: int, border: int) -> NDArray[Pixel]:
-    """A copy of a box that may reach over the image's edge; `border` is an OpenCV border type."""
-    rows, columns = image.shape[:2]
-    top, left = min(max(y, 0), rows - 1), min(max(x, 0), columns - 1)
-    bottom, right = max(min(y + height, rows), top + 1), max(min(x + width, columns), left + 1)
-    part = image[top:bottom, left:right]
-    if part.shape[:2] == (height, width):
-        return part.copy()
-    edges = (max(top - y, 0), max(y + height - bottom, 0), max(left - x, 0), max(x + width - right, 0))
-    grown = cv2.copyMakeBorder(part, *edges, border)
-    return np.ascontiguousarray(grown[:height, :width].astype(image.dtype, copy=False))
-
-
 class KeyFrame:
     """One frame with a known face, from which later frames are measured."""
 
-    def __init__(self, grey: GreyImage, landmarks: Landmarks) -> None:
+    def __init__(self, grey: GreyFrame, landmarks: Landmarks) -> None:
         self.landmarks = landmarks
         self.face_px = max(float(np.ptp(landmarks[:17, 0])), 16.0)
         centre = (landmarks.min(axis=0) + landmarks.max(axis=0)) / 2
@@ -88,11 +74,11 @@ class KeyFrame:
         self.look = self._thumbnail(grey, Similarity())
         """(32, 32) float32 view of the face, zero mean and unit spread."""
 
-    def locate(self, grey: GreyImage, guess: Similarity, check: bool) -> Fix | None:
+    def locate(self, grey: GreyFrame, guess: Similarity, check: bool) -> Fix | None:
         """Find the key frame's face in `grey`, beginning at `guess`; None when too few points are left.
 
         Args:
-            grey: (H, W) uint8 of the key frame's size.
+            grey: of the key frame's size.
             guess: motion from the key frame to about here.
             check: also follow the points back and drop for good those that do not return.
         """
@@ -111,7 +97,7 @@ class KeyFrame:
             self._alive &= status & returned & near
         return self._fit(found.reshape(-1, 2) + _row(corner), status & self._alive)
 
-    def likeness(self, grey: GreyImage, motion: Similarity) -> float:
+    def likeness(self, grey: GreyFrame, motion: Similarity) -> float:
         """Normalised correlation of the face now with the key frame's, -1..1; light gain and offset do not matter."""
         return float((self.look * self._thumbnail(grey, motion)).mean())
 
@@ -120,29 +106,33 @@ class KeyFrame:
         """Pixel tolerances grow with the face."""
         return max(self.face_px / 130.0, 0.5)
 
-    def _region(self, grey: GreyImage, corner: tuple[int, int]) -> NDArray[np.uint8]:
-        return cut(grey, corner[0], corner[1], self._side, self._side, cv2.BORDER_REPLICATE).astype(
-            np.uint8, copy=False
-        )
+    def _region(self, grey: GreyFrame, corner: tuple[int, int]) -> NDArray[np.uint8]:
+        return grey.region(corner[0], corner[1], self._side, self._side)
 
     def _fit(self, found: Points, usable: NDArray[np.bool_]) -> Fix | None:
         """Robust similarity from the key frame's points to where they were found."""
         if usable.sum() < 6:
             return None
-        source = (self._points[:, 0] + 1j * self._points[:, 1])[usable]
-        target = (found[:, 0] + 1j * found[:, 1])[usable].astype(np.complex128)
-        weights = np.ones(len(source))
+        points = np.concatenate((self._points, found), axis=1)[usable].astype(np.float64)
+        origin = points.mean(axis=0)
+        points -= origin  # keeps the sums below exact
+        source, target = points.view(np.complex128).T
+        inner, square = source.conj() * target, np.abs(source) ** 2
+        terms = np.column_stack((np.ones(len(points)), points, inner.real, inner.imag, square))
+        weights = np.ones(len(points))
         for _ in range(FIT_ROUNDS):
-            total = weights.sum()
-            mean_source, mean_target = (weights @ source) / total, (weights @ target) / total
-            centred = source - mean_source
-            turn = (weights @ (centred.conj() * (target - mean_target))) / (weights @ np.abs(centred) ** 2 + 1e-9)
+            total, sx, sy, tx, ty, real, imaginary, squares = (weights @ terms).tolist()
+            mean_source, mean_target = complex(sx, sy) / total, complex(tx, ty) / total
+            spread = squares - total * abs(mean_source) ** 2
+            turn = (complex(real, imaginary) - total * mean_source.conjugate() * mean_target) / (spread + 1e-9)
             shift = mean_target - turn * mean_source
-            distance = np.abs(turn * source + shift - target)
-            scale = max(1.4826 * _median(distance), 0.05)
-            weights = 1.0 / (1.0 + (distance / (2.0 * scale)) ** 2) ** 2
-        share = float((distance < FIT_PX * self._unit).sum()) / self._count
-        return Fix(Similarity(complex(turn), complex(shift)), share, _median(distance))
+            distance = np.abs(turn * source + (shift - target))
+            middle = _median(distance)
+            weights = distance * (0.5 / max(1.4826 * middle, 0.05))
+            weights = (1.0 + weights * weights) ** -2
+        share = np.count_nonzero(distance < FIT_PX * self._unit) / self._count
+        shift += complex(*origin[2:]) - turn * complex(*origin[:2])
+        return Fix(Similarity(turn, shift), share, middle)
 
     def _textured_points(self, region: NDArray[np.uint8], landmarks: Landmarks) -> Points:
         """Corners of the face's steady parts: inside the jaw, without eyes, brows and mouth."""
@@ -162,14 +152,20 @@ class KeyFrame:
             return np.ascontiguousarray(fallback, dtype=np.float32)
         return np.ascontiguousarray(points.reshape(-1, 2), dtype=np.float32)
 
-    def _thumbnail(self, grey: GreyImage, motion: Similarity) -> NDArray[np.float32]:
+    def _thumbnail(self, grey: GreyFrame, motion: Similarity) -> NDArray[np.float32]:
         """32x32 view of the face, zero mean and unit spread."""
         step = self.face_px / 32.0
         turn = motion.turn * step
         shift = motion.turn * (self._centre - 16.0 * step * (1 + 1j)) + motion.shift
+        middle = self._centre * motion.turn + motion.shift
+        side = round(self._side * abs(motion.turn))
+        corner = (round(middle.real - side / 2), round(middle.imag - side / 2))
+        shift -= complex(*corner)
         matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        view = cv2.warpAffine(grey, matrix, (32, 32), flags=flags, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        seen = grey.region(*corner, side, side)
+        warped = cv2.warpAffine(seen, matrix, (32, 32), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        view = warped.astype(np.float32)
         view -= view.mean()
         return np.asarray(view / max(float(view.std()), 1.0), dtype=np.float32)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,8 @@ RENEW_EVERY = 5
 BLOCK_PX = 7
 """Side of the blocks whose mean motion is compared: about a lip corner on the network's 42 x 42 maps."""
 
+
+BLOCKS = (MAP_PX // BLOCK_PX, MAP_PX // BLOCK_PX)
 
 TRUST_AGAIN = 0.75
 """Depth that was too noisy is believed again below this share of the limit, so that it does not flicker."""
@@ -74,9 +77,9 @@ class NoiseMeter:
             maps: the network's input.
             depth: whether w means anything in this window.
         """
-        u, v, w = (float(value) for value in np.sqrt(np.einsum("cij,cij->c", maps, maps) / maps[0].size))
-        blocks = maps[:2].reshape(2, MAP_PX // BLOCK_PX, BLOCK_PX, MAP_PX // BLOCK_PX, BLOCK_PX).mean(axis=(2, 4))
-        peak = float(np.hypot(blocks[0], blocks[1]).max())
+        u, v, w = (cv2.norm(image, cv2.NORM_L2) / MAP_PX for image in maps)
+        across, down = (cv2.resize(image, BLOCKS, interpolation=cv2.INTER_AREA) for image in maps[:2])
+        peak = float(cv2.magnitude(across, down).max())
         self._windows.append((u, v, w if depth else float("nan"), peak))
         self._pushed += 1
         if len(self._windows) >= FEWEST and self._pushed % RENEW_EVERY == 0:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from .depth_change import DepthProducts, smooth_depth
 from .face import GreyImage, Landmarks
 from .flow import FlowProducts, FlowSolver
-from .key_frame import cut
+from .grey_frame import cut
+from .roi import Regions
 from .scene_flow import CROP_PX, Crop, FloatMap
 
 MARGIN = 0.15
@@ -48,6 +49,8 @@ class PastFrame:
     depth: DepthRegion
     """(side, side) uint16 on the color grid, 0 = no data."""
     depth_scale_m: float
+    light: tuple[Regions, float] | None = None
+    """Mean grey level of the network's regions, and for which regions."""
     cut_crop: Crop | None = None
     products: FlowProducts | None = None
     depth_mm: FloatMap | None = None
@@ -109,20 +112,24 @@ class PastFrames:
         self._products_ns = products_ns
         self._mean = depth_mean_frames
         self.frames: deque[PastFrame] = deque(maxlen=512)
+        self._cuts: deque[PastFrame] = deque()
 
     def clear(self) -> None:
         """Forget everything."""
         self.frames.clear()
+        self._cuts.clear()
 
     def add(self, frame: PastFrame) -> None:
         """Append the newest frame and drop what is too old."""
         self.frames.append(frame)
         while frame.t_ns - self.frames[0].t_ns > self._buffer_ns:
             self.frames.popleft()
-        for past in self.frames:
-            if frame.t_ns - past.t_ns <= self._products_ns:
-                break
-            past.forget_cut()
+        for _ in range(len(self._cuts)):
+            past = self._cuts.popleft()
+            if frame.t_ns - past.t_ns > self._products_ns:
+                past.forget_cut()
+            else:
+                self._cuts.append(past)
 
     def times_ns(self) -> list[int]:
         """Capture times, ascending."""
@@ -150,6 +157,8 @@ class PastFrames:
             return past.products
         if not past.holds(crop):
             return None
+        if past.products is None:
+            self._cuts.append(past)
         x, y = crop.x - past.box[0], crop.y - past.box[1]
         past.products = self._solver.prepare(cut_grey(past.grey, x, y, crop.size))
         past.depth_mm = cut_depth(past.depth, x, y, crop.size, past.depth_scale_m)

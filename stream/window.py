@@ -5,6 +5,7 @@ Free of numpy and OpenCV: downstream rooms read this without loading the motion 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,7 +68,9 @@ def find_span(times_ns: Sequence[int], window_ns: int, period_ns: int) -> Span:
     wanted = times_ns[-1] - window_ns
     if times_ns[0] > wanted + period_ns // 2:
         return Span(-1, "warm_up")
-    begin = min(range(len(times_ns) - 1), key=lambda index: abs(times_ns[index] - wanted))
+    begin = bisect_left(times_ns, wanted, 0, len(times_ns) - 2)
+    if begin and wanted - times_ns[begin - 1] <= times_ns[begin] - wanted:
+        begin -= 1
     if abs(times_ns[begin] - wanted) > period_ns / 2:
         return Span(-1, "gap")
     missing = 0

@@ -6,6 +6,7 @@ import pytest
 from sfam.stream.face import Detection
 from sfam.stream.face_follower import FollowedFace, freeze_crop
 from sfam.stream.face_manual import template_landmarks
+from sfam.stream.grey_frame import GreyFrame
 from sfam.stream.scene_flow import CROP_PX, Crop
 from tests.stream.moving_face import BOX, picture
 
@@ -17,7 +18,7 @@ def moved(dx: float, dy: float = 0.0) -> np.ndarray:
 
 
 def followed() -> FollowedFace:
-    return FollowedFace(0, Detection(LANDMARKS, 1.0), picture(), 4)
+    return FollowedFace(0, Detection(LANDMARKS, 1.0), GreyFrame.of(picture()), 4)
 
 
 @pytest.mark.parametrize("width", [60, 110, 300])
@@ -54,7 +55,7 @@ def test_the_crop_grows_only_with_a_clearly_larger_face() -> None:
 def test_landmarks_go_with_the_face() -> None:
     face = followed()
     for step in range(1, 11):
-        assert face.follow(picture(dx=2.0 * step, dy=-1.0 * step))
+        assert face.follow(GreyFrame.of(picture(dx=2.0 * step, dy=-1.0 * step)))
     assert np.abs(face.landmarks - moved(20.0, -10.0)).max() < 0.2
     assert face.state == "tracked"
     assert face.confidence > 0.9
@@ -65,7 +66,7 @@ def test_a_new_key_frame_makes_no_step_in_the_landmarks() -> None:
     scales = np.linspace(1.0, 1.5, 51)
     widths = []
     for scale in scales:
-        assert face.follow(picture(scale=float(scale)))
+        assert face.follow(GreyFrame.of(picture(scale=float(scale))))
         widths.append(face.face_px)
     grown = np.array(widths) / BOX[2]
     assert np.abs(grown - scales).max() < 0.02
@@ -74,12 +75,12 @@ def test_a_new_key_frame_makes_no_step_in_the_landmarks() -> None:
 
 def test_a_face_that_leaves_or_is_covered_is_lost() -> None:
     leaving = followed()
-    kept = [leaving.follow(picture(dx=8.0 * step)) for step in range(1, 40)]
+    kept = [leaving.follow(GreyFrame.of(picture(dx=8.0 * step))) for step in range(1, 40)]
     assert kept[5]
     assert False in kept
     covered = followed()
     wall = np.full((240, 320), 90, dtype=np.uint8)
-    assert not all(covered.follow(wall) for _ in range(5))
+    assert not all(covered.follow(GreyFrame.of(wall)) for _ in range(5))
     assert covered.state == "lost"
     assert covered.confidence == 0.0
 

@@ -6,6 +6,7 @@ import pytest
 from sfam.stream.face import Detection
 from sfam.stream.face_follower import FollowedFace, lost_track
 from sfam.stream.face_identity import REMEMBER_NS, FaceMemory, claims, covers, distinct, meeting
+from sfam.stream.grey_frame import GreyFrame
 from tests.stream.moving_face import BOX, picture
 from tests.stream.test_face_watch import TEMPLATE
 
@@ -17,7 +18,7 @@ def detection(dx: float = 0.0, score: float = 1.0) -> Detection:
 
 
 def face(track_id: int = -1, dx: float = 0.0, depth_mm: float = NAN, angle_deg: float = 0.0) -> FollowedFace:
-    made = FollowedFace(track_id, detection(dx), picture(dx, angle_deg=angle_deg), 4)
+    made = FollowedFace(track_id, detection(dx), GreyFrame.of(picture(dx, angle_deg=angle_deg)), 4)
     made.depth_mm = depth_mm
     return made
 
