@@ -10,13 +10,14 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
 from sfam.stream.ring_segment import sweep
 
+from .affinity import keep_to
 from .exit_codes import class_names
 
 BEAT_S = 0.5
@@ -151,10 +152,18 @@ class RoleLink:
                 return
 
 
-def run_role(run: Callable[[Any, RoleLink], Mapping[str, Any] | None], settings: Any, connection: Connection) -> None:
+def run_role(
+    run: Callable[[Any, RoleLink], Mapping[str, Any] | None],
+    settings: Any,
+    connection: Connection,
+    cpus: Sequence[int] = (),
+) -> None:
     """Main function of every child process: run the role, report its result or its error, exit."""
-    # Ctrl-C reaches the whole terminal group; stopping in order is the supervisor's business.
+    # Ctrl-C and a closed terminal reach the whole group; stopping in order is the supervisor's business.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    keep_to(cpus)
     link = RoleLink(connection)
     code = 0
     try:

@@ -31,6 +31,8 @@ class Role:
     """Picklable; handed to `run`."""
     essential: bool = True
     """A failure stops the session. Others, such as sinks, may fail; they are stopped once the essential ones ended."""
+    cpus: tuple[int, ...] = ()
+    """Processors it may use; empty = all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Retry:
     settings: Any
     """Takes the place of the role's."""
     after_s: float
+    commands: tuple[tuple[str, object], ...] = ()
+    """Sent to it as soon as it runs: what its predecessor was told."""
 
 
 @dataclass(slots=True)
@@ -93,6 +97,7 @@ class Supervisor:
         on_message: called with role name, kind and message for each report of a child, in this thread.
         on_tick: called about every 50 ms, for keys and the status line.
         on_failure: asked when a role ended badly without having been told to stop; a `Retry` starts it again.
+        on_hangup: called on SIGHUP, from `run`; None leaves that signal alone. Windows has none.
         stop_timeout_s: for each role.
         silence_timeout_s: a child that gives no sign of life for so long is killed and counts as failed.
         at_once: processes at a time; a role further down starts when one above has ended. None = all together.
@@ -105,6 +110,7 @@ class Supervisor:
         on_message: Callable[[str, str, Any], None] | None = None,
         on_tick: Callable[[], None] | None = None,
         on_failure: Callable[[Role, RoleResult], Retry | None] | None = None,
+        on_hangup: Callable[[], None] | None = None,
         stop_timeout_s: float = 10.0,
         silence_timeout_s: float = 30.0,
         at_once: int | None = None,
@@ -112,6 +118,8 @@ class Supervisor:
         self._on_message = on_message
         self._on_tick = on_tick
         self._on_failure = on_failure
+        self._on_hangup = on_hangup
+        self._hung_up = False
         self._stop_timeout_s = stop_timeout_s
         self._silence_timeout_s = silence_timeout_s
         self._waiting = list(roles)
@@ -155,6 +163,10 @@ class Supervisor:
             if child.role.name == role and child.result is None:
                 _send(child, command, value)
 
+    def pids(self) -> dict[str, int]:
+        """Process ids of the roles that run now."""
+        return {child.role.name: child.process.pid for child in self._running() if child.process.pid is not None}
+
     def kill(self, role: str, because: str) -> None:
         """Kill a role's process that hangs; it counts as failed, with the reason in its message."""
         for child in self._running():
@@ -173,7 +185,10 @@ class Supervisor:
             if self._stopping or self._interrupts:
                 child.retry = None
             elif time.monotonic() >= child.retry_at_s:
-                self._children[place] = self._start(replace(child.role, settings=child.retry.settings))
+                again = self._start(replace(child.role, settings=child.retry.settings))
+                self._children[place] = again
+                for command, value in child.retry.commands:
+                    _send(again, command, value)
 
     def _running(self) -> list[_Child]:
         return [child for child in self._children if child.result is None]
@@ -187,7 +202,9 @@ class Supervisor:
     def _start(self, role: Role) -> _Child:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=run_role, args=(role.run, role.settings, theirs), name=f"sfam-{role.name}")
+        process = context.Process(
+            target=run_role, args=(role.run, role.settings, theirs, role.cpus), name=f"sfam-{role.name}"
+        )
         with _ignoring_interrupts():
             process.start()
         theirs.close()
@@ -208,6 +225,9 @@ class Supervisor:
             self._kill_rest()
         elif self._stopping or self._interrupts:
             self._stop_next()
+        if self._hung_up and self._on_hangup is not None:
+            self._hung_up = False
+            self._on_hangup()
         if self._on_tick is not None:
             self._on_tick()
 
@@ -262,6 +282,8 @@ class Supervisor:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._handlers[number] = signal.signal(number, self._interrupt)
+            if self._on_hangup is not None and hasattr(signal, "SIGHUP"):
+                self._handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
 
     def _release_signals(self) -> None:
         for number, handler in self._handlers.items():
@@ -270,6 +292,9 @@ class Supervisor:
 
     def _interrupt(self, number: int, _: FrameType | None) -> None:
         self._interrupts += 1
+
+    def _hang_up(self, number: int, _: FrameType | None) -> None:
+        self._hung_up = True
 
 
 def _receive(child: _Child) -> tuple[str, Any] | None:
@@ -323,7 +348,7 @@ def _ignoring_interrupts() -> Iterator[None]:
         finally:
             signal.signal(signal.SIGINT, before)
     else:
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
             yield
         finally:

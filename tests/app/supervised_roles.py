@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sfam.app.role_link import RoleLink
@@ -50,6 +51,22 @@ def kill_itself(settings: Any, link: RoleLink) -> None:
 def freeze(settings: Any, link: RoleLink) -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
     time.sleep(60)
+
+
+def die_then_obey(settings: Any, link: RoleLink) -> Mapping[str, Any] | None:
+    """With settings 'first' die without a word; else say what was commanded and which processors may be used."""
+    if settings == "first":
+        os.kill(os.getpid(), signal.SIGKILL)
+    link.tell("pid", os.getpid())
+    return {"heard": [link.receive("offer"), link.receive("more")], "settings": settings, "cpus": usable_cpus()}
+
+
+def usable_cpus() -> list[int]:
+    """Processors of every thread of this process."""
+    if sys.platform != "linux":
+        return []
+    threads = (int(thread.name) for thread in Path("/proc/self/task").iterdir())
+    return sorted({cpu for thread in threads for cpu in os.sched_getaffinity(thread)})
 
 
 def chatter(settings: Any, link: RoleLink) -> Mapping[str, Any]:
