@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfam.capture.frame import RGBDFrame
+from sfam.engine.auto_backend import open_auto
 from sfam.engine.backend import Backend, check_parity, open_backend
 from sfam.engine.decoding import PaperSpec
 from sfam.engine.events import Event, Score
 from sfam.engine.model import ModelArtifact, ModelError, load_model
+from sfam.engine.scorer import Scorer
 from sfam.engine.spotting import LiveSpotter
 from sfam.stream.analysis import Analysis
 from sfam.stream.face_track import FaceTrack
@@ -48,12 +50,22 @@ class Pipeline:
 
     Args:
         config: the effective settings.
+        scorer: judges with the same model for several cameras in this process; default one of its own.
+        may_swap: with engine `auto`, a faster engine may take over once it is built; tables depend on when that is.
+        say: told which engine `auto` took and why.
 
     Raises:
         ModelError: unknown or damaged model, parity mismatch, or a window length the model was not made for.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self,
+        config: Config,
+        scorer: Scorer | None = None,
+        *,
+        may_swap: bool = False,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         cv2.setNumThreads(config.stream.opencv_threads)
         self.config = config
         self.model: ModelArtifact = load_model(config.engine.model)
@@ -62,18 +74,20 @@ class Pipeline:
                 f"model {self.model.name!r} reads windows of {self.model.window_ms:g} ms but stream.window_ms is "
                 f"{config.stream.window_ms:g}; add --set stream.window_ms={self.model.window_ms:g}"
             )
-        self.backend: Backend = open_backend(config.engine, self.model)
-        self.parity = check_parity(self.backend, self.model)
+        self._is_shared = scorer is not None
+        self.scorer = scorer or open_scorer(config, self.model, may_swap, say)
+        self._is_open = True
         self._analysis = Analysis(config.stream)
         spec = self.model.spotting_spec(config.engine.threshold)
         self.threshold = spec.height if isinstance(spec, PaperSpec) else spec.hi
         self._spotter = LiveSpotter(spec, motion_of_face=self._motion_of_face)
+        self.scorer.join()
 
     def process(self, frame: RGBDFrame) -> FrameAnalysis:
         """Analyse one frame; frames come in the order of their `sequence`."""
         windows = self._analysis.push(frame)
         started = time.perf_counter_ns()
-        scores = self._judge(windows)
+        scores = self.scorer.score_batch(windows)
         scored = time.perf_counter_ns()
         events: list[Event] = []
         for score, window in zip(scores, windows, strict=True):
@@ -108,8 +122,13 @@ class Pipeline:
         return self._analysis.withheld
 
     def close(self) -> None:
-        """End the detection thread; safe to call twice."""
+        """End the detection thread and the engine; safe to call twice."""
         self._analysis.close()
+        if self._is_open:
+            self._is_open = False
+            self.scorer.leave()
+            if not self._is_shared:
+                self.scorer.backend.close()
 
     def _motion_of_face(self, track_id: int, frame_a: int, frame_b: int) -> NDArray[np.float32] | None:
         """Direct flow of a face between two past frames, cut like a window; None once the face is gone."""
@@ -119,21 +138,17 @@ class Pipeline:
             return None
         return cut_maps(flow, RegionFinder().regions(track.landmarks_px, track.crop))
 
-    def _judge(self, windows: list[FlowWindow]) -> list[Score]:
-        if not windows:
-            return []
-        spots, emotions = self.backend.run(np.stack([window.maps for window in windows]))
-        return [
-            Score(
-                frame=window.frame,
-                t_capture_ns=window.t_capture_ns,
-                spot=float(spot),
-                emotion=tuple(float(value) for value in emotion),
-                track_id=window.track_id,
-                from_frame=window.from_frame,
-                t_from_ns=window.t_from_ns,
-                flags=window.flags,
-                model_id=self.model.model_id,
-            )
-            for window, spot, emotion in zip(windows, spots, emotions, strict=True)
-        ]
+
+def open_scorer(
+    config: Config, model: ModelArtifact, may_swap: bool = False, say: Callable[[str], None] = lambda text: None
+) -> Scorer:
+    """The configured engine with a model, its outputs checked against the stored ones; see `Pipeline`.
+
+    Raises:
+        ModelError: it cannot run the model, or computes something else.
+    """
+    settings = config.engine
+    auto = settings.backend == "auto"
+    backend: Backend = open_auto(settings, model, may_swap, say) if auto else open_backend(settings, model)
+    check_parity(backend, model)
+    return Scorer(backend, model.model_id, settings.max_batch_delay_ms)

@@ -25,6 +25,7 @@ from sfam.sinks.session_info import SessionInfo, SessionState
 from sfam.sinks.status import Status
 from sfam.sinks.wire import Kind, Stamps
 from sfam.sinks.wire_fields import (
+    analyzer_fields,
     event_fields,
     face_fields,
     flow_fields,
@@ -34,6 +35,8 @@ from sfam.sinks.wire_fields import (
     score_fields,
     status_fields,
 )
+from sfam.stream.analyzer import AnalyzerResult
+from sfam.stream.head_pose import head_pose
 from sfam.stream.ring_reader import StreamEnd
 
 from .config import Config, render_yaml
@@ -79,7 +82,7 @@ class Session:
     def __init__(self, plan: SessionPlan, tell: Tell) -> None:
         self._plan = plan
         self._tell = tell
-        self._pipeline = Pipeline(plan.config)
+        self._pipeline = Pipeline(plan.config, may_swap=not plan.lossless, say=lambda text: tell("engine", text))
         self._model: ModelArtifact = self._pipeline.model
         self._folder: SessionFolder | None = None
         self._publisher: Publisher | NullPublisher = NullPublisher()
@@ -87,6 +90,7 @@ class Session:
         self._next_frame = 0
         self._analysed = 0
         self._events: Counter[str] = Counter()
+        self._analyzer_results: Counter[str] = Counter()
         self._drops: dict[str, int] = {}
         self._lost: Counter[str] = Counter()
         self._skipped: Mapping[int, str] = {}
@@ -158,6 +162,13 @@ class Session:
         self._interruptions.append(interruption)
         self._heartbeat(time.monotonic())
 
+    def analyzed(self, result: AnalyzerResult) -> None:
+        """Publish what an analyzer found; its own process keeps the file."""
+        self._analyzer_results[result.analyzer] += 1
+        if not self._blind:
+            stamps = Stamps(result.t_capture_ns, result.t_device_ns, result.t_utc_ns)
+            self._publisher.publish("analyzer", analyzer_fields(result), stamps)
+
     def idle(self) -> None:
         """Keep the heartbeat going while no frame comes."""
         if self._analysed and time.monotonic() - self._beat_s >= HEARTBEAT_S:
@@ -208,7 +219,9 @@ class Session:
             "dropped": self._dropped(),
             "interruptions": [interruption.fields() for interruption in self._interruptions],
             "without_window": dict(self._pipeline.withheld),
+            "engine": dict(self._pipeline.scorer.summary),
             "events": dict(self._events),
+            "analyzer_results": dict(self._analyzer_results),
             "lost_messages": self._publisher.lost_messages(),
             "analysis_s": round(self._last_row_s - self._first_frame_s, 3),
             "capture_s": round(captured_ns / 1e9, 3),
@@ -323,7 +336,8 @@ class Session:
         stamps = Stamps.of(frame)
         if publisher.wants("face"):
             for track in result.tracks:
-                publisher.publish("face", face_fields(track, frame.sequence), stamps)
+                pose = head_pose(track.landmarks_px, frame.calibration.color)
+                publisher.publish("face", face_fields(track, frame.sequence, pose), stamps)
         if publisher.due("frame"):
             quality = self._plan.config.sinks.jpeg_quality
             publisher.publish("frame", frame_fields(frame), stamps, lambda: frame_payload(frame.color, quality))
@@ -367,6 +381,8 @@ class Session:
             noise=last.windows[0].noise if last and last.windows else Status(-1, 0.0, 0, 0).noise,
             device="lost" if self._is_lost else "streaming",
             faces=len(last.tracks) if last else 0,
+            outages=len(self._interruptions),
+            hardware_resets=sum(one.resets for one in self._interruptions),
         )
         self._publisher.publish("status", status_fields(status))
         if self._folder is not None:

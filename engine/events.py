@@ -24,6 +24,8 @@ class Score:
     t_from_ns: int = 0
     flags: tuple[str, ...] = ()
     model_id: str = ""
+    spread: float | None = None
+    """Standard deviation of the scores of an ensemble's networks; None of a single network."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Backend, Float32, MissingBackendError
+from .backend import Backend, Float32, MissingBackendError, Outputs
 from .model import ModelArtifact, ModelError
 
 try:
@@ -46,36 +46,36 @@ class OnnxBackend(Backend):
                 f"{self.artifact.graph_path}: inputs {sorted(inputs)}, outputs {sorted(outputs)}; wanted u, v, w and "
                 "spot, emotion_logits"
             )
+        self._names = ["spot", "emotion_logits"] + ["spread"] * ("spread" in outputs)
 
-    def logits(self, maps: Float32) -> tuple[Float32, Float32]:
-        """See `Backend.logits`; one window runs through buffers bound once."""
+    def outputs(self, maps: Float32) -> Outputs:
+        """See `Backend.outputs`; one window runs through buffers bound once."""
         if len(maps) == 1:
             return self._one(maps)
         feeds = {name: np.ascontiguousarray(maps[:, i : i + 1]) for i, name in enumerate("uvw")}
-        spot, logits = self._session.run(["spot", "emotion_logits"], feeds)
-        return spot, logits
+        return Outputs(*self._session.run(self._names, feeds))
 
-    def _one(self, maps: Float32) -> tuple[Float32, Float32]:
+    def _one(self, maps: Float32) -> Outputs:
         if self._single is None:
-            self._single = _SingleWindow(self._session, len(self.artifact.classes))
+            self._single = _SingleWindow(self._session, self._names, len(self.artifact.classes))
         return self._single.run(maps)  # type: ignore[no-any-return]
 
 
 class _SingleWindow:
     """Inputs and outputs of batch 1, allocated and bound once."""
 
-    def __init__(self, session: Any, classes: int) -> None:
+    def __init__(self, session: Any, names: list[str], classes: int) -> None:
         self._session = session
         self._maps = np.zeros((3, 1, 1, 42, 42), np.float32)
-        self._spot = np.zeros(1, np.float32)
-        self._logits = np.zeros((1, classes), np.float32)
+        shapes = {"emotion_logits": (1, classes)}
+        self._outputs = [np.zeros(shapes.get(name, 1), np.float32) for name in names]
         self._binding = session.io_binding()
         for name, array in zip("uvw", self._maps, strict=True):
             self._binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-        for name, array in (("spot", self._spot), ("emotion_logits", self._logits)):
+        for name, array in zip(names, self._outputs, strict=True):
             self._binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
 
-    def run(self, maps: Float32) -> tuple[Float32, Float32]:
+    def run(self, maps: Float32) -> Outputs:
         self._maps[:, 0, 0] = maps[0]
         self._session.run_with_iobinding(self._binding)
-        return self._spot.copy(), self._logits.copy()
+        return Outputs(*(array.copy() for array in self._outputs))

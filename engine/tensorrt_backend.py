@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Backend, Float32, MissingBackendError
+from .backend import Backend, Float32, MissingBackendError, Outputs
 from .model import ModelArtifact, ModelError
 from .plan_cache import Plan, PlanKey, cached_plan
 
@@ -106,7 +106,7 @@ class TensorRTBackend(Backend):
 
     name = "tensorrt"
 
-    def __init__(self, artifact: ModelArtifact, threads: int = 1) -> None:
+    def __init__(self, artifact: ModelArtifact, threads: int = 1, precision: str = "fp32") -> None:
         super().__init__(artifact)
         from .cuda_buffers import MirroredArray, Stream, describe_gpu
 
@@ -126,10 +126,10 @@ class TensorRTBackend(Backend):
         for name, memory in {**self._inputs, **self._outputs}.items():
             self._context.set_tensor_address(name, memory.address)
 
-    def logits(self, maps: Float32) -> tuple[Float32, Float32]:
-        """See `Backend.logits`."""
+    def outputs(self, maps: Float32) -> Outputs:
+        """See `Backend.outputs`."""
         parts = [self._run(maps[i : i + LARGEST_BATCH]) for i in range(0, len(maps), LARGEST_BATCH)]
-        return np.concatenate([spot for spot, _ in parts]), np.concatenate([logits for _, logits in parts])
+        return Outputs(np.concatenate([spot for spot, _ in parts]), np.concatenate([logits for _, logits in parts]))
 
     def _run(self, maps: Float32) -> tuple[Float32, Float32]:
         count = len(maps)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from .backend import Backend, Float32, MissingBackendError
+from .backend import Backend, Float32, MissingBackendError, Outputs
 from .model import ModelArtifact, ModelError
 from .weights import WeightsError, read_weights
 
@@ -40,9 +40,9 @@ class TorchBackend(Backend):
         torch.set_num_threads(threads)
         self._judge = Judge(networks, artifact.normalisation).eval()
 
-    def logits(self, maps: Float32) -> tuple[Float32, Float32]:
-        """See `Backend.logits`."""
+    def outputs(self, maps: Float32) -> Outputs:
+        """See `Backend.outputs`."""
         x = torch.from_numpy(maps)
         with torch.inference_mode():
-            spot, logits, _ = self._judge(x[:, 0:1], x[:, 1:2], x[:, 2:3])
-        return spot.numpy(), logits.numpy()
+            spot, logits, spread = self._judge(x[:, 0:1], x[:, 1:2], x[:, 2:3])
+        return Outputs(spot.numpy(), logits.numpy(), spread.numpy() if len(self.artifact.folds) > 1 else None)
