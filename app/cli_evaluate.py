@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .config import ConfigError
 
+if TYPE_CHECKING:
+    from sfam.training.loso import FoldResult
+
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
+BATCHED = "batched"
+PUBLISHED_STEPS = (1000, 1024)
+"""Steps and batch of the published recipe."""
 
 
 def evaluate(
@@ -25,8 +33,13 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for folds, weights and report; a run in it goes on.")] = Path(
         "evaluation"
     ),
-    executor: Annotated[str, typer.Option(help="local = processes of this machine, ray = a Ray cluster.")] = "local",
+    executor: Annotated[
+        str, typer.Option(help="local = processes of this machine, ray = a Ray cluster, batched = folds in one graph.")
+    ] = "local",
     workers: Annotated[int | None, typer.Option(min=1, max=1024, help="Processes; default one a core.")] = None,
+    gain: Annotated[
+        str, typer.Option(help="Factor on all maps for --weights: a number, or auto = fitted without the subject.")
+    ] = "1",
     steps: Annotated[int, typer.Option(min=1, help="Training steps of a fold; published: 1000.")] = 1000,
     batch: Annotated[int, typer.Option(min=1, help="Windows of a step; published: 1024.")] = 1024,
     seed: Annotated[int, typer.Option(help="Seed of weights, draws and order.")] = 0,
@@ -35,7 +48,8 @@ def evaluate(
     """Leave one subject out, by the published recipe or with published weights; report.md and report.html in OUT.
 
     With `--train false` each subject is scored by the fold that was trained without them. A fold whose weights are not
-    finite is stopped, named, and in no figure.
+    finite is stopped, named, and in no figure. The scale of the maps that the published weights saw was never
+    published: for windows of `sfam features` try `--gain auto`. `--executor batched` is for a GPU.
 
     Examples: `sfam evaluate windows --train true --emotion 4`,
     `sfam evaluate . --train false --emotion 7 --weights pretrained_weights`
@@ -47,37 +61,98 @@ def evaluate(
     retrain = _truth("--train", train)
     if not retrain and weights is None:
         raise ConfigError("--train false scores with existing folds: give their folder with --weights")
-    from sfam.training.evaluation import evaluate as scores_of
-    from sfam.training.executor import open_executor
-    from sfam.training.loso import load_clips, run_folds
-    from sfam.training.published import PublishedRecipe
-    from sfam.training.report import make_report, write_report
+    tables = annotation or (data / "annotation" if (data / "annotation").is_dir() else None)
+    run = _Run(data, tables, out, emotion, None if retrain else weights, _gain(gain), steps, batch, seed)
+    _report(run, _folds(run, executor, workers), draws)
 
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What is evaluated."""
+
+    data: Path
+    annotation: Path | None
+    out: Path
+    classes: int
+    weights: Path | None
+    """None = every fold is trained."""
+    gain: float | None
+    steps: int
+    batch: int
+    seed: int
+
+
+def _folds(run: _Run, executor: str, workers: int | None) -> list[FoldResult]:
+    """Every fold, by the chosen executor."""
+    from sfam.training.executor import open_executor
+    from sfam.training.loso import run_folds
+    from sfam.training.published import PublishedRecipe
+
+    recipe = PublishedRecipe(steps=run.steps, batch=run.batch)
+    if executor == BATCHED:
+        if run.weights is not None:
+            raise ConfigError("--executor batched trains; scoring with --weights runs with local or ray")
+        from sfam.training.batched_folds import run_folds_batched
+
+        return run_folds_batched(
+            run.data, run.out, run.classes, annotation=run.annotation, recipe=recipe, seed=run.seed, tell=_say
+        )
     try:
         runner = open_executor(executor, workers)
     except (ValueError, RuntimeError) as error:
         raise ConfigError(str(error)) from error
-    tables = annotation or (data / "annotation" if (data / "annotation").is_dir() else None)
-    recipe = PublishedRecipe(steps=steps, batch=batch)
-    folds = run_folds(
-        data, out, emotion, runner,
-        annotation=tables, weights=None if retrain else weights, recipe=recipe, seed=seed,
-        tell=lambda line: typer.echo(line, err=True),
+    return run_folds(
+        run.data, run.out, run.classes, runner,
+        annotation=run.annotation, weights=run.weights, recipe=recipe, seed=run.seed, gain=run.gain, tell=_say,
     )  # fmt: skip
-    result = scores_of(load_clips(data, tables), folds, emotion, draws=draws, seed=seed)
-    name, real = _data_name(data)
-    changed = "" if recipe == PublishedRecipe() else " (NOT the published steps and batch)"
-    how = (
-        f"Trained by the published recipe, {steps} steps of {batch}{changed}, seed {seed}."
-        if retrain
-        else f"Scored with the weights in {weights}, each subject by its own fold; their map scale was never published."
-    )
-    written = write_report(make_report(result, folds, name, how, real=real), out)
+
+
+def _report(run: _Run, folds: list[FoldResult], draws: int) -> None:
+    """Score the folds, write the report, print the strict scores."""
+    from sfam.training.evaluation import evaluate as scores_of
+    from sfam.training.loso import load_clips
+    from sfam.training.report import make_report, write_report
+
+    result = scores_of(load_clips(run.data, run.annotation), folds, run.classes, draws=draws, seed=run.seed)
+    name, real = _data_name(run.data)
+    written = write_report(make_report(result, folds, name, _how(run, folds), real=real), run.out)
     for score, estimate in result.strict.items():
         typer.echo(f"{score:22} {estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}] strict")
     for subject, reason in result.failed.items():
         typer.echo(f"subject {subject} is in no figure: {reason}", err=True)
     typer.echo(f"wrote {' and '.join(str(path) for path in written)}")
+
+
+def _how(run: _Run, folds: list[FoldResult]) -> str:
+    """Training and weights in words."""
+    if run.weights is None:
+        changed = "" if (run.steps, run.batch) == PUBLISHED_STEPS else " (NOT the published steps and batch)"
+        return f"Trained by the published recipe, {run.steps} steps of {run.batch}{changed}, seed {run.seed}."
+    gains = sorted(fold.gain for fold in folds if fold.status == "scored")
+    said = f"all maps times {run.gain:g}"
+    if run.gain is None:
+        found = f"{gains[0]:.3g} to {gains[-1]:.3g}" if gains else "none"
+        said = f"all maps times a gain fitted for each fold on windows of the other subjects ({found})"
+    return (
+        f"Scored with the weights in {run.weights}, each subject by its own fold; their map scale was never "
+        f"published: {said}."
+    )
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _gain(value: str) -> float | None:
+    if value == "auto":
+        return None
+    try:
+        gain = float(value)
+    except ValueError:
+        gain = math.nan
+    if not (math.isfinite(gain) and gain > 0):
+        raise ConfigError(f"--gain {value}: a number above 0, or auto")
+    return gain
 
 
 def _truth(option: str, value: str) -> bool:

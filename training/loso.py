@@ -29,6 +29,9 @@ from .processed import FOLDER, SPOTTING_FILE, find_processed, read_pickle, read_
 from .published import PublishedRecipe, draw_samples, fit_published
 
 SCORED_AT_ONCE = 512
+GAIN_WINDOWS = 256
+GAINS = tuple(float(gain) for gain in np.geomspace(0.05, 20.0, 14))
+"""Factors on the maps that `fold_gain` tries."""
 FOLDS, WEIGHTS = "folds", "weights"
 
 
@@ -45,6 +48,8 @@ class FoldTask:
     """Folder of `subject_<number>.pkl` to score with; None trains."""
     recipe: PublishedRecipe = field(default_factory=PublishedRecipe)
     seed: int = 0
+    gain: float | None = 1.0
+    """Factor on all maps before imported weights see them; None = fitted for each fold without its subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class FoldResult:
     predicted: tuple[int, ...] = ()
     loss: float = float("nan")
     """Mean of the last ten steps."""
+    gain: float = 1.0
+    """Factor on the maps."""
 
 
 @lru_cache(maxsize=1)
@@ -99,6 +106,7 @@ def run_folds(
     weights: Path | None = None,
     recipe: PublishedRecipe | None = None,
     seed: int = 0,
+    gain: float | None = 1.0,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[FoldResult]:
     """Every fold, trained or scored with its own imported weights; finished ones are not done again.
@@ -112,50 +120,93 @@ def run_folds(
         weights: folder of one checkpoint a subject; None trains.
         recipe: other constants than the published ones.
         seed: of weights, draws and order.
+        gain: factor on all maps for imported weights, None = fitted; see `fold_gain`.
         tell: called with a line after each fold.
 
     Raises:
         DataSetError: the data cannot be read, or fewer than two subjects.
     """
+    tasks = fold_tasks(data, out, classes, annotation=annotation, weights=weights, recipe=recipe, seed=seed, gain=gain)
+    results: dict[int, FoldResult] = {}
+    for number, outcome in executor.run(run_fold, tasks):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        results[number] = outcome
+        tell(fold_line(len(results), len(tasks), outcome))
+    return [results[number] for number in sorted(results)]
+
+
+def fold_tasks(
+    data: Path,
+    out: Path,
+    classes: int,
+    *,
+    annotation: Path | None = None,
+    weights: Path | None = None,
+    recipe: PublishedRecipe | None = None,
+    seed: int = 0,
+    gain: float | None = 1.0,
+) -> list[FoldTask]:
+    """One task a subject, arguments as in `run_folds`; makes the folders below `out`."""
     subjects = subjects_of(load_clips(data, annotation))
     if len(subjects) < 2:
         raise DataSetError(f"{data}: {len(subjects)} subject; leaving one out needs two or more")
     for name in (FOLDS, WEIGHTS):
         (out / name).mkdir(parents=True, exist_ok=True)
     chosen = recipe or PublishedRecipe()
-    tasks = [FoldTask(name, data, annotation, classes, out, weights, chosen, seed) for name in subjects]
-    results: dict[int, FoldResult] = {}
-    for number, outcome in executor.run(run_fold, tasks):
-        if isinstance(outcome, BaseException):
-            raise outcome
-        results[number] = outcome
-        tell(f"fold {len(results)} of {len(tasks)}: {outcome.subject} {outcome.status} {outcome.reason}".rstrip())
-    return [results[number] for number in sorted(results)]
+    return [FoldTask(name, data, annotation, classes, out, weights, chosen, seed, gain) for name in subjects]
+
+
+def fold_line(done: int, total: int, result: FoldResult) -> str:
+    """What is said when a fold is done."""
+    return f"fold {done} of {total}: {result.subject} {result.status} {result.reason}".rstrip()
 
 
 def run_fold(task: FoldTask) -> FoldResult:
     """Train or fetch the network of one fold and score its subject."""
-    path, identity = task.out / FOLDS / f"{_file_name(task.subject)}.json", _identity(task)
-    done = _read_fold(path, identity)
+    done = read_fold(task)
     if done is not None:
         return done
     clips = load_clips(task.data, task.annotation)
     own = [clip for clip in clips if clip.subject == task.subject]
-    loss = float("nan")
+    others = [clip for clip in clips if clip.subject != task.subject]
+    loss, gain = float("nan"), 1.0
     try:
         if task.weights is None:
-            network, loss = _train(task, [clip for clip in clips if clip.subject != task.subject])
+            network, loss = _train(task, others)
         else:
             network = fold_network(task.weights, task.subject, task.classes)
+            gain = fold_gain(network, others, task.seed) if task.gain is None else task.gain
     except FloatingPointError as error:
         result = FoldResult(task.subject, "non_finite", str(error))
     except CheckpointError as error:
         broken = "not finite" in str(error)
         result = FoldResult(task.subject, "non_finite" if broken else "no_weights", str(error))
     else:
-        result = score_subject(network, task.subject, own, task.classes, loss)
-    _replace(path, json.dumps({"identity": identity, "result": asdict(result)}).encode())
+        result = score_subject(network, task.subject, own, task.classes, loss, gain)
+    write_fold(task, result)
     return result
+
+
+def fold_gain(network: SFAMNet, others: Sequence[ClipWindows], seed: int) -> float:
+    """The factor on all maps under which a fold's scores span the most, from windows of the other subjects only.
+
+    The published weights were trained on maps of an unknown scale. No label is looked at, and no window of the
+    subject that the fold is to be scored on; up to `GAIN_WINDOWS` windows are drawn by seed.
+    """
+    rng = np.random.default_rng((seed, 7))
+    places = [(clip, int(index)) for clip in others for index in scored_frames(clip)]
+    if not places:
+        return 1.0
+    drawn = rng.choice(len(places), min(GAIN_WINDOWS, len(places)), replace=False)
+    maps = np.stack([places[index][0].maps[places[index][1]] for index in sorted(drawn)]).astype(np.float32)
+
+    def span(gain: float) -> float:
+        spot, _ = _score(network, maps, np.arange(len(maps)), gain)
+        low, high = np.percentile(spot, [5, 99])
+        return float(high - low)
+
+    return max((1.0, *GAINS), key=span)
 
 
 def fold_network(weights: Path, subject: str, classes: int) -> SFAMNet:
@@ -181,43 +232,53 @@ def _train(task: FoldTask, others: Sequence[ClipWindows]) -> tuple[SFAMNet, floa
     network = SFAMNet(task.classes + 1)
     samples = draw_samples(others, task.classes, task.recipe, task.seed)
     losses = fit_published(network, samples, task.recipe, task.seed)
+    save_weights(task, network)
+    return network, float(np.mean(losses[-10:]))
+
+
+def save_weights(task: FoldTask, network: SFAMNet) -> None:
+    """Keep what a fold has learnt, in the form of the published checkpoints."""
     path = task.out / WEIGHTS / f"subject_{_file_name(task.subject)}.pkl"
     beside = path.with_suffix(".new")
     torch.save(network.state_dict(), beside)
     os.replace(beside, path)
-    return network, float(np.mean(losses[-10:]))
 
 
 def score_subject(
-    network: SFAMNet, subject: str, clips: Sequence[ClipWindows], classes: int, loss: float = float("nan")
+    network: SFAMNet,
+    subject: str,
+    clips: Sequence[ClipWindows],
+    classes: int,
+    loss: float = float("nan"),
+    gain: float = 1.0,
 ) -> FoldResult:
-    """What a network says of all clips of a subject."""
+    """What a network says of all clips of a subject, their maps times `gain`."""
     traces, truth, predicted = [], [], []
     for clip in clips:
         samples = -(-clip.length // FRAME_SKIP)
         spot, emotion = np.zeros(samples, np.float32), np.full(samples, classes, np.int64)
         scored = scored_frames(clip)
         places = clip.frames[scored] // FRAME_SKIP
-        spot[places], emotion[places] = _score(network, clip.maps, scored)
+        spot[places], emotion[places] = _score(network, clip.maps, scored, gain)
         if samples:
             traces.append(ClipTrace(clip.video, tuple(map(float, spot)), tuple(map(int, emotion))))
-        _, apex = _score(network, clip.apex_maps, np.arange(len(clip.apex_maps)))
+        _, apex = _score(network, clip.apex_maps, np.arange(len(clip.apex_maps)), gain)
         for name, found in zip(clip.apex_emotions, apex, strict=True):
             label = emotion_class(name, classes)
             if label is not None:
                 truth.append(label)
                 predicted.append(int(found))
-    return FoldResult(subject, "scored", "", tuple(traces), tuple(truth), tuple(predicted), loss)
+    return FoldResult(subject, "scored", "", tuple(traces), tuple(truth), tuple(predicted), loss, gain)
 
 
 def _score(
-    network: SFAMNet, maps: NDArray[np.float32], chosen: NDArray[np.int64]
+    network: SFAMNet, maps: NDArray[np.float32], chosen: NDArray[np.int64], gain: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Spotting score and class of chosen maps, read a batch at a time."""
     spots, classes = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]
     with torch.inference_mode():
         for begin in range(0, len(chosen), SCORED_AT_ONCE):
-            part = torch.from_numpy(np.array(maps[chosen[begin : begin + SCORED_AT_ONCE]], np.float32))
+            part = torch.from_numpy(np.array(maps[chosen[begin : begin + SCORED_AT_ONCE]], np.float32)) * gain
             spot, logits = network(*torch.chunk(part, 3, dim=1))
             spots.append(spot.numpy())
             classes.append(logits.argmax(dim=1).numpy())
@@ -232,14 +293,15 @@ def _identity(task: FoldTask) -> str:
     processed = find_processed(task.data) if not files else None
     if processed is not None:
         parts += [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(processed.glob("*.pkl"))]
-    parts += [str(task.data), str(task.weights), task.subject, task.classes, asdict(task.recipe), task.seed]
+    parts += [str(task.data), str(task.weights), task.subject, task.classes, asdict(task.recipe), task.seed, task.gain]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _read_fold(path: Path, identity: str) -> FoldResult | None:
+def read_fold(task: FoldTask) -> FoldResult | None:
+    """The result of a finished fold of the same data, settings and weights."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["identity"] != identity:
+        content = json.loads(_path(task).read_text(encoding="utf-8"))
+        if content["identity"] != _identity(task):
             return None
         result = dict(content["result"])
         traces = tuple(
@@ -251,11 +313,17 @@ def _read_fold(path: Path, identity: str) -> FoldResult | None:
         return None  # none, or of another version: the fold runs again
 
 
+def write_fold(task: FoldTask, result: FoldResult) -> None:
+    """Keep a finished fold; the file is whole or not there."""
+    path = _path(task)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(json.dumps({"identity": _identity(task), "result": asdict(result)}).encode())
+    os.replace(beside, path)
+
+
+def _path(task: FoldTask) -> Path:
+    return task.out / FOLDS / f"{_file_name(task.subject)}.json"
+
+
 def _file_name(subject: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in subject_key(subject))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(data)
-    os.replace(beside, path)

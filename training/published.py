@@ -127,8 +127,9 @@ def fit_published(
             maps = torch.from_numpy(scaled).contiguous(memory_format=torch.channels_last)
             found, logits = network(*torch.chunk(maps, 3, dim=1))
             loss = recipe.spot_share * mse_loss(found, spot[picked])
-            if bool((emotion[picked] < samples.classes).any()):
-                loss = loss + (1 - recipe.spot_share) * cross_entropy(logits, emotion[picked], weight=weights)
+            named = bool((emotion[picked] < samples.classes).any())
+            crossed = cross_entropy(logits, emotion[picked], weight=weights) if named else 0.0 * logits.sum()
+            loss = loss + (1 - recipe.spot_share) * crossed
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

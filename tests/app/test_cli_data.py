@@ -60,6 +60,8 @@ def test_missing_processed_data_is_one_sentence_with_the_source_code(tmp_path: P
         (["--emotion", "5"], "4 or 7"),
         (["--protocol", "kfold"], "only loso"),
         (["--executor", "slurm"], "known: local, ray"),
+        (["--gain", "much", "--train", "false", "--weights", "w"], "--gain much"),
+        (["--executor", "batched", "--train", "false", "--weights", "w"], "batched trains"),
     ],
 )
 def test_wrong_options_are_usage_errors(tmp_path: Path, options: list[str], text: str) -> None:

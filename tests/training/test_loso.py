@@ -11,9 +11,19 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from sfam.engine.network import SFAMNet  # noqa: E402
+from sfam.training.batched_folds import run_folds_batched  # noqa: E402
 from sfam.training.clip_windows import ClipWindows, no_maps  # noqa: E402
 from sfam.training.dataset import AnnotatedInterval, DataSetError  # noqa: E402
-from sfam.training.loso import FoldTask, load_clips, run_fold, run_folds, score_subject  # noqa: E402
+from sfam.training.loso import (  # noqa: E402
+    GAINS,
+    FoldTask,
+    fold_gain,
+    fold_network,
+    load_clips,
+    run_fold,
+    run_folds,
+    score_subject,
+)
 from sfam.training.processed import RECOGNITION_FILE, SPOTTING_FILE  # noqa: E402
 from sfam.training.published import PublishedRecipe, Samples, draw_samples, fit_published  # noqa: E402
 from tests.shared_data import shared  # noqa: E402
@@ -145,6 +155,40 @@ def test_folds_train_without_their_subject_and_resume(processed: Path, tmp_path:
     scored = run_folds(processed, tmp_path / "s", 4, InThisProcess(), annotation=annotation, weights=out / "weights")
     assert [one.predicted for one in scored] == [one.predicted for one in first]
     assert json.loads((out / "folds" / "1.json").read_text())["result"]["subject"] == "spNO.1"
+
+
+def test_folds_in_one_graph_give_what_folds_alone_give_and_resume(processed: Path, tmp_path: Path) -> None:
+    annotation = shared("sfamnet/annotation")
+    alone = run_folds(processed, tmp_path / "a", 4, InThisProcess(), annotation=annotation, recipe=SHORT)
+    lines: list[str] = []
+    out = tmp_path / "b"
+    both = [
+        run_folds_batched(processed, out, 4, annotation=annotation, recipe=SHORT, folds_at_once=2, tell=lines.append)
+        for _ in range(2)
+    ]
+    assert both[0] == both[1]
+    assert len(lines) == 3, "finished folds are not trained again"
+    for one, other in zip(alone, both[0], strict=True):
+        assert (one.subject, one.status, one.predicted) == (other.subject, other.status, other.predicted)
+        np.testing.assert_allclose(one.traces[0].spot, other.traces[0].spot, atol=1e-4)
+    assert (out / "weights" / "subject_1.pkl").exists()
+
+
+def test_a_gain_is_fitted_for_each_fold_from_the_other_subjects_alone(processed: Path, tmp_path: Path) -> None:
+    annotation, weights = shared("sfamnet/annotation"), shared("sfamnet/pretrained_weights")
+    results = run_folds(
+        processed, tmp_path / "out", 4, InThisProcess(), annotation=annotation, weights=weights, gain=None
+    )
+    clips = load_clips(processed, annotation)
+    network = fold_network(weights, "spNO.1", 4)
+    others = [clip for clip in clips if clip.subject != "spNO.1"]
+    assert results[0].gain == fold_gain(network, others, 0)
+    assert results[0].gain in (1.0, *GAINS)
+    own = [clip for clip in clips if clip.subject == "spNO.1"]
+    expected = score_subject(network, "spNO.1", own, 4, gain=results[0].gain)
+    assert results[0].traces == expected.traces
+    plain = run_folds(processed, tmp_path / "out", 4, InThisProcess(), annotation=annotation, weights=weights)
+    assert plain[0].gain == 1.0, "a run with another gain is another run"
 
 
 def test_a_fold_without_weights_is_named(processed: Path, tmp_path: Path) -> None:
