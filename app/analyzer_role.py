@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from sfam.stream.analyzer import RatedAnalyzer, open_analyzer
+from sfam.capture.source import SourceInfo
+from sfam.sinks.wire import compact_json
+from sfam.stream.analyzer import GROUP, RatedAnalyzer, analyzer_names, open_analyzer
 from sfam.stream.ring_reader import RingReader
 
+from .config import Config, ConfigError
 from .role_link import RoleLink
 from .roles import SourceOffer, until_end
+from .supervisor import Role, Supervisor
 
 RESULT = "analyzer"
-"""Kind of the newest `AnalyzerResult` reported to the supervisor."""
+"""Kind of message: an `AnalyzerResult`, on its way to the bus."""
+PREFIX = "analyzer "
+"""Of the name of an analyzer's process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,42 @@ class AnalyzerSettings:
     """Passed to the plug-in."""
     folder: Path | None = None
     """Session folder: results also go to `analyzer_<name>.jsonl` there, one line each."""
+
+
+def require_analyzers(config: Config) -> None:
+    """Refuse analyzers that cannot run, before anything starts.
+
+    Raises:
+        ConfigError: an unknown name, or one process where they need their own.
+    """
+    unknown = set(config.app.analyzers) - set(analyzer_names())
+    if unknown:
+        raise ConfigError(
+            f"app.analyzers names {', '.join(sorted(unknown))}, which nothing offers; known: "
+            f"{', '.join(analyzer_names())}. Others come with packages that offer {GROUP}"
+        )
+    if config.app.analyzers and config.app.single_process:
+        raise ConfigError("app.analyzers need processes of their own; leave --single-process out")
+
+
+def analyzer_roles(config: Config, folder: Path) -> list[Role]:
+    """The processes that the settings ask for; none of them is essential.
+
+    Args:
+        config: the session's settings.
+        folder: of the session.
+    """
+    rate_hz = config.app.analyzer_rate_hz
+    return [
+        Role(f"{PREFIX}{name}", analyzer_role, AnalyzerSettings(name, rate_hz, options, folder), essential=False)
+        for name, options in config.app.analyzers.items()
+    ]
+
+
+def offer_to_analyzers(supervisor: Supervisor, config: Config, ring: str, info: SourceInfo) -> None:
+    """Name the ring to the analyzers. Once the session's folder is there, for that is where they write."""
+    for name in config.app.analyzers:
+        supervisor.send(f"{PREFIX}{name}", "source", SourceOffer(ring, info))
 
 
 def analyzer_role(settings: AnalyzerSettings, link: RoleLink) -> dict[str, Any]:
@@ -51,9 +92,9 @@ def analyzer_role(settings: AnalyzerSettings, link: RoleLink) -> dict[str, Any]:
         link.tell("ready", offer.ring)
         for frame in until_end(reader, link):
             for result in () if frame is None else rated.push(frame):
-                link.report(RESULT, result)
+                link.tell(RESULT, result)
                 if file is not None:
-                    file.write(json.dumps(asdict(result)) + "\n")
+                    file.write(compact_json(asdict(result)) + "\n")
                     file.flush()
         return {"analysed": rated.analysed, "failed": rated.failed, "last_failure": rated.last_failure}
 

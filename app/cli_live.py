@@ -58,6 +58,10 @@ def live(
     preset: Annotated[
         str | None, typer.Option(help="Cameras: face preset, auto = by model, none = leave the camera as it is.")
     ] = None,
+    face_box: Annotated[
+        str | None,
+        typer.Option("--face-box", help="Where the face is, x,y,width,height in color px, instead of a search."),
+    ] = None,
     speed: Annotated[str | None, typer.Option(help="Replay speed: 1, 0.25, 4 ... or max.")] = None,
     from_s: Annotated[float | None, typer.Option("--from", help="Recordings: start at this second.")] = None,
     to_s: Annotated[float | None, typer.Option("--to", help="Recordings: stop at this second.")] = None,
@@ -96,6 +100,8 @@ def live(
         "capture.from_s": from_s,
         "capture.to_s": to_s,
         "capture.record": record,
+        "stream.face_box": _box(face_box),
+        "stream.face_backend": "manual" if face_box else None,
         "engine.backend": engine.value if engine else None,
         "engine.model": model,
         "sinks.publish": publish,
@@ -128,6 +134,15 @@ def _one_camera(cameras: list[str] | None) -> str | None:
     if cameras and len(cameras) > 1:
         raise ConfigError(f"{len(cameras)} cameras named; this version runs one camera per session: start one each")
     return cameras[0] if cameras else None
+
+
+def _box(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    sides = text.split(",")
+    if len(sides) != 4 or not all(side.strip().isdecimal() for side in sides):
+        raise ConfigError(f"--face-box {text!r}: write x,y,width,height in color pixels, for example 210,120,200,220")
+    return tuple(int(side) for side in sides)
 
 
 def _speed(text: str | None) -> float | str | None:

@@ -35,6 +35,10 @@ class AppConfig(BaseModel):
     duration_s: float | None = Field(None, gt=0, description="stop after this much capture time; null = to the end")
     single_process: bool = Field(False, description="capture and analysis in one process")
     ring_slots: int = Field(16, ge=2, le=1024, description="frames the shared-memory ring holds")
+    analyzers: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="plug-ins that look at the same frames: name to its options"
+    )
+    analyzer_rate_hz: float = Field(5.0, gt=0, description="frames a second at most that each analyzer is given")
     subject: str = Field("anonymous", description="subject in events.csv and session.json")
     video: str | None = Field(None, description="video in events.csv; null = file stem or session id")
 

@@ -21,6 +21,7 @@ from sfam.sinks.sink_error import SinkError
 from sfam.stream.ring import Policy, Ring
 from sfam.stream.ring_segment import sweep
 
+from .analyzer_role import PREFIX, RESULT, analyzer_roles, offer_to_analyzers, require_analyzers
 from .config import Config, ConfigError
 from .exit_codes import OK, exit_code
 from .keys import Keys
@@ -63,6 +64,7 @@ def run_live(
         ConfigError, ModelError: before anything started.
     """
     require_sinks(config.sinks)
+    require_analyzers(config)
     sweep()
     clock = SessionClock.start()
     typer.echo(load_model(config.engine.model).card(), err=True)
@@ -248,6 +250,7 @@ class _Processes(_Run):
             Role("analysis", analysis_role, self._analysis),
         ]
         roles += sink_roles(self._config.sinks)
+        roles += analyzer_roles(self._config, self._plan.folder)
         if self._recording is not None:
             roles.append(Role("recorder", recorder_role, self._recording, essential=False))
         self._recovery = CameraRecovery(self._capture, lambda text: self._tell("warning", text))
@@ -269,13 +272,20 @@ class _Processes(_Run):
             self._opened_again(message)
         elif kind == "opened":
             self._recovery.opened(message)
+            self._info: SourceInfo = message
             policy: Policy = "lossless" if self._plan.lossless else "latest"
             slots = self._config.app.ring_slots
             self._ring = offer_ring(self._supervisor, message, policy, slots, self._readers)
+        elif kind == "ready" and role.startswith(PREFIX):
+            return
         elif kind == "ready":
             self._ready.add(role)
+            if role == "analysis":
+                offer_to_analyzers(self._supervisor, self._config, message, self._info)
             if self._ready == set(self._readers):
                 self._start_writing()
+        elif kind == RESULT:
+            self._supervisor.send("analysis", RESULT, message)
         elif kind in (SKIPPED, CLIP):
             self._supervisor.send("recorder", kind, message)
         elif kind == "status" and role == "analysis":
@@ -306,6 +316,8 @@ class _Processes(_Run):
         self._recovery.streaming(self._ring.written)
 
     def _on_failure(self, role: Role, result: RoleResult) -> Retry | None:
+        if role.name.startswith(PREFIX):
+            self._tell("warning", f"{result.message}; the session goes on without it")
         if role.name != "capture":
             return None
         retry, outage = self._recovery.failed(result)
@@ -339,6 +351,7 @@ class _Processes(_Run):
         failed = [result for result in results if not result.ok]
         # Who was still starting when another failed is a consequence, not news.
         failed = [result for result in failed if not result.terminated] or failed
+        failed = [result for result in failed if not result.role.startswith(PREFIX)]  # told when it happened
         for result in failed:
             self._line.say(f"sfam: {result.role}: {result.message}")
             if self._verbose and result.trace:

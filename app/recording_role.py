@@ -17,6 +17,7 @@ from sfam.capture.mcap_file import RecordingError
 from sfam.capture.pacing import is_live
 from sfam.capture.recorder import Recorder, RecorderSettings, RecordingTotals
 from sfam.capture.source import SourceInfo
+from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.ring_reader import RingReader, StreamEnd
 
 from .config import ConfigError
@@ -206,6 +207,10 @@ class RecordedSession:
     def interrupted(self, interruption: Interruption) -> None:
         """The session's business."""
         self._session.interrupted(interruption)
+
+    def analyzed(self, result: AnalyzerResult) -> None:
+        """The session's business."""
+        self._session.analyzed(result)
 
     def idle(self) -> None:
         """The session's business."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
@@ -14,6 +14,7 @@ from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.pacing import ReplayControl, delivered, limited
 from sfam.capture.source import FrameSource, SourceError, SourceInfo, open_source
+from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.ring import Policy, Ring
 from sfam.stream.ring_reader import RingReader, StreamEnd
 from sfam.stream.ring_writer import RingWriter
@@ -69,6 +70,9 @@ class AnalysisSession(Protocol):
 
     def interrupted(self, interruption: Interruption) -> None:
         """The camera was lost, or is lost still, or is back."""
+
+    def analyzed(self, result: AnalyzerResult) -> None:
+        """An analyzer's process found something in an earlier frame."""
 
     def idle(self) -> None:
         """No frame came for a while; called some 20 times a second until one comes."""
@@ -173,10 +177,14 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
             link.tell("ready", offer.ring)
             outages: SimpleQueue[Interruption] = SimpleQueue()
             link.on("interruption", outages.put)
+            found: deque[AnalyzerResult] = deque(maxlen=256)
+            link.on("analyzer", found.append)
             reported_s = 0.0
             for frame in until_end(reader, link):
                 while not outages.empty():
                     session.interrupted(outages.get())
+                while found:
+                    session.analyzed(found.popleft())
                 if frame is not None:
                     session.push(frame, reader.stage_ns, reader.drops)
                 else:

@@ -18,7 +18,7 @@ from typing import Any, Literal, cast, get_args
 
 from sfam.capture.frame import RGBDFrame
 
-Kind = Literal["session", "score", "event", "status", "face", "frame", "flow"]
+Kind = Literal["session", "score", "event", "status", "face", "frame", "flow", "analyzer"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PAYLOAD_KINDS: tuple[Kind, ...] = ("frame", "flow")
 """Kinds that carry a payload; they are only sent to those who subscribe to their full topic."""

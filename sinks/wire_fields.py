@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from sfam.capture.frame import ColorImage, RGBDFrame
 from sfam.engine.events import Event, Moment, Score
+from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.face_track import FaceTrack
+from sfam.stream.head_pose import HeadPose
 from sfam.stream.scene_flow import CROP_PX, Crop, HeadMotion, NoiseFloor, SceneFlow
 
 from .frame_result import FrameResult
@@ -48,6 +50,13 @@ def _noise_fields(noise: NoiseFloor) -> Fields:
 
 def _motion_fields(motion: HeadMotion) -> Fields:
     return {"rotation_rad": _floats(motion.rotation_rad), "translation_mm": _floats(motion.translation_mm)}
+
+
+def _pose_fields(pose: HeadPose) -> Fields:
+    return {
+        "translation_mm": [round(value, 1) for value in pose.translation_mm],
+        "rotation_rad": [round(value, 4) for value in pose.rotation_rad],
+    }
 
 
 def _crop_fields(crop: Crop) -> Fields:
@@ -175,7 +184,7 @@ def parse_event(header: Header) -> Event:
     return event_from_fields(header)
 
 
-def face_fields(face: FaceTrack, frame: int) -> Fields:
+def face_fields(face: FaceTrack, frame: int, pose: HeadPose | None = None) -> Fields:
     """Header fields of a `face` message."""
     return {
         "frame": frame,
@@ -186,6 +195,7 @@ def face_fields(face: FaceTrack, frame: int) -> Fields:
         "crop": _crop_fields(face.crop),
         "confidence": round(float(face.confidence), 6),
         "flags": list(face.flags),
+        "head_pose": None if pose is None else _pose_fields(pose),
     }
 
 
@@ -275,6 +285,11 @@ def parse_frame(header: Header, payload: bytes) -> NDArray[np.uint8]:
     if image is None:
         raise WireError(f"frame {header['frame']}: payload is no JPEG")
     return np.ascontiguousarray(image[:, :, ::-1]).astype(np.uint8, copy=False)
+
+
+def analyzer_fields(result: AnalyzerResult) -> Fields:
+    """Header fields of an `analyzer` message and of a line of analyzer_<name>.jsonl."""
+    return {"frame": result.frame, "name": result.analyzer, "values": dict(result.values)}
 
 
 def status_fields(status: Status) -> Fields:

@@ -12,6 +12,7 @@ from sfam.app.interruption import Interruption
 from sfam.app.roles import Tell
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.source import SourceInfo
+from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.ring_reader import StreamEnd
 
 
@@ -46,6 +47,9 @@ class CountingSession:
 
     def interrupted(self, interruption: Interruption) -> None:
         self._tell("interrupted", interruption)
+
+    def analyzed(self, result: AnalyzerResult) -> None:
+        self._tell("analyzed", result)
 
     def idle(self) -> None:
         self._idle += 1

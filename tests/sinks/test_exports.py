@@ -8,8 +8,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from sfam.engine.events import Moment
@@ -17,13 +15,12 @@ from sfam.sinks.export_bids import export_bids
 from sfam.sinks.export_boris import export_boris
 from sfam.sinks.export_elan import export_elan
 from sfam.sinks.export_megc import export_megc
-from sfam.sinks.export_openface import AVERAGE_HEAD_MM, export_openface, head_pose
+from sfam.sinks.export_openface import export_openface
 from sfam.sinks.session_folder import SessionFolder
 from sfam.sinks.session_reader import SessionRecord, read_session
 from sfam.sinks.sink_error import SinkError
 from tests.sinks.session_parts import FRAME_NS, event, face_track, frame_result, session_info
 
-CAMERA = np.array([[600.0, 0, 320], [0, 600, 240], [0, 0, 1]])
 FIRST_NS = 7_000_000_000
 
 
@@ -180,16 +177,3 @@ def test_openface_leaves_out_what_the_session_did_not_keep(tmp_path: Path) -> No
         folder.row(frame_result(0))
     (path,) = export_openface(read_session(tmp_path / "s"), tmp_path)
     assert lines_of(path)[0] == ["frame", "face_id", "timestamp", "confidence", "success"]
-
-
-@pytest.mark.parametrize("turn", [(0.0, 0.0, 0.0), (0.2, 0.0, 0.0), (0.0, -0.3, 0.0), (0.1, 0.2, 0.15)])
-def test_the_head_pose_is_that_of_a_projected_head(turn: tuple[float, float, float]) -> None:
-    rx, ry, rz = (np.asarray(cv2.Rodrigues(np.array(axis))[0]) for axis in np.diag(turn))
-    place = np.array([30.0, -20.0, 650.0])
-    seen = np.zeros((68, 2))
-    for number, point in AVERAGE_HEAD_MM.items():
-        x, y, z = rx @ ry @ rz @ np.array(point) + place
-        seen[number] = (600 * x / z + 320, 600 * y / z + 240)
-    pose = head_pose(seen, CAMERA)
-    np.testing.assert_allclose(pose[:3], place, atol=1.0)
-    np.testing.assert_allclose(pose[3:], turn, atol=0.01)

@@ -144,7 +144,8 @@ def test_all_kinds_arrive_valid_against_their_schemas(publisher: Publisher) -> N
             publisher.publish("status", status_fields(Status(20, 30.0, 21, 20)))
             publisher.publish("frame", frame_fields(frame), stamps, lambda: frame_payload(frame.color))
             publisher.publish("flow", flow_fields(flow), stamps, flow_payload(flow))
-            found = [received(reader) for _ in range(7)]
+            publisher.publish("analyzer", {"frame": 20, "name": "grey", "values": {"mean": 0.5}}, stamps)
+            found = [received(reader) for _ in KINDS]
     assert {message.kind for message in found} == set(KINDS)
     for message in found:
         jsonschema.validate(message.header, load_schema(message.kind), jsonschema.Draft202012Validator)

@@ -26,6 +26,7 @@ from sfam.sinks.wire import (
     topic_of,
 )
 from sfam.sinks.wire_fields import (
+    analyzer_fields,
     by_class,
     event_fields,
     face_fields,
@@ -42,6 +43,8 @@ from sfam.sinks.wire_fields import (
     score_fields,
     status_fields,
 )
+from sfam.stream.analyzer import AnalyzerResult
+from sfam.stream.head_pose import HeadPose
 from sfam.stream.scene_flow import NoiseFloor
 from tests.sinks.session_parts import (
     CLASSES,
@@ -112,6 +115,19 @@ def test_a_face_comes_back_as_it_was() -> None:
     back = parse_face(sent("face", face_fields(face, 7)))
     np.testing.assert_allclose(back.landmarks_px, face.landmarks_px, atol=0.006)
     assert (back.crop, back.box, back.state) == (face.crop, face.box, face.state)
+
+
+def test_a_face_tells_the_heads_pose_where_one_fits() -> None:
+    pose = HeadPose((-12.52, 3.14, 598.0), (0.05, -0.12, 0.01))
+    told = sent("face", face_fields(face_track(), 7, pose))["head_pose"]
+    assert told == {"translation_mm": [-12.5, 3.1, 598.0], "rotation_rad": [0.05, -0.12, 0.01]}
+    assert sent("face", face_fields(face_track(), 7))["head_pose"] is None
+
+
+def test_what_an_analyzer_found_is_named_with_its_frame() -> None:
+    result = AnalyzerResult("grey", 12, 400, {"mean": 0.25, "unknown": float("nan")})
+    found = sent("analyzer", analyzer_fields(result))
+    assert (found["frame"], found["name"], found["values"]) == (12, "grey", {"mean": 0.25, "unknown": None})
 
 
 def test_a_status_comes_back_as_it_was() -> None:
