@@ -44,3 +44,7 @@ class Status:
     """Faces followed now."""
     incidents: tuple[Incident, ...] = ()
     """What happened since the heartbeat before."""
+    outages: int = 0
+    """Times the camera was lost, one that lasts included."""
+    hardware_resets: int = 0
+    """Resets of the camera's hardware that bringing it back took."""

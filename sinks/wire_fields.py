@@ -313,4 +313,6 @@ def parse_status(header: Header) -> Status:
         device=header["device"],
         faces=header["faces"],
         incidents=tuple(Incident.from_fields(found) for found in header.get("incidents", ())),
+        outages=header.get("outages", 0),
+        hardware_resets=header.get("hardware_resets", 0),
     )

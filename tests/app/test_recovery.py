@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,11 +169,13 @@ class Session:
             ]
         )
         self.devices: list[str] = []
+        self.resets = 0
+        """As the newest status message says."""
         self._stop = threading.Event()
         self._listener = threading.Thread(target=self._listen)
         self._driver: threading.Thread | None = None
 
-    def run(self, *orders: str, ends_itself: bool = False) -> int:
+    def run(self, *orders: str, ends_itself: bool = False, until: Callable[[], bool] | None = None) -> int:
         """Give the orders one after the other once frames come, each after the one before was survived."""
 
         def drive() -> None:
@@ -185,6 +188,8 @@ class Session:
             if (self.orders / "stay").exists():
                 (self.orders / "absent").touch()
                 time.sleep(1.5)
+            elif until is not None:
+                self.wait_for(until)
             else:
                 self.wait_for(lambda: len(self.openings()) > len(orders) and len(self.rows()) > 10 * (len(orders) + 1))
             os.kill(os.getpid(), signal.SIGINT)
@@ -220,6 +225,7 @@ class Session:
 
     def _listen(self) -> None:
         for message in subscribe(self.address, kinds=("status",), running=lambda: not self._stop.is_set()):
+            self.resets = message.header["hardware_resets"]
             self.devices.append(message.header["device"])
 
 
@@ -245,6 +251,25 @@ def test_a_session_survives_an_unplugged_a_hanging_and_a_killed_camera(
     assert [row["cause"] for row in rows].count("gap") >= 3
     assert {"lost", "streaming"} == set(session.devices)
     assert session.openings() == ["dying None False"] + ["dying D1E False"] * 3
+
+
+@pytest.mark.alone
+@POSIX
+@pytest.mark.slow  # four attempts with their pauses
+def test_a_camera_that_keeps_refusing_is_reset_once_and_the_status_counts_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(tmp_path, monkeypatch, reconnect_timeout="0.5", stall_timeout="20")
+    (session.orders / "busy").write_text(str(REFUSALS_BEFORE_RESET))
+    assert session.run("unplug", until=lambda: session.resets == 1 and session.devices[-1] == "streaming") == 0
+    assert session.openings() == [
+        "dying None False",
+        *["dying D1E False"] * REFUSALS_BEFORE_RESET,
+        "dying D1E True",
+    ]
+    (outage,) = session.record()["counters"]["interruptions"]
+    assert (outage["attempts"], outage["resets"]) == (REFUSALS_BEFORE_RESET + 1, 1)
+    assert outage["ended_ns"] > outage["began_ns"]
 
 
 @pytest.mark.alone

@@ -36,7 +36,8 @@ def install(folder: Path) -> Path:
 class DyingCamera(FrameSource):
     """Frames of the demo face at 15 fps of the wall clock.
 
-    Each order is a file, obeyed once; `absent` holds as long as it lies.
+    Each order is a file, obeyed once, or as often as the number in it says; `absent` holds as long as it lies, and
+    `busy` is kept for those who look for the camera by its serial number, as after an outage.
 
     `opened` in the folder tells with which settings it was opened, one line each time.
     """
@@ -48,7 +49,7 @@ class DyingCamera(FrameSource):
             log.write(f"{config.camera} {config.serial_no} {config.initial_reset}\n")
         if (self._folder / "absent").exists():
             raise AbsentError("dying: no camera is connected")
-        if self._ordered("busy"):
+        if config.serial_no and self._ordered("busy"):
             raise SourceError("dying: another program uses it")
         self._demo = SyntheticSource(config)
         self._images = list(islice(self._demo.frames(), 6))  # rendering takes longer than a camera may
@@ -88,5 +89,9 @@ class DyingCamera(FrameSource):
         file = self._folder / order
         if not file.exists():
             return False
-        file.unlink()
+        left = int(file.read_text() or 1) - 1
+        if left:
+            file.write_text(str(left))
+        else:
+            file.unlink()
         return True
