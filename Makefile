@@ -43,7 +43,7 @@ $(VENV)/.live: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.test: pyproject.toml constraints.txt Makefile | $(VENV)/bin/python
 	./.ci/debian-packages $(TEST_PACKAGES)
 	$(PIP) torch==2.13.0
-	$(PIP) -c constraints.txt -e '.[dev,train,realsense,files,web,metrics,mediapipe,tensorrt-rtx,ray]'
+	$(PIP) -c constraints.txt -e '.[dev,train,realsense,files,web,metrics,mediapipe,tensorrt-rtx,ray,lsl,rerun]'
 	if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix examples; fi
 	touch $@ $(VENV)/.live
 
