@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frame import ColorImage, DepthImage
+from .image_head import check_head
 
 Bytes = bytes | bytearray | memoryview
 
@@ -89,8 +90,9 @@ def decode_png(data: Bytes, role: str) -> NDArray[np.uint8] | NDArray[np.uint16]
     """A PNG or JPEG as stored: RGB8 for 'color', uint16 for 'depth'.
 
     Raises:
-        ValueError: when it does not decode or has another depth.
+        ValueError: when it does not decode, has another depth, or its head is damaged.
     """
+    check_head(data)
     flag = cv2.IMREAD_COLOR if role == "color" else cv2.IMREAD_UNCHANGED
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if len(data) else None
     if image is None:
