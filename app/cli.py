@@ -24,6 +24,8 @@ from . import (
     cli_rehearse,
     cli_report,
     cli_selftest,
+    cli_serve,
+    cli_synth,
     cli_train,
     cli_verify,
 )
@@ -40,6 +42,7 @@ app = typer.Typer(
 app.command("live")(cli_live.live)
 app.command("record")(cli_record.record)
 app.command("report")(cli_report.report)
+app.command("serve")(cli_serve.serve)
 app.command("repair")(cli_record.repair)
 app.command("convert")(cli_record.convert)
 app.command("cameras")(cli_cameras.cameras)
@@ -47,6 +50,7 @@ app.command("inspect")(cli_files.inspect)
 app.command("tail")(cli_bus.tail)
 app.command("log")(cli_bus.log)
 app.command("export")(cli_export.export)
+app.command("synth")(cli_synth.synth)
 app.command("train")(cli_train.train)
 app.command("features")(cli_features.features)
 app.command("evaluate")(cli_evaluate.evaluate)

@@ -14,7 +14,7 @@ import typer
 
 from sfam.capture.clock import SessionClock
 from sfam.capture.pacing import ReplayControl
-from sfam.capture.source import SourceInfo
+from sfam.capture.source import SOURCES, SourceInfo
 from sfam.engine.model import load_model
 from sfam.sinks.report import write_report
 from sfam.sinks.sink_error import SinkError
@@ -47,12 +47,11 @@ from .roles import (
     run_single_process,
     start_capture,
 )
-from .session import SessionPlan, open_session
+from .session import open_session
+from .session_plan import SessionPlan
 from .sink_roles import METRICS_OPEN, PAGE_OPEN, announce, require_sinks, sink_roles
 from .status_line import StatusLine
 from .supervisor import Retry, Role, RoleResult, Supervisor
-
-LIVE_CAMERAS = ("realsense", "kinect", "orbbec", "oak")
 
 
 def run_live(
@@ -129,7 +128,7 @@ def is_lossless(config: Config) -> bool:
         ConfigError: `--policy lossless` with a live camera.
     """
     camera = config.capture.camera.partition(":")[0]
-    live = camera in LIVE_CAMERAS or (camera == "demo" and config.app.speed == 1.0)
+    live = camera in SOURCES.keys() - {"demo"} or (camera == "demo" and config.app.speed == 1.0)
     if live and config.app.policy == "lossless":
         raise ConfigError(
             f"--policy lossless cannot hold with the live camera {camera!r}: it does not wait; use latest, or record "

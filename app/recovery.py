@@ -137,10 +137,12 @@ class CameraRecovery:
         how = "with a reset of its hardware " if self._reset_due else ""
         self._tell(f"camera lost: {result.message}; attempt {self._attempts} {how}in {pause_s:.1f} s")
         self._started_s = now_s + pause_s
+        # a camera host is found by its address, whatever camera it has
+        serial = "" if "://" in config.camera else str(self._info.details.get("serial", ""))
         again = config.model_copy(
             update={
-                "camera": config.camera.partition(":")[0],
-                "serial_no": str(self._info.details.get("serial", "")) or None,
+                "camera": config.camera.partition(":")[0] if serial else config.camera,
+                "serial_no": serial or None,
                 "initial_reset": self._reset_due,
                 "wait_for_device_timeout": config.reconnect_timeout,
             }

@@ -13,7 +13,9 @@ class CaptureConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     camera: str = Field(
-        "demo", description="demo, realsense, kinect, orbbec or oak (:SERIAL picks one), webcam[:N], or a recording"
+        "demo",
+        description="demo, realsense, kinect, orbbec or oak (:SERIAL picks one), webcam[:N], tcp://HOST:PORT of a "
+        "camera host, or a recording",
     )
     from_s: float = Field(0.0, ge=0, description="recordings: skip this many seconds")
     to_s: float | None = Field(None, gt=0, description="recordings: stop at this second; null = to the end")
@@ -43,6 +45,10 @@ class CaptureConfig(BaseModel):
     warmup_frames: int = Field(
         30, ge=0, le=600, description="cameras: frames skipped at the start while exposure settles"
     )
+    remote_key: str | None = Field(
+        None, description="camera hosts with keys: this host's secret key file (sfam keys new)"
+    )
+    remote_server_key: str | None = Field(None, description="camera hosts with keys: their public file server.key")
     initial_reset: bool = Field(False, description="cameras: reset the device before the start")
     wait_for_device_timeout: float = Field(
         0.0, description="cameras: wait this many seconds for an absent one; below 0 = for ever"

@@ -88,7 +88,10 @@ def delivered(
     for frame in frames:
         if stop():
             return
-        yield stamp_live(frame, clock) if live else stamp_replay(frame, clock)
+        if live and info.stamped:
+            yield replace(frame, t_utc_ns=clock.utc_ns(frame.t_capture_ns))
+        else:
+            yield stamp_live(frame, clock) if live else stamp_replay(frame, clock)
 
 
 def paced(

@@ -37,6 +37,8 @@ class SourceInfo:
     frames: int | None = None
     """Pairs to expect, None when unknown."""
     warnings: tuple[str, ...] = ()
+    stamped: bool = False
+    """Live: frames already carry session time, for they were captured elsewhere before they arrived here."""
     skipped: Mapping[int, str] = field(default_factory=dict)
     """Recordings of a session: frames that its analysis never saw, by cause; they are left out of the replay."""
     details: Mapping[str, str | int | float | bool] = field(default_factory=dict)
@@ -86,6 +88,7 @@ SOURCES: dict[str, str] = {
     "orbbec": "orbbec:OrbbecSource",
     "oak": "oak:OakSource",
     "webcam": "webcam:WebcamSource",
+    "tcp": "remote:RemoteSource",
 }
 """Live cameras by name as 'module:class' in this room; anything else names a file or folder."""
 ENTRY_POINTS = "sfam.sources"
