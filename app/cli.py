@@ -12,6 +12,7 @@ from . import (
     cli_batch,
     cli_bench,
     cli_bus,
+    cli_calibrate,
     cli_cameras,
     cli_doctor,
     cli_evaluate,
@@ -53,6 +54,7 @@ app.command("export")(cli_export.export)
 app.command("synth")(cli_synth.synth)
 app.command("train")(cli_train.train)
 app.command("features")(cli_features.features)
+app.command("calibrate")(cli_calibrate.calibrate)
 app.command("evaluate")(cli_evaluate.evaluate)
 app.command("batch")(cli_batch.batch)
 app.command("doctor")(cli_doctor.doctor)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def features(
-    dataset: Annotated[Path, typer.Argument(help="CAS(ME)^3 tree, or a folder of corrected sessions.")],
+    dataset: Annotated[Path, typer.Argument(help="CAS(ME)^3 tree, corrected sessions, or a corpus of `sfam synth`.")],
     out: Annotated[Path, typer.Argument(help="Folder for windows; an earlier run in it goes on.")],
     annotation: Annotated[
         Path | None, typer.Option(help="Folder of the annotation tables; default DATASET/annotation, then DATASET.")
@@ -69,7 +69,10 @@ def _open(dataset: Path, annotation: Path | None, depth_unit_m: float | None) ->
     from sfam.sinks.session_folder import SESSION
     from sfam.training.casme3 import DEPTH_UNIT_M, read_casme3
     from sfam.training.session_set import read_sessions
+    from sfam.training.synthetic_corpus import is_corpus, read_corpus
 
+    if is_corpus(dataset):
+        return read_corpus(dataset)
     if next(dataset.rglob(SESSION), None) is not None:
         return read_sessions(dataset)
     return read_casme3(dataset, annotation, depth_unit_m or DEPTH_UNIT_M)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,12 @@ def train(
     preset: Annotated[str, typer.Option("--preset", help="Recipe to run: synthetic-4.")] = "synthetic-4",
     out: Annotated[Path | None, typer.Option("--out", help="Artifact folder to write; default ./NAME.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of data, weights and order.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Processes that render and measure; default one a core.")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for TensorBoard events; needs the package tensorboard.")
+    ] = None,
     finetune: Annotated[str | None, typer.Option("--finetune", help="Model that goes on learning from --data.")] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder of `sfam features`, two subjects or more.")
@@ -21,8 +28,9 @@ def train(
 ) -> None:
     """Train a model from nothing but the synthetic generator, or let one go on learning from corrected clips.
 
-    Seeded and repeatable. Fine-tuning says what it was worth: each subject is scored by the old model and by one that
-    learnt from the others only.
+    Seeded and repeatable, whatever the number of processes; broken off, the same command goes on where it was.
+    Fine-tuning says what it was worth: each subject is scored by the old model and by one that learnt from the others
+    only.
 
     Examples: `sfam train --preset synthetic-4 --out my-model`,
     `sfam train --finetune synthetic-4 --data windows --out our-lab`
@@ -32,9 +40,38 @@ def train(
     if finetune is not None and data is not None:
         _finetune(finetune, data, out or Path(f"{Path(finetune).name}-finetuned"), seed)
         return
-    from sfam.training.train import train_preset
+    _from_nothing(preset, out or Path(preset), seed, workers, tensorboard)
 
-    folder = train_preset(preset, out or Path(preset), seed=seed, progress=lambda line: typer.echo(line, err=True))
+
+def _from_nothing(preset: str, out: Path, seed: int, workers: int | None, tensorboard: Path | None) -> None:
+    """Run a preset behind a progress bar."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from sfam.training.executor import LocalExecutor
+    from sfam.training.tensorboard_log import TensorBoardLog
+    from sfam.training.train import named_preset, train_preset
+
+    try:
+        chosen = named_preset(preset)
+        board = None if tensorboard is None else TensorBoardLog(tensorboard)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(str(error)) from error
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with ExitStack() as stack:
+        if board is not None:
+            stack.enter_context(board)
+        bar = stack.enter_context(Progress(*columns, transient=True))
+        line = bar.add_task("steps", total=chosen.steps)
+
+        def tell(step: int, loss: float) -> None:
+            bar.update(line, completed=step + 1)
+            if board is not None:
+                board.step(step, loss)
+
+        folder = train_preset(
+            preset, out, seed=seed, executor=LocalExecutor(workers), steps=tell,
+            progress=lambda text: bar.console.print(text, markup=False, highlight=False),
+        )  # fmt: skip
     typer.echo(f"wrote {folder}; run it with: sfam-live --model {folder}")
 
 

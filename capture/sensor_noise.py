@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+STEREO_PX_MM = 425.0 * 50.0
+"""Focal length times baseline of the stereo camera that `quantised` depth comes from."""
 BANK_SHAPE = (1100, 1800)
 """Noise is cut from banks of this size at a random place and sign: two frames share none unless the places agree."""
 
@@ -20,9 +22,12 @@ class Noise:
 
     rgb_sigma: float = 2.0
     depth_sigma_mm: float = 1.0
-    depth_model: Literal["white", "correlated"] = "white"
+    depth_model: Literal["white", "correlated", "quantised"] = "white"
+    """quantised: correlated, and in the steps of a stereo camera's disparity, which grow with the distance squared."""
     correlation_px: float = 1.5
     """Gaussian sigma of the spatial correlation of `correlated` depth noise, as stereo matching leaves it."""
+    disparity_step_px: float = 1 / 16
+    """Smallest change of disparity of `quantised` depth: 1 mm at 0.6 m."""
     depth_step_mm: float = 1.0
     holes: float = 0.03
     """Share of depth pixels without data, in blobs."""
@@ -71,14 +76,23 @@ def sense_depth(depth_mm: NDArray[np.float32], noise: Noise, rng: np.random.Gene
     """Depth in mm as the sensor would give it: (H, W) float32, 0 = hole."""
     sensed = depth_mm
     if noise.depth_sigma_mm > 0.0:
-        bank = _depth_bank(noise.correlation_px if noise.depth_model == "correlated" else 0.0)
+        bank = _depth_bank(0.0 if noise.depth_model == "white" else noise.correlation_px)
         sign = noise.depth_sigma_mm if rng.integers(2) else -noise.depth_sigma_mm
         sensed = np.asarray(cv2.scaleAdd(_window(bank, depth_mm.shape, rng), sign, depth_mm), dtype=np.float32)
+    if noise.depth_model == "quantised" and noise.disparity_step_px > 0.0:
+        sensed = _in_disparity_steps(sensed, noise.disparity_step_px)
     if noise.depth_step_mm > 0.0:
         sensed = np.rint(sensed * np.float32(1.0 / noise.depth_step_mm)) * np.float32(noise.depth_step_mm)
     if noise.holes > 0.0:
         sensed = np.where(_window(_hole_bank(noise.holes), depth_mm.shape, rng), np.float32(0.0), sensed)
     return sensed
+
+
+def _in_disparity_steps(depth_mm: NDArray[np.float32], step_px: float) -> NDArray[np.float32]:
+    """Depth whose disparity is a whole number of steps; holes stay holes."""
+    known = depth_mm > 0.0
+    steps = np.rint(STEREO_PX_MM / step_px / np.where(known, depth_mm, np.float32(1.0)))
+    return np.asarray(np.where(known, STEREO_PX_MM / step_px / np.maximum(steps, 1.0), 0.0), dtype=np.float32)
 
 
 def _window(bank: NDArray[np.generic], shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float32]:

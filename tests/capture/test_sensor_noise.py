@@ -62,3 +62,16 @@ def test_holes_come_in_blobs() -> None:
 
 def test_no_noise_changes_nothing() -> None:
     assert np.array_equal(sense_depth(FLAT + 0.3, Noise.none(), np.random.default_rng(0)), FLAT + np.float32(0.3))
+
+
+def test_quantised_depth_comes_in_steps_that_grow_with_the_distance_squared() -> None:
+    noise = Noise(depth_sigma_mm=0.0, depth_model="quantised", depth_step_mm=0.0, holes=0.0)
+    steps = {}
+    for distance in (400.0, 800.0):
+        ramp = np.linspace(distance, distance + 30.0, 3000, dtype=np.float32)[None]
+        sensed = np.unique(sense_depth(ramp, noise, np.random.default_rng(0)))
+        steps[distance] = float(np.diff(sensed).mean())
+        assert np.abs(sensed[None].T - ramp).min(axis=0).max() <= steps[distance]
+    assert 3.5 < steps[800.0] / steps[400.0] < 4.5
+    hole = np.zeros((1, 4), np.float32)
+    assert not sense_depth(hole, noise, np.random.default_rng(0)).any()
