@@ -42,6 +42,17 @@ class AppConfig(BaseModel):
     subject: str = Field("anonymous", description="subject in events.csv and session.json")
     video: str | None = Field(None, description="video in events.csv; null = file stem or session id")
 
+    selftest: bool = Field(True, description="short self-test at the start of a session; its result in session.json")
+    latency_budget_ms: float | None = Field(
+        100.0, gt=0, description="live: alarm when results come later than this (p95 of 10 s); null = none"
+    )
+    memory_limit_mb: float | None = Field(
+        None, gt=0, description="a process that holds more is ended, and started again where it can be; null = none"
+    )
+    cpus_capture: tuple[int, ...] = Field((), description="processors of the capture process; [] = any")
+    cpus_analysis: tuple[int, ...] = Field((), description="processors of the analysis process; [] = any")
+    cpus_sinks: tuple[int, ...] = Field((), description="processors of recorder, overlay and metrics; [] = any")
+
     @field_validator("policy")
     @classmethod
     def _known_policy(cls, value: str) -> str:

@@ -17,6 +17,7 @@ from sfam.capture.mcap_file import RecordingError
 from sfam.capture.pacing import is_live
 from sfam.capture.recorder import Recorder, RecorderSettings, RecordingTotals
 from sfam.capture.source import SourceInfo
+from sfam.sinks.incident import Incident
 from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.ring_reader import RingReader, StreamEnd
 
@@ -24,6 +25,7 @@ from .config import ConfigError
 from .interruption import Interruption
 from .role_link import RoleLink
 from .roles import STATUS_EVERY_S, AnalysisSession, SourceOffer, Tell, end_of, until_end
+from .session_plan import Reload
 
 SKIPPED, CLIP = "skipped", "clip"
 """What the analysis tells the recorder: (first, last, cause) of frames it never saw; (from_ns, to_ns) of an event."""
@@ -207,6 +209,14 @@ class RecordedSession:
     def interrupted(self, interruption: Interruption) -> None:
         """The session's business."""
         self._session.interrupted(interruption)
+
+    def note(self, incident: Incident) -> None:
+        """The session's business."""
+        self._session.note(incident)
+
+    def reload(self, reload: Reload) -> None:
+        """The session's business."""
+        self._session.reload(reload)
 
     def analyzed(self, result: AnalyzerResult) -> None:
         """The session's business."""

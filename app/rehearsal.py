@@ -19,7 +19,9 @@ from sfam.stream.ring_reader import StreamEnd
 
 from .pipeline import FrameAnalysis
 from .roles import Tell
-from .session import Session, SessionPlan
+from .session import Session
+from .session_outlets import rows_of
+from .session_plan import SessionPlan
 
 SAMPLED_FRAMES = 5
 """Frames packed as a recording would be, to see how large one gets."""
@@ -141,13 +143,13 @@ class Rehearsal(Session):
         assert self._info is not None
         latency = totals["latency_us"].get("total", {})
         measured = Rehearsed(
-            frames=self._analysed,
+            frames=self._accounts.analysed,
             dropped=totals["dropped"],
             fps=self._info.fps,
             delivered_fps=max(totals["offered"] - 1, 0) / max(totals["capture_s"], 1e-9),
             live=self._plan.config.app.speed == 1.0,
             latency_ms={name: value / 1e3 for name, value in latency.items()},
-            face_share=self._with_face / max(self._analysed, 1),
+            face_share=self._with_face / max(self._accounts.analysed, 1),
             depth_share=float(np.median(self._depth_shares)) if self._depth_shares else float("nan"),
             noise_px=self._noise[0],
             noise_mm=self._noise[1],
@@ -159,7 +161,7 @@ class Rehearsal(Session):
 
     def _store(self, result: FrameAnalysis) -> None:
         super()._store(result)
-        rows = self._rows(result)
+        rows = rows_of(result)
         self._row_bytes += sum(len(self._table.row(row)) for row in rows)
         self._with_face += any(row.success for row in rows)
         for window in result.windows:
@@ -172,7 +174,7 @@ class Rehearsal(Session):
 
     def _bytes_per_frame(self) -> float:
         recording = float(np.mean(self._samples)) if self._samples else 0.0
-        return self._row_bytes / max(self._analysed, 1) + recording
+        return self._row_bytes / max(self._accounts.analysed, 1) + recording
 
 
 def recorded_bytes(frame: RGBDFrame, config: CaptureConfig) -> int:

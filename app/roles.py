@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,7 @@ from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.pacing import ReplayControl, delivered, limited
 from sfam.capture.source import FrameSource, SourceError, SourceInfo, open_source
+from sfam.sinks.incident import Incident
 from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.ring import Policy, Ring
 from sfam.stream.ring_reader import RingReader, StreamEnd
@@ -21,6 +23,7 @@ from sfam.stream.ring_writer import RingWriter
 
 from .interruption import Interruption
 from .role_link import RoleLink
+from .session_plan import Reload
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor
@@ -57,6 +60,8 @@ class SourceOffer:
     info: SourceInfo
     reader: int = 0
     """The ring's reader number of the role it is for."""
+    newest: bool = False
+    """Begin with the newest frame: whoever read before has died."""
 
 
 class AnalysisSession(Protocol):
@@ -70,6 +75,12 @@ class AnalysisSession(Protocol):
 
     def interrupted(self, interruption: Interruption) -> None:
         """The camera was lost, or is lost still, or is back."""
+
+    def note(self, incident: Incident) -> None:
+        """Something happened to the session as a whole."""
+
+    def reload(self, reload: Reload) -> None:
+        """Settings have changed."""
 
     def analyzed(self, result: AnalyzerResult) -> None:
         """An analyzer's process found something in an earlier frame."""
@@ -175,14 +186,18 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
         session.begin(offer.info)
         with RingReader(offer.ring, offer.reader) as reader:
             link.tell("ready", offer.ring)
-            outages: SimpleQueue[Interruption] = SimpleQueue()
-            link.on("interruption", outages.put)
+            if offer.newest:
+                reader.skip_to_newest()
+            commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
+            link.on("interruption", lambda outage: commands.put(partial(session.interrupted, outage)))
+            link.on("incident", lambda incident: commands.put(partial(session.note, incident)))
+            link.on("reload", lambda reload: commands.put(partial(session.reload, reload)))
             found: deque[AnalyzerResult] = deque(maxlen=256)
             link.on("analyzer", found.append)
             reported_s = 0.0
             for frame in until_end(reader, link):
-                while not outages.empty():
-                    session.interrupted(outages.get())
+                while not commands.empty():
+                    commands.get()()
                 while found:
                     session.analyzed(found.popleft())
                 if frame is not None:

@@ -3,64 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from sfam.capture.clock import SessionClock
-from sfam.capture.frame import Intrinsics, RGBDFrame
+from sfam.capture.frame import RGBDFrame
 from sfam.capture.source import SourceInfo
+from sfam.engine.backend import check_parity
 from sfam.engine.events import Event
 from sfam.engine.model import ModelArtifact
-from sfam.sinks.blind import without_result, without_result_counters
-from sfam.sinks.bus_address import is_private
-from sfam.sinks.curve import PublisherKeys
 from sfam.sinks.frame_result import FrameResult
-from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher
-from sfam.sinks.session_folder import SessionFolder
-from sfam.sinks.session_info import SessionInfo, SessionState
+from sfam.sinks.incident import Incident
+from sfam.sinks.session_info import SessionState
+from sfam.sinks.sink_error import SinkError
 from sfam.sinks.status import Status
-from sfam.sinks.wire import Kind, Stamps
+from sfam.sinks.unfinished_session import UnfinishedSession
+from sfam.sinks.wire import Stamps
 from sfam.sinks.wire_fields import (
     analyzer_fields,
-    event_fields,
-    face_fields,
-    flow_fields,
-    flow_payload,
-    frame_fields,
-    frame_payload,
-    score_fields,
     status_fields,
 )
 from sfam.stream.analyzer import AnalyzerResult
-from sfam.stream.head_pose import head_pose
 from sfam.stream.ring_reader import StreamEnd
 
-from .config import Config, render_yaml
+from .clock_watch import ClockWatch
+from .disk_watch import DiskWatch
 from .interruption import Interruption
 from .latency import StageLatencies
+from .latency_alarm import LatencyAlarm
 from .pipeline import FrameAnalysis, Pipeline
 from .roles import Tell
+from .session_accounts import Accounts
+from .session_description import describe
+from .session_outlets import Outlets
+from .session_plan import Change, Reload, Resume, SessionPlan
+from .start_check import StartCheck
 
 HEARTBEAT_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPlan:
-    """What the operator's process settled before anything started; picklable."""
-
-    config: Config
-    session: str
-    """Id of the session: the folder's name."""
-    folder: Path
-    force: bool
-    lossless: bool
-    clock: SessionClock
-    left_out: Mapping[int, str] = field(default_factory=dict)
-    """Frames that capture leaves out of a replay, by cause."""
 
 
 def open_session(plan: SessionPlan, tell: Tell) -> Session:
@@ -84,21 +64,24 @@ class Session:
         self._tell = tell
         self._pipeline = Pipeline(plan.config, may_swap=not plan.lossless, say=lambda text: tell("engine", text))
         self._model: ModelArtifact = self._pipeline.model
-        self._folder: SessionFolder | None = None
-        self._publisher: Publisher | NullPublisher = NullPublisher()
+        self._out = Outlets(plan, self._model, tell)
         self._latencies = StageLatencies()
-        self._next_frame = 0
-        self._analysed = 0
-        self._events: Counter[str] = Counter()
+        self._accounts = Accounts(plan)
+        self._changes = deque(plan.changes)
+        self._gaps = 0
+        self._clock_watch = ClockWatch(plan.clock)
+        self._alarm = LatencyAlarm(None if plan.lossless else plan.config.app.latency_budget_ms)
+        self._disk = DiskWatch(plan.folder)
+        self._check = StartCheck(
+            plan.config.stream,
+            check_parity(self._pipeline.scorer.backend, self._model),
+            selftest=plan.config.app.selftest,
+        )
         self._analyzer_results: Counter[str] = Counter()
-        self._drops: dict[str, int] = {}
-        self._lost: Counter[str] = Counter()
-        self._skipped: Mapping[int, str] = {}
         self._blind = plan.config.sinks.blind
         self._is_recorded = plan.config.capture.record != "none"
-        self._interruptions: list[Interruption] = []
         self._segment: int | None = None
-        self._after_gap = False
+        self._after_gap = plan.resume is not None
         self._last: FrameAnalysis | None = None
         self._total: int | None = None
         self._beat_s = 0.0
@@ -109,41 +92,27 @@ class Session:
 
     def begin(self, info: SourceInfo) -> None:
         """Open folder and bus for the source."""
-        config = self._plan.config
         self._total = info.frames
-        self._skipped = info.skipped
-        session_info = self._describe(info)
-        self._folder = SessionFolder(
-            self._plan.folder,
-            session_info,
-            render_yaml(config),
-            policy="lossless" if self._plan.lossless else "latest",
-            force=self._plan.force,
-            landmarks=config.sinks.landmarks,
-        )
-        self._publisher = open_publisher(
-            config.sinks.publish,
-            session_info,
-            high_water_mark=config.sinks.high_water_mark,
-            insecure=config.sinks.insecure,
-            keys=PublisherKeys.load(config.sinks.keys) if config.sinks.keys else None,
-            payload_kinds=_payload_kinds(config),
-            payload_rate_hz=config.sinks.frame_rate_hz,
-        )
-        self._publisher.session("running", {})
+        self._accounts.source_skips(info.skipped)
+        left = self._taken_up()
+        self._out.open(describe(self._plan, info, self._pipeline), left)
+        self._out.note("start_check", self._check.fields())
+        self._withdraw_open_events()
 
     def push(self, frame: RGBDFrame, stage_ns: Mapping[str, int], drops: Mapping[str, int]) -> None:
         """Analyse a frame, write its rows, publish it."""
-        if not self._analysed:
+        if self._last is None:
             self._first_frame_s = time.monotonic()
-            self._first_capture_ns = frame.t_capture_ns
+            self._first_capture_ns = self._first_capture_ns or frame.t_capture_ns
         self._account_for_missing(frame, drops)
+        frame = self._changed(frame)
         result = self._named_gap(self._pipeline.process(frame))
-        self._analysed += 1
+        self._accounts.analysed += 1
         self._last = result
         started = time.perf_counter_ns()
         self._store(result)
-        self._send(result)
+        self._out.send(result)
+        self._check.push(frame, result.windows, result.tracks)
         spent = {
             **stage_ns,
             **result.stage_ns,
@@ -151,15 +120,14 @@ class Session:
             "total": time.monotonic_ns() - frame.t_host_ns,
         }
         self._latencies.add(spent)
+        self._alarm.add(spent["total"])
         self._last_row_s = time.monotonic()
         if self._last_row_s - self._beat_s >= HEARTBEAT_S:
             self._heartbeat(self._last_row_s)
 
     def interrupted(self, interruption: Interruption) -> None:
         """Note a time without camera, and say it on the bus at once."""
-        if self._interruptions and self._interruptions[-1].began_ns == interruption.began_ns:
-            self._interruptions.pop()
-        self._interruptions.append(interruption)
+        self._accounts.interrupted(interruption)
         self._heartbeat(time.monotonic())
 
     def analyzed(self, result: AnalyzerResult) -> None:
@@ -167,11 +135,23 @@ class Session:
         self._analyzer_results[result.analyzer] += 1
         if not self._blind:
             stamps = Stamps(result.t_capture_ns, result.t_device_ns, result.t_utc_ns)
-            self._publisher.publish("analyzer", analyzer_fields(result), stamps)
+            self._out.publisher.publish("analyzer", analyzer_fields(result), stamps)
+
+    def note(self, incident: Incident) -> None:
+        """Keep an incident, and say it on the bus at once."""
+        self._accounts.note(incident)
+        self._heartbeat(time.monotonic())
+
+    def reload(self, reload: Reload) -> None:
+        """Take changed thresholds from the next frame on."""
+        if reload.threshold_changed:
+            self._changes.append(Change(-1, "threshold", reload.threshold))
+        self._alarm.budget_ms = None if self._plan.lossless else reload.latency_budget_ms
+        self.note(Incident("reload", time.monotonic_ns(), reload.text, values=reload.values()))
 
     def idle(self) -> None:
         """Keep the heartbeat going while no frame comes."""
-        if self._analysed and time.monotonic() - self._beat_s >= HEARTBEAT_S:
+        if self._last is not None and time.monotonic() - self._beat_s >= HEARTBEAT_S:
             self._heartbeat(time.monotonic())
 
     def status(self) -> Mapping[str, Any]:
@@ -179,50 +159,45 @@ class Session:
         total = self._latencies.stages().get("total")
         last = self._last
         return {
-            "frame": self._next_frame - 1,
+            "frame": self._accounts.next_frame - 1,
             "total": self._total,
             "fps": self._fps or self._rate(time.monotonic()),
-            "dropped": sum(self._dropped().values()),
+            "dropped": sum(self._accounts.dropped().values()),
             "latency_ms": {"p50": total.p50_us / 1e3, "p99": total.p99_us / 1e3} if total else {},
             "face": last.tracks[0].state if last and last.tracks else "none",
             "spot": last.scores[0].spot if last and last.scores and not self._blind else None,
-            "events": None if self._blind else self._events["confirmed"],
+            "events": None if self._blind else self._accounts.events["confirmed"],
+            "next_seq": self._out.publisher.next_seq(),
         }
 
     def finish(self, end: StreamEnd, drops: Mapping[str, int]) -> Mapping[str, Any]:
         """Decide what is open, write the totals, say goodbye on the bus."""
-        self._drops = dict(drops)
+        self._accounts.drops = dict(drops)
         for event in self._pipeline.flush():
             self._announce(event)
+        self._check.finish()
         state: SessionState = "failed" if end.state == "failed" else "ended"
         totals = {**self.totals(), "ended_because": end.reason, "warnings": list(end.warnings)}
         for warning in end.warnings:
             self._tell("warning", warning)
-        if self._folder is not None:
-            self._folder.close(totals, state)
-        self._publisher.close(self._shown(totals), state)
+        self._out.note("start_check", self._check.fields())
+        self._out.close(totals, state)
         return totals
 
     def close(self) -> None:
         """Let everything go; after `finish` nothing is left to do."""
-        self._publisher.close(self._shown(self.totals()), "failed")
+        self._out.abandon(self.totals())
         self._pipeline.close()
-        if self._folder is not None:
-            self._folder.close(self.totals(), "failed")
 
     def totals(self) -> dict[str, Any]:
         """Counters of the session: every frame offered is analysed or has a cause."""
         captured_ns = self._last.frame.t_capture_ns - self._first_capture_ns if self._last else 0
         return {
-            "offered": self._next_frame,
-            "analysed": self._analysed,
-            "dropped": self._dropped(),
-            "interruptions": [interruption.fields() for interruption in self._interruptions],
-            "without_window": dict(self._pipeline.withheld),
+            **self._accounts.totals(),
+            "without_window": dict(self._accounts.earlier_withheld + Counter(self._pipeline.withheld)),
             "engine": dict(self._pipeline.scorer.summary),
-            "events": dict(self._events),
             "analyzer_results": dict(self._analyzer_results),
-            "lost_messages": self._publisher.lost_messages(),
+            "lost_messages": self._out.publisher.lost_messages(),
             "analysis_s": round(self._last_row_s - self._first_frame_s, 3),
             "capture_s": round(captured_ns / 1e9, 3),
             "latency_us": {
@@ -231,14 +206,47 @@ class Session:
             },
         }
 
-    def _dropped(self) -> dict[str, int]:
-        """Drops by cause: those before a frame had a number, and those that left a hole in the numbers."""
-        return {**self._drops, **self._lost}
+    def _taken_up(self) -> UnfinishedSession | None:
+        """What an analysis that died left in the folder, taken into the accounts; None in an ordinary session.
 
-    @property
-    def _is_lost(self) -> bool:
-        """True while the camera is away."""
-        return bool(self._interruptions) and self._interruptions[-1].ended_ns is None
+        Raises:
+            SinkError: its folder cannot be read.
+        """
+        if self._plan.resume is None:
+            return None
+        try:
+            left = UnfinishedSession.read(self._plan.folder)
+        except (OSError, ValueError, KeyError) as error:
+            raise SinkError(f"session folder {self._plan.folder} cannot be taken up: {error}") from error
+        self._accounts.restore(left)
+        self._first_capture_ns = left.first_ns or 0
+        self._pipeline.forget(self._accounts.next_event)
+        if self._plan.resume.threshold_changed:
+            self._pipeline.set_threshold(self._plan.resume.threshold)
+        return left
+
+    def _withdraw_open_events(self) -> None:
+        """Events that were open when their analysis died will never be decided."""
+        for event in list(self._accounts.open_events.values()):
+            flags = tuple(sorted({*event.flags, "gap"}))
+            self._announce(replace(event, state="withdrawn", flags=flags))
+
+    def _changed(self, frame: RGBDFrame) -> RGBDFrame:
+        """Let what was asked for take effect with this frame."""
+        while self._changes and self._changes[0].frame <= frame.sequence:
+            change = replace(self._changes.popleft(), frame=frame.sequence)
+            self._accounts.changes.append(change)
+            if change.kind == "gap":
+                self._gaps += 1
+            elif change.kind == "threshold":
+                for event in self._pipeline.set_threshold(change.value):
+                    self._announce(event)
+            else:
+                self._withdraw_open_events()
+                self._accounts.earlier_withheld += Counter(self._pipeline.withheld)
+                self._pipeline.forget(self._accounts.next_event)
+                self._after_gap = True
+        return replace(frame, segment=frame.segment + self._gaps) if self._gaps else frame
 
     def _named_gap(self, result: FrameAnalysis) -> FrameAnalysis:
         """After a new segment (camera lost and found, clock set back) rows without window say gap, not warm_up."""
@@ -253,154 +261,80 @@ class Session:
         causes = {track: "gap" if cause == "warm_up" else cause for track, cause in result.causes.items()}
         return replace(result, cause="gap" if result.cause == "warm_up" else result.cause, causes=causes)
 
-    def _describe(self, info: SourceInfo) -> SessionInfo:
-        config = self._plan.config
-        return SessionInfo(
-            session=self._plan.session,
-            camera=info.camera,
-            classes=self._model.classes,
-            subject=config.app.subject,
-            video=config.app.video or (info.camera if info.kind == "recording" else self._plan.session),
-            source=config.capture.camera,
-            threshold=self._pipeline.threshold,
-            model=self._model.description,
-            model_sha256=self._model.sha256,
-            config_hash=config.sha256(),
-            devices={
-                "kind": info.kind,
-                "fps": info.fps,
-                "warnings": list(info.warnings),
-                "color": _pinhole(info.calibration.color),
-                **info.details,
-            },
-            clock=self._plan.clock,
-            privacy=config.sinks.privacy,
-            blind=self._blind,
-        )
-
-    def _shown(self, totals: Mapping[str, object]) -> Mapping[str, object]:
-        """Totals as far as anybody but the session's files may know them."""
-        return without_result_counters(totals) if self._blind else totals
-
     def _account_for_missing(self, frame: RGBDFrame, drops: Mapping[str, int]) -> None:
         """A row for every captured frame that never came, with its cause."""
-        self._drops = dict(drops)
-        if self._is_recorded and frame.sequence > self._next_frame:
-            self._tell("skipped", (self._next_frame, frame.sequence - 1, self._cause_of_gap(self._next_frame)))
-        for number in range(self._next_frame, frame.sequence):
-            cause = self._cause_of_gap(number)
-            self._lost[cause] += 1
-            row = FrameResult.dropped(number, cause)
-            if self._folder is not None:
-                self._folder.row(row)
-            self._publisher.publish("score", score_fields(row, self._model.classes))
-        self._next_frame = frame.sequence + 1
+        first = self._accounts.next_frame
+        if self._plan.resume is not None and self._last is None:
+            self._declare_restart(self._plan.resume, first, frame)
+        if self._is_recorded and frame.sequence > first:
+            self._tell("skipped", (first, frame.sequence - 1, self._accounts.cause_of_gap(first)))
+        for number, cause in self._accounts.missing_before(frame.sequence, drops):
+            self._out.row(FrameResult.dropped(number, cause))
 
-    def _cause_of_gap(self, number: int) -> str:
-        """Why a frame is missing; never by counters, since the moment at which they arrive depends on load."""
-        known = self._plan.left_out.get(number) or self._skipped.get(number)
-        if known:
-            return known
-        if self._plan.config.app.policy.startswith("decimate"):
-            return "decimated"
-        return "not_recorded" if self._plan.lossless else "ring_overwritten"
-
-    def _rows(self, result: FrameAnalysis) -> list[FrameResult]:
-        if not result.tracks:
-            return [FrameResult.of(result.frame, cause=result.cause)]
-        windows = {window.track_id: window for window in result.windows}
-        scores = {score.track_id: score for score in result.scores}
-        return [
-            FrameResult.of(
-                result.frame,
-                track,
-                windows.get(track.track_id),
-                scores.get(track.track_id),
-                result.causes.get(track.track_id, ""),
-            )
-            for track in result.tracks
-        ]
+    def _declare_restart(self, resume: Resume, first: int, frame: RGBDFrame) -> None:
+        """Say which frames have no result because their analysis died."""
+        seconds = (time.monotonic_ns() - resume.lost_ns) / 1e9
+        self._accounts.changes.append(Change(frame.sequence, "restart"))
+        missing = frame.sequence > first
+        which = f"frames {first} to {frame.sequence - 1} have no result" if missing else "no frame was missed"
+        incident = Incident(
+            "analysis_restart",
+            resume.lost_ns,
+            f"{resume.cause}; another went on {seconds:.1f} s later, {which}",
+            first if missing else None,
+            frame.sequence - 1 if missing else None,
+            {"seconds": round(seconds, 3)},
+        )
+        self._accounts.note(incident)
+        self._tell("warning", incident.text)
 
     def _store(self, result: FrameAnalysis) -> None:
-        stamps = Stamps.of(result.frame, {stage: spent / 1e3 for stage, spent in result.stage_ns.items()})
-        for row in self._rows(result):
-            if self._folder is not None:
-                self._folder.row(row)
-            shown = without_result(row) if self._blind else row
-            self._publisher.publish("score", score_fields(shown, self._model.classes), stamps)
+        stamps = self._out.store(result)
         for event in result.events:
             self._announce(event, stamps)
 
-    def _send(self, result: FrameAnalysis) -> None:
-        publisher, frame = self._publisher, result.frame
-        stamps = Stamps.of(frame)
-        if publisher.wants("face"):
-            for track in result.tracks:
-                pose = head_pose(track.landmarks_px, frame.calibration.color)
-                publisher.publish("face", face_fields(track, frame.sequence, pose), stamps)
-        if publisher.due("frame"):
-            quality = self._plan.config.sinks.jpeg_quality
-            publisher.publish("frame", frame_fields(frame), stamps, lambda: frame_payload(frame.color, quality))
-        if result.flows and publisher.due("flow"):
-            for flow in result.flows:
-                publisher.publish("flow", flow_fields(flow), stamps, partial(flow_payload, flow))
-
     def _announce(self, event: Event, stamps: Stamps | None = None) -> None:
-        self._events[event.state] += 1
-        if self._folder is not None:
-            self._folder.event(event)
-        if event.state == "confirmed" and self._is_recorded:
-            self._tell("clip", (event.onset.t_capture_ns, event.offset.t_capture_ns))
-        if self._blind:
-            return
-        self._publisher.publish("event", event_fields(event, self._model.classes), stamps or Stamps())
-        if event.state == "confirmed":
-            self._tell(
-                "event",
-                f"{event.kind} #{event.id}: frames {event.onset.frame}-{event.apex.frame}-{event.offset.frame}, "
-                f"{event.emotion}, score {event.score:.2f}, decided {event.decision_delay_ms:.0f} ms after its end",
-            )
+        self._accounts.take_event(event)
+        self._out.event(event, stamps or Stamps())
 
     def _rate(self, now_s: float) -> float:
         since_s, count = self._rate_from
-        return (self._analysed - count) / max(now_s - since_s, 1e-9)
+        return (self._accounts.analysed - count) / max(now_s - since_s, 1e-9)
+
+    def _look_around(self) -> None:
+        """Clocks, latency, disk and self-test, once a second."""
+        incidents = self._clock_watch.look()
+        incidents += [found for found in (self._alarm.look(), self._disk.look()) if found is not None]
+        for incident in incidents:
+            self._accounts.note(incident)
+            self._tell("warning", incident.text)
+            if incident.kind == "suspend":
+                self._changes.append(Change(-1, "gap"))
+        news = self._check.news()
+        if news is not None:
+            self._out.note("start_check", self._check.fields())
+            self._tell("check", news)
 
     def _heartbeat(self, now_s: float) -> None:
         self._fps = self._rate(now_s)
-        self._rate_from = (now_s, self._analysed)
+        self._rate_from = (now_s, self._accounts.analysed)
         self._beat_s = now_s
-        last = self._last
+        self._look_around()
+        last, accounts = self._last, self._accounts
         status = Status(
-            frame=self._next_frame - 1,
+            frame=accounts.next_frame - 1,
             fps=round(self._fps, 2),
-            offered=self._next_frame,
-            analysed=self._analysed,
-            dropped=self._dropped(),
-            lost_messages=self._publisher.lost_messages(),
+            offered=accounts.next_frame,
+            analysed=accounts.analysed,
+            dropped=accounts.dropped(),
+            lost_messages=self._out.publisher.lost_messages(),
             stages=self._latencies.stages(),
             noise=last.windows[0].noise if last and last.windows else Status(-1, 0.0, 0, 0).noise,
-            device="lost" if self._is_lost else "streaming",
+            device="lost" if accounts.is_lost else "streaming",
             faces=len(last.tracks) if last else 0,
-            outages=len(self._interruptions),
-            hardware_resets=sum(one.resets for one in self._interruptions),
+            outages=len(accounts.interruptions),
+            hardware_resets=sum(one.resets for one in accounts.interruptions),
+            incidents=accounts.news(),
         )
-        self._publisher.publish("status", status_fields(status))
-        if self._folder is not None:
-            self._folder.count(self.totals())
-
-
-def _payload_kinds(config: Config) -> tuple[Kind, ...]:
-    """Pixels and flow leave by privacy tier; an overlay the operator asked for shows them on this machine only.
-
-    In blind mode no flow leaves: enlarged motion is the result as a picture.
-    """
-    private = is_private(config.sinks.publish)
-    kinds: tuple[Kind, ...] = ("flow",) if config.sinks.privacy == "flow" else ()
-    if config.sinks.privacy == "full" or (config.sinks.overlay != "none" and private):
-        kinds = ("frame", "flow")
-    return tuple(kind for kind in kinds if kind != "flow" or not config.sinks.blind)
-
-
-def _pinhole(camera: Intrinsics) -> dict[str, float]:
-    """The color camera, for exports that need it."""
-    return {"fx": camera.fx, "fy": camera.fy, "ppx": camera.ppx, "ppy": camera.ppy}
+        self._out.publisher.publish("status", status_fields(status))
+        self._out.count(self.totals())

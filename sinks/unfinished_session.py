@@ -27,6 +27,8 @@ class UnfinishedSession:
     """Frames by cause, '' for those with a score."""
     events: tuple[Event, ...] = ()
     """The last state of every event, by id."""
+    states: Mapping[str, int] = field(default_factory=dict)
+    """Lines of events.jsonl by state."""
     decided: frozenset[int] = frozenset()
     """Ids that stand in events.csv."""
     counters: Mapping[str, Any] = field(default_factory=dict)
@@ -48,16 +50,18 @@ class UnfinishedSession:
             if frame != last:  # of several faces the first speaks for the frame
                 causes[row["cause"]] += 1
             last = frame
-        events: dict[int, Event] = {}
+        events, states = dict[int, Event](), Counter[str]()
         for line in _whole_lines(folder / "events.jsonl"):
             event = event_from_fields(json.loads(line))
             events[event.id] = event
+            states[event.state] += 1
         summary = json.loads((folder / "session.json").read_text(encoding="utf-8"))
         return cls(
             next_frame=last + 1,
             first_ns=first_ns,
             causes=dict(causes),
             events=tuple(events[number] for number in sorted(events)),
+            states=dict(states),
             decided=frozenset(int(row["id"]) for row in _rows(folder / "events.csv")),
             counters=summary.get("counters", {}),
         )

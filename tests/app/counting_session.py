@@ -10,8 +10,10 @@ from typing import Any
 
 from sfam.app.interruption import Interruption
 from sfam.app.roles import Tell
+from sfam.app.session_plan import Reload
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.source import SourceInfo
+from sfam.sinks.incident import Incident
 from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.ring_reader import StreamEnd
 
@@ -44,6 +46,12 @@ class CountingSession:
         self._stamps.append(frame.t_capture_ns)
         self._numbers.append((frame.sequence, frame.segment))
         self._stages |= stage_ns.keys()
+
+    def note(self, incident: Incident) -> None:
+        self._tell("noted", incident)
+
+    def reload(self, reload: Reload) -> None:
+        self._tell("reloaded", reload)
 
     def interrupted(self, interruption: Interruption) -> None:
         self._tell("interrupted", interruption)

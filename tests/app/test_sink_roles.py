@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sfam.app.config import Config
-from sfam.app.session import _payload_kinds
+from sfam.app.session_description import payload_kinds
 from sfam.app.sink_roles import announce, bus_watch, require_sinks, sink_roles, web_overlay
 from sfam.sinks.config import SinksConfig
 from sfam.sinks.curve import new_keys
@@ -86,7 +86,7 @@ def test_an_overlay_makes_pixels_leave_on_this_machine_only(
     publish: str, keys: str | None, privacy: str, leaving: set[str]
 ) -> None:
     sinks = {"overlay": "web", "publish": publish, "keys": keys, "privacy": privacy}
-    assert set(_payload_kinds(Config.model_validate({"sinks": sinks}))) == leaving
+    assert set(payload_kinds(Config.model_validate({"sinks": sinks}))) == leaving
 
 
 def test_each_sink_is_a_process_that_may_fail() -> None:

@@ -1,0 +1,175 @@
+"""Where a session's results go: its folder, the bus, and lines for the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from sfam.engine.events import Event
+from sfam.engine.model import ModelArtifact
+from sfam.sinks.blind import without_result, without_result_counters
+from sfam.sinks.curve import PublisherKeys
+from sfam.sinks.frame_result import FrameResult
+from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher
+from sfam.sinks.session_folder import SessionFolder
+from sfam.sinks.session_info import SessionInfo, SessionState
+from sfam.sinks.unfinished_session import UnfinishedSession
+from sfam.sinks.wire import Stamps
+from sfam.sinks.wire_fields import (
+    event_fields,
+    face_fields,
+    flow_fields,
+    flow_payload,
+    frame_fields,
+    frame_payload,
+    score_fields,
+)
+from sfam.stream.head_pose import head_pose
+
+from .config import render_yaml
+from .pipeline import FrameAnalysis
+from .roles import Tell
+from .session_description import payload_kinds
+from .session_plan import SessionPlan
+
+NO_STAMPS = Stamps()
+
+
+class Outlets:
+    """Takes what a session found; nothing goes anywhere before `open`.
+
+    Args:
+        plan: of the session.
+        model: whose classes name the columns.
+        tell: carries lines to the operator.
+    """
+
+    def __init__(self, plan: SessionPlan, model: ModelArtifact, tell: Tell) -> None:
+        self._plan = plan
+        self._classes = model.classes
+        self._tell = tell
+        self._blind = plan.config.sinks.blind
+        self._is_recorded = plan.config.capture.record != "none"
+        self._folder: SessionFolder | None = None
+        self.publisher: Publisher | NullPublisher = NullPublisher()
+
+    def open(self, info: SessionInfo, left: UnfinishedSession | None = None) -> None:
+        """Make the folder, or take up what is `left` in it, and bind the bus.
+
+        Raises:
+            SinkError: as either does.
+        """
+        plan, config = self._plan, self._plan.config
+        self._folder = SessionFolder(
+            plan.folder,
+            info,
+            render_yaml(config),
+            policy="lossless" if plan.lossless else "latest",
+            force=plan.force,
+            landmarks=config.sinks.landmarks,
+            resume=left,
+        )
+        self.publisher = open_publisher(
+            config.sinks.publish,
+            info,
+            high_water_mark=config.sinks.high_water_mark,
+            insecure=config.sinks.insecure,
+            keys=PublisherKeys.load(config.sinks.keys) if config.sinks.keys else None,
+            payload_kinds=payload_kinds(config),
+            payload_rate_hz=config.sinks.frame_rate_hz,
+            first_seq=None if plan.resume is None else plan.resume.first_seq,
+        )
+        self.publisher.session("running", {})
+
+    def note(self, name: str, value: object) -> None:
+        """A key of session.json that becomes known while the session runs."""
+        if self._folder is not None:
+            self._folder.describe(name, value)
+
+    def count(self, totals: Mapping[str, object]) -> None:
+        """Totals for session.json."""
+        if self._folder is not None:
+            self._folder.count(totals)
+
+    def row(self, row: FrameResult, stamps: Stamps = NO_STAMPS) -> None:
+        """A row of scores.csv and its message."""
+        if self._folder is not None:
+            self._folder.row(row)
+        shown = without_result(row) if self._blind else row
+        self.publisher.publish("score", score_fields(shown, self._classes), stamps)
+
+    def store(self, result: FrameAnalysis) -> Stamps:
+        """The rows of a frame; returns the stamps for what else belongs to it."""
+        stamps = Stamps.of(result.frame, {stage: spent / 1e3 for stage, spent in result.stage_ns.items()})
+        for row in rows_of(result):
+            self.row(row, stamps)
+        return stamps
+
+    def send(self, result: FrameAnalysis) -> None:
+        """Faces, picture and flow, for those who listen."""
+        publisher, frame = self.publisher, result.frame
+        stamps = Stamps.of(frame)
+        if publisher.wants("face"):
+            for track in result.tracks:
+                pose = head_pose(track.landmarks_px, frame.calibration.color)
+                publisher.publish("face", face_fields(track, frame.sequence, pose), stamps)
+        if publisher.due("frame"):
+            quality = self._plan.config.sinks.jpeg_quality
+            publisher.publish("frame", frame_fields(frame), stamps, lambda: frame_payload(frame.color, quality))
+        if result.flows and publisher.due("flow"):
+            for flow in result.flows:
+                publisher.publish("flow", flow_fields(flow), stamps, partial(flow_payload, flow))
+
+    def event(self, event: Event, stamps: Stamps) -> None:
+        """A state of an event: files, bus and, once confirmed, the operator."""
+        if self._folder is not None:
+            self._folder.event(event)
+        if event.state == "confirmed" and self._is_recorded:
+            self._tell("clip", (event.onset.t_capture_ns, event.offset.t_capture_ns))
+        if self._blind:
+            return
+        self.publisher.publish("event", event_fields(event, self._classes), stamps)
+        if event.state == "confirmed":
+            self._tell(
+                "event",
+                f"{event.kind} #{event.id}: frames {event.onset.frame}-{event.apex.frame}-{event.offset.frame}, "
+                f"{event.emotion}, score {event.score:.2f}, decided {event.decision_delay_ms:.0f} ms after its end",
+            )
+
+    def close(self, totals: Mapping[str, object], state: SessionState) -> None:
+        """Write the totals and say goodbye on the bus.
+
+        Raises:
+            SinkError: the folder could not be written to the end.
+        """
+        if self._folder is not None:
+            self._folder.close(totals, state)
+        self.publisher.close(self._shown(totals), state)
+
+    def abandon(self, totals: Mapping[str, object]) -> None:
+        """Close what an error left open; after `close` nothing is left to do."""
+        self.publisher.close(self._shown(totals), "failed")
+        if self._folder is not None:
+            self._folder.close(totals, "failed")
+
+    def _shown(self, totals: Mapping[str, object]) -> Mapping[str, object]:
+        """Totals as far as anybody but the session's files may know them."""
+        return without_result_counters(totals) if self._blind else totals
+
+
+def rows_of(result: FrameAnalysis) -> list[FrameResult]:
+    """One row for each face of a frame, or one that says why there is none."""
+    if not result.tracks:
+        return [FrameResult.of(result.frame, cause=result.cause)]
+    windows = {window.track_id: window for window in result.windows}
+    scores = {score.track_id: score for score in result.scores}
+    return [
+        FrameResult.of(
+            result.frame,
+            track,
+            windows.get(track.track_id),
+            scores.get(track.track_id),
+            result.causes.get(track.track_id, ""),
+        )
+        for track in result.tracks
+    ]
