@@ -77,6 +77,9 @@ def live(
     metrics: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this port of this machine.")] = None,
     engine: Annotated[Engine | None, typer.Option(help="Who runs the network.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of an installed model or an artifact folder.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="File of sfam calibrate: its threshold, and a false-alarm rate with each event.")
+    ] = None,
     policy: Annotated[str | None, typer.Option(help="Under load: latest, lossless (files) or decimate:N.")] = None,
     privacy: Annotated[str | None, typer.Option(help="results, flow or full: what may be stored or leave.")] = None,
     subject: Annotated[str | None, typer.Option(help="Subject in the tables.")] = None,
@@ -104,6 +107,7 @@ def live(
         "stream.face_backend": "manual" if face_box else None,
         "engine.backend": engine.value if engine else None,
         "engine.model": model,
+        "engine.calibration": str(calibration) if calibration else None,
         "sinks.publish": publish,
         "sinks.insecure": insecure or None,
         "sinks.out": str(out) if out else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from sfam.capture.frame import RGBDFrame
 from sfam.engine.auto_backend import open_auto
 from sfam.engine.backend import Backend, check_parity, open_backend
+from sfam.engine.calibration import Calibration
+from sfam.engine.calibration_file import read_calibration
 from sfam.engine.decoding import PaperSpec
 from sfam.engine.events import Event, Score
 from sfam.engine.model import ModelArtifact, ModelError, load_model
@@ -78,9 +81,9 @@ class Pipeline:
         self.scorer = scorer or open_scorer(config, self.model, may_swap, say)
         self._is_open = True
         self._analysis = Analysis(config.stream)
-        spec = self.model.spotting_spec(config.engine.threshold)
-        self.threshold = spec.height if isinstance(spec, PaperSpec) else spec.hi
-        self._spotter = LiveSpotter(spec, motion_of_face=self._motion_of_face)
+        self.calibration = _calibration_of(config, self.model)
+        """The participant's baseline, None where there is none."""
+        self._spotter = self._new_spotter(config.engine.threshold)
         self.scorer.join()
 
     def process(self, frame: RGBDFrame) -> FrameAnalysis:
@@ -116,6 +119,32 @@ class Pipeline:
         """Decide what is still open; call once at the end of a stream."""
         return self._spotter.flush()
 
+    def set_threshold(self, threshold: float | None) -> list[Event]:
+        """Spot with another threshold from now on; returns what is decided of the events open until now.
+
+        Args:
+            threshold: None = the calibrated one, else the model's own.
+        """
+        decided = self._spotter.flush()
+        self._spotter = self._new_spotter(threshold, self._spotter.next_id)
+        return decided
+
+    def forget(self, next_event: int) -> None:
+        """Know nothing of the frames so far, as if just started; events are numbered from `next_event`."""
+        self._analysis.close()
+        self._analysis = Analysis(self.config.stream)
+        self._spotter = self._new_spotter(self._asked_threshold, next_event)
+
+    def _new_spotter(self, threshold: float | None, first_id: int = 0) -> LiveSpotter:
+        self._asked_threshold = threshold
+        calibration = self.calibration
+        if threshold is None and calibration is not None:
+            threshold = calibration.threshold
+        spec = self.model.spotting_spec(threshold)
+        self.threshold = spec.height if isinstance(spec, PaperSpec) else spec.hi
+        rate_of = None if calibration is None else calibration.rates_at(self.threshold)
+        return LiveSpotter(spec, motion_of_face=self.motion_of_face, first_id=first_id, rate_of=rate_of)
+
     @property
     def withheld(self) -> Mapping[str, int]:
         """Frames without a window so far, by cause."""
@@ -130,13 +159,18 @@ class Pipeline:
             if not self._is_shared:
                 self.scorer.backend.close()
 
-    def _motion_of_face(self, track_id: int, frame_a: int, frame_b: int) -> NDArray[np.float32] | None:
+    def motion_of_face(self, track_id: int, frame_a: int, frame_b: int) -> NDArray[np.float32] | None:
         """Direct flow of a face between two past frames, cut like a window; None once the face is gone."""
         track = next((track for track in self._analysis.tracks if track.track_id == track_id), None)
         flow = None if track is None else self._analysis.flow_between(track_id, frame_a, frame_b)
         if track is None or flow is None:
             return None
         return cut_maps(flow, RegionFinder().regions(track.landmarks_px, track.crop))
+
+
+def _calibration_of(config: Config, model: ModelArtifact) -> Calibration | None:
+    path = config.engine.calibration
+    return None if path is None else read_calibration(Path(path), model)
 
 
 def open_scorer(

@@ -6,6 +6,7 @@ exact (Garwood, Biometrika 28, 1936).
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from scipy.stats import chi2
 
 from sfam.stream.flow_window import FlowWindow
 
-from .decoding import SpottingSpec
-from .events import Score
+from .decoding import PaperSpec, SpottingSpec
+from .event_book import RateOf
+from .events import Event, Score
+from .runs_decoder import MotionOfFace
 from .spotting import LiveSpotter
 
 CONFIDENCE = 0.9
@@ -35,6 +38,11 @@ class FalseAlarmRate:
     def per_hour(self) -> float:
         """The estimate."""
         return self.alarms / self.hours
+
+    @property
+    def expected(self) -> float:
+        """Per hour, never 0: half an alarm is added, as a baseline without any does not prove that there are none."""
+        return (self.alarms + 0.5) / self.hours
 
     @property
     def lower(self) -> float:
@@ -63,7 +71,30 @@ class Calibration:
     """At that threshold."""
     wanted_per_hour: float
     steps: tuple[tuple[float, int], ...]
-    """Every threshold tried and its alarms."""
+    """Every threshold tried, ascending, and its alarms."""
+    alarm_scores: tuple[tuple[float, ...], ...] = ()
+    """For every step the peak scores of its alarms, ascending."""
+
+    def rate_of(self, score: float, threshold: float) -> FalseAlarmRate:
+        """How often the baseline alone raised an alarm at least as strong as an event's peak score.
+
+        Args:
+            score: the event's.
+            threshold: in use; between two that were tried, the lower one counts, which promises less.
+        """
+        tried = [step for step, _ in self.steps]
+        index = max(bisect.bisect_right(tried, threshold + 1e-9) - 1, 0)
+        scores = self.alarm_scores[index]
+        return FalseAlarmRate(len(scores) - bisect.bisect_left(scores, score), self.rate.hours, self.rate.confidence)
+
+    def rates_at(self, threshold: float) -> RateOf:
+        """For events found with a threshold: peak score -> expected rate of false alarms, and its upper bound."""
+
+        def rate_of(score: float) -> tuple[float, float]:
+            rate = self.rate_of(score, threshold)
+            return rate.expected, rate.upper
+
+        return rate_of
 
     @property
     def holds(self) -> bool:
@@ -89,6 +120,72 @@ class Calibration:
         return f"{said}; no threshold keeps this baseline below {self.wanted_per_hour:g} per hour"
 
 
+class Baseline:
+    """Takes a neutral recording score by score and decodes it under every threshold, as it would be live.
+
+    Args:
+        spec: the model's decoding.
+        thresholds: to try, ascending.
+        motion_of_face: as the session's spotter has it, so that the return check is the same.
+    """
+
+    def __init__(
+        self,
+        spec: SpottingSpec,
+        thresholds: Sequence[float] = THRESHOLDS,
+        motion_of_face: MotionOfFace | None = None,
+    ) -> None:
+        self._gap_ns = round(spec.gap_s * 1e9)
+        self._own = spec.height if isinstance(spec, PaperSpec) else spec.hi
+        self._spotters = {
+            threshold: LiveSpotter(spec.with_threshold(threshold), motion_of_face=motion_of_face)
+            for threshold in thresholds
+        }
+        self._scores: dict[float, list[float]] = {threshold: [] for threshold in thresholds}
+        self._covered_ns = 0
+        self._last_ns: int | None = None
+
+    @property
+    def hours(self) -> float:
+        """Time under observation: gaps count nothing, of several faces one counts."""
+        return self._covered_ns / 3600e9
+
+    def push(self, score: Score, window: FlowWindow | None) -> None:
+        """Add a score, in the order of time, and the window it was read from."""
+        since_ns = 0 if self._last_ns is None else score.t_capture_ns - self._last_ns
+        self._covered_ns += since_ns if 0 < since_ns <= self._gap_ns else 0
+        self._last_ns = score.t_capture_ns
+        for threshold, spotter in self._spotters.items():
+            self._count(threshold, spotter.push(score, window))
+
+    def _count(self, threshold: float, events: Sequence[Event]) -> None:
+        self._scores[threshold] += [event.score for event in events if event.state == "confirmed"]
+
+    def result(self, wanted_per_hour: float) -> Calibration:
+        """The lowest threshold that bounds the false alarms as wanted; call once, at the end.
+
+        Where none does, the one with the fewest alarms from the model's own upwards; `Calibration.text` then says so.
+
+        Raises:
+            ValueError: an empty baseline or a rate that is not positive.
+        """
+        if self.hours <= 0 or not wanted_per_hour > 0:
+            raise ValueError(
+                f"a baseline of {self.hours * 3600:g} s with a face in view cannot bound {wanted_per_hour:g} false "
+                "alarms per hour"
+            )
+        for threshold, spotter in self._spotters.items():
+            self._count(threshold, spotter.flush())
+        steps = tuple((threshold, len(scores)) for threshold, scores in self._scores.items())
+        chosen, alarms = lowest_bounded(steps, self.hours, wanted_per_hour)
+        if FalseAlarmRate(alarms, self.hours).upper > wanted_per_hour:
+            # Nothing is promised: then nothing speaks for a level below the model's own either.
+            usual = [step for step in steps if step[0] >= self._own - 1e-9] or [steps[-1]]
+            chosen, alarms = min(usual, key=lambda step: (step[1], step[0]))
+        scores = tuple(tuple(sorted(found)) for found in self._scores.values())
+        return Calibration(chosen, FalseAlarmRate(alarms, self.hours), wanted_per_hour, steps, scores)
+
+
 def calibrate(
     scores: Sequence[Score],
     windows: Sequence[FlowWindow | None],
@@ -96,26 +193,15 @@ def calibrate(
     wanted_per_hour: float,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> Calibration:
-    """The lowest threshold under which a neutral baseline bounds the false alarms as wanted.
-
-    Where none does, the lowest one with the fewest alarms; `Calibration.text` then says so.
-
-    Args:
-        scores: of the baseline, in the order of time.
-        windows: the window of each score.
-        spec: the model's decoding; every threshold is decoded as it would be live.
-        wanted_per_hour: false alarms (confirmed events of any kind) per hour.
-        thresholds: to try.
+    """The lowest threshold under which a finished neutral baseline bounds the false alarms as wanted, see `Baseline`.
 
     Raises:
         ValueError: an empty baseline or a rate that is not positive.
     """
-    hours = _covered_hours(scores, spec.gap_s)
-    if hours <= 0 or not wanted_per_hour > 0:
-        raise ValueError(f"a baseline of {hours * 3600:g} s cannot bound {wanted_per_hour:g} false alarms per hour")
-    steps = tuple((threshold, _alarms(scores, windows, spec.with_threshold(threshold))) for threshold in thresholds)
-    chosen, alarms = lowest_bounded(steps, hours, wanted_per_hour)
-    return Calibration(chosen, FalseAlarmRate(alarms, hours), wanted_per_hour, steps)
+    baseline = Baseline(spec, thresholds)
+    for score, window in zip(scores, windows, strict=True):
+        baseline.push(score, window)
+    return baseline.result(wanted_per_hour)
 
 
 def lowest_bounded(steps: Sequence[tuple[float, int]], hours: float, wanted_per_hour: float) -> tuple[float, int]:
@@ -131,16 +217,3 @@ def lowest_bounded(steps: Sequence[tuple[float, int]], hours: float, wanted_per_
             break
         chosen = (threshold, alarms)
     return chosen
-
-
-def _alarms(scores: Sequence[Score], windows: Sequence[FlowWindow | None], spec: SpottingSpec) -> int:
-    spotter = LiveSpotter(spec)
-    events = [event for score, window in zip(scores, windows, strict=True) for event in spotter.push(score, window)]
-    return sum(event.state == "confirmed" for event in events + spotter.flush())
-
-
-def _covered_hours(scores: Sequence[Score], gap_s: float) -> float:
-    """Time under observation: gaps count nothing, of several faces one counts."""
-    times = np.unique(np.array([score.t_capture_ns for score in scores], np.int64))
-    steps = np.diff(times) / 1e9
-    return float(steps[steps <= gap_s].sum()) / 3600

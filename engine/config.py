@@ -19,6 +19,9 @@ class EngineConfig(BaseModel):
     threshold: float | None = Field(
         None, gt=0, lt=1, description="spotting threshold; null = the model's own (see sfam model show)"
     )
+    calibration: str | None = Field(
+        None, description="file of sfam calibrate: its threshold is used, and events carry their false-alarm rate"
+    )
     max_batch_delay_ms: float = Field(
         2.0, ge=0, le=1000, description="several cameras in one process: wait this long to judge their windows at once"
     )

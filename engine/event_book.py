@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .events import Event, EventKind, EventState, Moment, Score
 
 BELOW_NOISE = "below_noise"
+RateOf = Callable[[float], tuple[float, float]]
+"""Peak score of an event -> false alarms per hour at least as strong: expected, and at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +24,20 @@ class Sighting:
     probabilities: tuple[float, ...]
     score: float
     flags: tuple[str, ...] = ()
+    spread: float | None = None
 
 
 class EventBook:
-    """Numbers events over all faces of a session, from `first` on."""
+    """Numbers events over all faces of a session, from `first` on.
 
-    def __init__(self, first: int = 0) -> None:
+    Args:
+        first: id of the first event.
+        rate_of: how often the participant's baseline alone raised such an alarm, where there is a baseline.
+    """
+
+    def __init__(self, first: int = 0, rate_of: RateOf | None = None) -> None:
         self._next = first
+        self._rate_of = rate_of
 
     @property
     def next_id(self) -> int:
@@ -37,34 +46,37 @@ class EventBook:
 
     def open(self, sighting: Sighting, score: Score) -> Event:
         """A provisional event with a new id; `score` is the one that showed it."""
-        event = _event(self._next, "provisional", sighting, score)
+        event = self._event(self._next, "provisional", sighting, score)
         self._next += 1
         return event
 
     def decide(self, event: Event, sighting: Sighting | None, score: Score) -> Event:
         """Confirm an event as finally seen, or withdraw it (None); `score` is the one that decided it."""
         if sighting is not None:
-            return _event(event.id, "confirmed", sighting, score)
+            return self._event(event.id, "confirmed", sighting, score)
         delay = (score.t_capture_ns - event.offset.t_capture_ns) / 1e6
         return replace(event, state="withdrawn", decision_delay_ms=delay)
 
-
-def _event(number: int, state: EventState, sighting: Sighting, score: Score) -> Event:
-    return Event(
-        id=number,
-        kind=sighting.kind,
-        state=state,
-        onset=sighting.onset,
-        apex=sighting.apex,
-        offset=sighting.offset,
-        emotion=sighting.emotion,
-        probabilities=sighting.probabilities,
-        score=sighting.score,
-        decision_delay_ms=(score.t_capture_ns - sighting.offset.t_capture_ns) / 1e6,
-        track_id=score.track_id,
-        model_id=score.model_id,
-        flags=sighting.flags,
-    )
+    def _event(self, number: int, state: EventState, sighting: Sighting, score: Score) -> Event:
+        expected, upper = (None, None) if self._rate_of is None else self._rate_of(sighting.score)
+        return Event(
+            id=number,
+            kind=sighting.kind,
+            state=state,
+            onset=sighting.onset,
+            apex=sighting.apex,
+            offset=sighting.offset,
+            emotion=sighting.emotion,
+            probabilities=sighting.probabilities,
+            score=sighting.score,
+            decision_delay_ms=(score.t_capture_ns - sighting.offset.t_capture_ns) / 1e6,
+            track_id=score.track_id,
+            model_id=score.model_id,
+            flags=sighting.flags,
+            spread=sighting.spread,
+            false_alarms_per_hour=expected,
+            false_alarms_per_hour_upper=upper,
+        )
 
 
 def moment_of(score: Score) -> Moment:
@@ -76,6 +88,12 @@ def mean_probabilities(scores: Sequence[Score]) -> tuple[float, ...]:
     """Mean class probabilities, () where there are none."""
     rows = [score.emotion for score in scores if score.emotion]
     return tuple(sum(column) / len(rows) for column in zip(*rows, strict=True)) if rows else ()
+
+
+def mean_spread(scores: Sequence[Score]) -> float | None:
+    """Mean spread of an ensemble's networks, None where there is none."""
+    spreads = [score.spread for score in scores if score.spread is not None]
+    return sum(spreads) / len(spreads) if spreads else None
 
 
 def united_flags(scores: Sequence[Score]) -> tuple[str, ...]:

@@ -40,10 +40,18 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A frame and its capture time."""
+    """A frame and its capture time; of a session's events also what other clocks said, None where unknown."""
 
     frame: int
     t_capture_ns: int
+    t_device_ns: int | None = None
+    """Stamp as the device gave it."""
+    t_global_ns: int | None = None
+    """Device clock fitted to the host's by the camera's SDK."""
+    t_host_ns: int | None = None
+    """Host monotonic clock at arrival; only of live sessions."""
+    t_lsl_s: float | None = None
+    """Capture time on Lab Streaming Layer's clock; only of live sessions that use it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +75,14 @@ class Event:
     track_id: int = 0
     model_id: str = ""
     flags: tuple[str, ...] = ()
+    trial: str = ""
+    """Trial that ran at the onset, as the markers say; empty where there are none."""
+    condition: str = ""
+    t_error_us: float | None = None
+    """How far capture times can be off, as a sync test of this camera found; None without one."""
+    spread: float | None = None
+    """Mean spread of an ensemble's networks over the event's rise; None of a single network."""
+    false_alarms_per_hour: float | None = None
+    """Expected rate of false alarms at least as strong, by the participant's baseline; None without one."""
+    false_alarms_per_hour_upper: float | None = None
+    """The upper bound of that rate (90 % bounds)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sfam.stream.flow_window import FlowWindow
 
 from .decoding import PaperSpec
-from .event_book import EventBook, Sighting, class_name, mean_probabilities, moment_of, united_flags
+from .event_book import EventBook, Sighting, class_name, mean_probabilities, mean_spread, moment_of, united_flags
 from .events import Event, Score
 from .recent import Recent
 from .spotting_paper import Detection, PaperTrace, PeakFinder, Verdict, majority
@@ -95,4 +95,5 @@ class PaperDecoder:
             probabilities=mean_probabilities(rise),
             score=max(score.spot for score in whole),
             flags=united_flags(whole),
+            spread=mean_spread(rise),
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sfam.stream.flow_window import FlowWindow
 
 from .decoding import RunsSpec
-from .event_book import EventBook, Sighting, class_name, mean_probabilities, moment_of, united_flags
+from .event_book import EventBook, Sighting, class_name, mean_probabilities, mean_spread, moment_of, united_flags
 from .events import Event, EventKind, Score
 from .recent import Recent
 from .spotting_runs import (
@@ -158,6 +158,7 @@ class RunsDecoder:
             probabilities=probabilities,
             score=whole[strongest].spot,
             flags=united_flags(whole),
+            spread=mean_spread(rise),
         )
 
     def _forget(self) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sfam.stream.flow_window import FlowWindow
 
 from .decoding import PaperSpec, RunsSpec, SpottingSpec
-from .event_book import EventBook
+from .event_book import EventBook, RateOf
 from .events import Event, Interval, Score
 from .paper_decoder import PaperDecoder
 from .runs_decoder import MotionBetween, MotionOfFace, RunsDecoder
@@ -100,6 +100,7 @@ class LiveSpotter:
             gives None, the stored windows are added up.
         motion_of_face: the same where there may be several faces: asked with the track first, instead of the former.
         first_id: of the first event, where others came before in the same session.
+        rate_of: the false-alarm rate that each event carries, from a calibration.
     """
 
     def __init__(
@@ -108,13 +109,14 @@ class LiveSpotter:
         motion_between: MotionBetween | None = None,
         motion_of_face: MotionOfFace | None = None,
         first_id: int = 0,
+        rate_of: RateOf | None = None,
     ) -> None:
         self.spec = spec
         self.differs_offline = 0
         """Stretches in which the published rule's mean over the whole would have decided otherwise."""
         self._motion_between = motion_between
         self._motion_of_face = motion_of_face
-        self._book = EventBook(first_id)
+        self._book = EventBook(first_id, rate_of)
         self._faces: dict[int, _Face] = {}
 
     @property

@@ -59,6 +59,8 @@ class SessionInfo:
     unsuitable_uses: tuple[str, ...] = UNSUITABLE_USES
     blind: bool = False
     """Scores, labels and events stay off screens and bus; the session's files keep them."""
+    calibration: Mapping[str, object] | None = None
+    """What the participant's baseline says of false alarms; None without one."""
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> SessionInfo:
@@ -81,6 +83,7 @@ class SessionInfo:
             privacy=header["privacy"],
             unsuitable_uses=tuple(header["unsuitable_uses"]),
             blind=bool(header.get("blind", False)),
+            calibration=header.get("calibration"),
         )
 
     def fields(self, state: SessionState, counters: Mapping[str, object]) -> dict[str, object]:
@@ -103,6 +106,7 @@ class SessionInfo:
             },
             "privacy": self.privacy,
             "blind": self.blind,
+            "calibration": None if self.calibration is None else dict(self.calibration),
             "notice": NOT_A_LIE_DETECTOR,
             "unsuitable_uses": list(self.unsuitable_uses),
             "counters": dict(counters),

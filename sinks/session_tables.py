@@ -34,6 +34,7 @@ SCORE_END = (
     "residual_grey",
     "depth_valid_share",
     "missing_ms",
+    "spread",
 )
 EVENT_BEGIN = ("subject", "video", "onset", "offset", "emotion", "kind", "apex", "score", "state")
 EVENT_END = (
@@ -46,6 +47,19 @@ EVENT_END = (
     "flags",
     "model_id",
 )
+EVENT_LAST = (
+    "spread",
+    "false_alarms_per_hour",
+    "false_alarms_per_hour_upper",
+    "t_onset_device_ns",
+    "t_onset_global_ns",
+    "t_onset_host_ns",
+    "t_onset_lsl_s",
+    "t_error_us",
+    "trial",
+    "condition",
+)
+"""Behind the classes, as they came later: the onset on other clocks, and the trial that ran."""
 FLAG_SEPARATOR = ";"
 LANDMARK_COUNT = 68
 
@@ -117,6 +131,7 @@ class ScoreTable:
                 _fraction(result.residual_grey),
                 _fraction(result.depth_valid_share),
                 _fraction(result.missing_ns / 1e6),
+                _fraction(None if score is None else score.spread),
             )
         )
 
@@ -149,7 +164,7 @@ class EventTable:
 
     def header(self) -> str:
         """The column names."""
-        return _line((*EVENT_BEGIN, *EVENT_END, *(f"p_{name}" for name in self._classes)))
+        return _line((*EVENT_BEGIN, *EVENT_END, *(f"p_{name}" for name in self._classes), *EVENT_LAST))
 
     def lines(self, event: Event) -> str:
         """What a new state of an event adds to the table: one line or nothing."""
@@ -185,6 +200,13 @@ class EventTable:
                 FLAG_SEPARATOR.join(event.flags),
                 event.model_id,
                 *(_fraction(value) for value in (event.probabilities or (None,) * len(self._classes))),
+                _fraction(event.spread),
+                _fraction(event.false_alarms_per_hour),
+                _fraction(event.false_alarms_per_hour_upper),
+                _whole(event.onset.t_device_ns),
+                _whole(event.onset.t_global_ns),
+                event.trial,
+                event.condition,
             )
         )
 

@@ -40,8 +40,8 @@ def by_class(classes: Sequence[str], probabilities: Sequence[float]) -> dict[str
     return {name: round(float(value), 6) for name, value in zip(classes, probabilities, strict=True)}
 
 
-def _known(value: float) -> float | None:
-    return round(float(value), 6) if math.isfinite(value) else None
+def _known(value: float | None) -> float | None:
+    return round(float(value), 6) if value is not None and math.isfinite(value) else None
 
 
 def _noise_fields(noise: NoiseFloor) -> Fields:
@@ -64,7 +64,7 @@ def _crop_fields(crop: Crop) -> Fields:
 
 
 def _moment_fields(moment: Moment) -> Fields:
-    return {"frame": moment.frame, "t_capture_ns": moment.t_capture_ns}
+    return asdict(moment)
 
 
 def _floats(values: Sequence[float]) -> list[float | None]:
@@ -95,6 +95,7 @@ def score_fields(result: FrameResult, classes: Sequence[str]) -> Fields:
         "t_from_ns": None if score is None else score.t_from_ns,
         "flags": [] if score is None else list(score.flags),
         "model_id": "" if score is None else score.model_id,
+        "spread": None if score is None else _known(score.spread),
         "head_motion": None if result.head_motion is None else _motion_fields(result.head_motion),
         "noise": _noise_fields(result.noise),
         "residual_grey": _known(result.residual_grey),
@@ -118,6 +119,7 @@ def parse_score(header: Header) -> FrameResult:
             t_from_ns=header["t_from_ns"],
             flags=tuple(header["flags"]),
             model_id=header["model_id"],
+            spread=header.get("spread"),
         )
     motion, box = header["head_motion"], header["box"]
     return FrameResult(
@@ -156,6 +158,9 @@ def event_fields(event: Event, classes: Sequence[str]) -> Fields:
         "track_id": event.track_id,
         "model_id": event.model_id,
         "flags": list(event.flags),
+        "trial": event.trial,
+        "condition": event.condition,
+        "t_error_us": event.t_error_us,
     }
 
 
@@ -175,6 +180,9 @@ def event_from_fields(found: Header) -> Event:
         track_id=found["track_id"],
         model_id=found["model_id"],
         flags=tuple(found["flags"]),
+        trial=found.get("trial", ""),
+        condition=found.get("condition", ""),
+        t_error_us=found.get("t_error_us"),
     )
 
 
