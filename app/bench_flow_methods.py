@@ -1,11 +1,7 @@
-"""Every flow method side by side: the project's two, OpenCV's DIS presets, Farneback and TV-L1, in one run.
-
-`python -m sfam.app.bench_flow_methods PAIRS.npz OUT` writes OUT/flow_methods.md and OUT/flow_methods.png.
-"""
+"""`sfam bench flow --methods`: the project's two flow methods beside OpenCV's DIS, Farneback and TV-L1, in one run."""
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +16,10 @@ from sfam.stream.flow import FlowField, open_flow
 
 from .bench_accuracy import FlowFunction, FlowTruth, cold_flow, estimate, read_truth, score
 from .bench_flow import WINDOW_FRAMES, Crop, machine, one_thread, synthetic_stream
+from .bench_pairs import drawn_pairs
 from .bench_predecessor import Predecessor
 
+OWN_SEEDS = range(900, 908)
 STREAM_FRAMES = 60
 REPEATS = 3
 _EVERYWHERE = np.ones((128, 128), np.bool_)
@@ -196,25 +194,21 @@ def _write(image: Image, text: str, place: tuple[int, int]) -> None:
     cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1, cv2.LINE_AA)
 
 
-def write_comparison(truth: Path, out: Path) -> list[MethodRow]:
-    """Compare all methods on an archive; writes `flow_methods.md` and `flow_methods.png` into the folder `out`."""
-    rows = compare(read_truth(truth))
+def write_comparison(truth: Path | None, out: Path) -> list[MethodRow]:
+    """Compare all methods; writes `flow_methods.md` and `flow_methods.png` into the folder `out`.
+
+    Args:
+        truth: archive of exact flow pairs; None = pairs of the project's own generator.
+        out: made when missing.
+
+    Raises:
+        ValueError: the archive is incomplete.
+        OSError: it cannot be read, or the folder not be written.
+    """
+    rows = compare(drawn_pairs(OWN_SEEDS) if truth is None else read_truth(truth))
     out.mkdir(parents=True, exist_ok=True)
     (out / "flow_methods.md").write_text(markdown(rows), encoding="utf-8")
     encoded, picture = cv2.imencode(".png", plot(rows))
     assert encoded
     (out / "flow_methods.png").write_bytes(picture.tobytes())
     return rows
-
-
-def main() -> None:
-    """Command line of this module."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("truth", type=Path, help="archive of exact flow pairs")
-    parser.add_argument("out", type=Path, help="folder for the table and the plot")
-    arguments = parser.parse_args()
-    print(markdown(write_comparison(arguments.truth, arguments.out)))
-
-
-if __name__ == "__main__":
-    main()

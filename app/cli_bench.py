@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -27,17 +28,24 @@ def bench(
         Path | None, typer.Option("--truth", help="flow: archive with exact flow to score against.")
     ] = None,
     mode: Annotated[str, typer.Option("--mode", help="flow: fast or quality.")] = "fast",
+    methods: Annotated[
+        Path | None,
+        typer.Option("--methods", help="flow: compare every method; table and picture go into this folder."),
+    ] = None,
     save: Annotated[Path | None, typer.Option("--save", help="flow: write the estimates to this .npz.")] = None,
     file: Annotated[Path | None, typer.Option("--file", help="replay: recording to run; default a demo scene.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Measure on this machine; ratios compare things timed in the same run.
 
-    Example: `sfam bench flow --truth flow_pairs.npz --mode fast --json`
+    Examples: `sfam bench flow --truth flow_pairs.npz --mode fast --json`, `sfam bench flow --methods out`
     """
-    if (truth or save) and subject is not Subject.FLOW:
-        typer.echo("sfam: --truth and --save belong to `sfam bench flow`", err=True)
+    if (truth or save or methods) and subject is not Subject.FLOW:
+        typer.echo("sfam: --truth, --methods and --save belong to `sfam bench flow`", err=True)
         raise typer.Exit(USAGE)
+    if methods:
+        _compare(truth, methods, as_json)
+        return
     report = _measure(subject, truth, mode, save, file)
     typer.echo(json.dumps(report, indent=1) if as_json else _table(report))
 
@@ -60,6 +68,14 @@ def _measure(
     from .bench_replay import bench_replay
 
     return bench_replay(file)
+
+
+def _compare(truth: Path | None, out: Path, as_json: bool) -> None:
+    """Every method side by side."""
+    from .bench_flow_methods import markdown, write_comparison
+
+    rows = write_comparison(truth, out)
+    typer.echo(json.dumps([asdict(row) for row in rows], indent=1) if as_json else markdown(rows))
 
 
 def _table(report: dict[str, object]) -> str:

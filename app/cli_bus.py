@@ -24,7 +24,7 @@ Timeout = Annotated[float | None, typer.Option("--timeout", help="Stop after so 
 def tail(
     address: Address = "tcp://127.0.0.1:5571",
     kind: Annotated[
-        list[str] | None, typer.Option("--kind", help="session, score, event, status, face, frame or flow; repeatable.")
+        list[str] | None, typer.Option("--kind", help="session, score, event, status, face, frame, flow or analyzer.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON header a line.")] = False,
     timeout_s: Timeout = None,

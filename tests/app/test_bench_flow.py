@@ -8,11 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from sfam.app import bench_flow as bench
 from sfam.app import bench_flow_methods as comparison
 from sfam.app.bench_accuracy import read_truth, score
+from sfam.app.bench_pairs import drawn_pairs
 from sfam.app.bench_predecessor import Predecessor
+from sfam.app.cli import app
 from tests.shared_data import shared
 from tests.stream.flow_pairs import inner, seen
 
@@ -122,3 +125,32 @@ def test_the_compared_methods_are_the_documented_ones() -> None:
     assert {"iclk (fast)", "quality", "DIS ultrafast", "DIS fast", "DIS medium", "Farneback 15", "TV-L1"} <= set(
         comparison.methods()
     )
+
+
+def test_the_command_compares_methods_on_pairs_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = comparison.methods()
+    monkeypatch.setattr(comparison, "STREAM_FRAMES", 8)
+    monkeypatch.setattr(comparison, "REPEATS", 1)
+    monkeypatch.setattr(comparison, "OWN_SEEDS", range(900, 902))
+    monkeypatch.setattr(comparison, "methods", lambda: {name: every[name] for name in ("iclk (fast)", "quality")})
+    done = CliRunner().invoke(app, ["bench", "flow", "--methods", str(tmp_path / "out"), "--json"])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.output)
+    assert [row["name"] for row in rows] == ["iclk (fast)", "quality"]
+    assert all(row["scores"]["act_epe_px"] < 0.15 and row["cold_ms"] > 0 for row in rows)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"flow_methods.md", "flow_methods.png"}
+    wrong = CliRunner().invoke(app, ["bench", "engine", "--methods", str(tmp_path)])
+    assert wrong.exit_code == 2
+
+
+def test_drawn_pairs_are_what_their_names_say() -> None:
+    truth = drawn_pairs(range(2))
+    assert [len(truth.group(kind)) for kind in ("still", "head", "light", "nothing")] == [2, 2, 2, 2]
+    rigid = np.abs(truth.rigid[:, :2]).max(axis=(1, 2, 3))
+    assert all((rigid[place] > 0.5) == (place in truth.group("head")) for place in range(len(truth.names)))
+    levels = truth.grey.mean(axis=(2, 3))
+    assert all(levels[place, 1] - levels[place, 0] > 3 for place in truth.group("light"))
+    assert not truth.motion[truth.group("nothing")].any()
+    perfect = score(truth.motion, truth.motion - truth.rigid, truth)
+    assert perfect["accuracy"]["amplitude"] == pytest.approx(1.0)
+    assert perfect["accuracy"]["head_act_w_mm"] < 1e-6
