@@ -5,8 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -58,10 +60,12 @@ from tests.sinks.session_parts import (
     scene_flow,
     session_info,
 )
+from tests.sinks.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 STRIP = np.s_[VIEW_HEIGHT:, :VIEW_WIDTH]
 EVENT_LIST = np.s_[250:540, VIEW_WIDTH + 20 : VIEW_WIDTH + 30]
+STARTS_WITHIN_S = 120.0
 WINDOW = "import sys; from sfam.sinks.overlay_window import show_overlay; show_overlay(sys.argv[1])"
 
 
@@ -215,20 +219,38 @@ def x_display() -> Iterator[str]:
     with subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL) as server:
         os.close(writing)
         with os.fdopen(reading) as told:
-            display = f":{told.readline().strip()}"
+            display = f":{told.readline().strip()}"  # said once the server takes connections
         yield display
         server.terminate()
 
 
-def windows(display: str, title: str) -> list[str]:
-    found = subprocess.run(
-        ["xdotool", "search", "--name", title],
-        env={**os.environ, "DISPLAY": display},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def xdotool(display: str, *arguments: str) -> list[str]:
+    """What xdotool prints; nothing where a window came or went while it looked."""
+    environment = {**os.environ, "DISPLAY": display}
+    found = subprocess.run(["xdotool", *arguments], env=environment, capture_output=True, text=True, check=False)
     return found.stdout.split()
+
+
+@contextmanager
+def speaking(publisher: Publisher) -> Iterator[None]:
+    """A session that publishes until it is left, so that a window sees it however late it subscribes."""
+    leaving = threading.Event()
+
+    def speak() -> None:
+        for number in count():
+            if leaving.wait(0.02):
+                return
+            frame = rgbd_frame(number)
+            publisher.publish("score", score_fields(frame_result(number), CLASSES), Stamps.of(frame))
+            publisher.publish("frame", frame_fields(frame), Stamps.of(frame), frame_payload(frame.color))
+
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    try:
+        yield
+    finally:
+        leaving.set()
+        speaker.join()
 
 
 @pytest.mark.slow  # starts an X server and a process with a real window
@@ -239,24 +261,23 @@ def test_the_real_window_opens_and_closes_cleanly(x_display: str, way: str) -> N
     with Publisher(ANY_PORT, session_info()) as publisher:
         command = [sys.executable, "-c", WINDOW, publisher.address]
         with subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True) as window:
-            deadline = time.monotonic() + 60
-            number = 0
-            while (not publisher.wants("frame") or number < 30) and time.monotonic() < deadline:
-                frame = rgbd_frame(number)
-                publisher.publish("score", score_fields(frame_result(number), CLASSES), Stamps.of(frame))
-                publisher.publish("frame", frame_fields(frame), Stamps.of(frame), frame_payload(frame.color))
-                number += 1
-                time.sleep(0.02)
-            while not windows(x_display, "sfam-live") and time.monotonic() < deadline:
-                time.sleep(0.1)
-            opened = windows(x_display, "sfam-live")
-            assert opened
-            if way == "the session ends":
-                publisher.close()
-            else:
-                keys = ["xdotool", "key", "--window", opened[0], "q"]
-                subprocess.run(["xdotool", "windowfocus", opened[0]], env=environment, check=False)
-                subprocess.run(keys, env=environment, check=True)
+
+            def opened() -> list[str]:
+                assert window.poll() is None, f"the window's process ended: {window.communicate()[1]}"
+                return xdotool(x_display, "search", "--name", "sfam-live")
+
+            def closed() -> bool:
+                for found in xdotool(x_display, "search", "--name", "sfam-live"):
+                    xdotool(x_display, "windowfocus", found, "key", "--window", found, "q")
+                return window.poll() is not None
+
+            with speaking(publisher):
+                until(lambda: publisher.wants("frame"), "the window's subscription", STARTS_WITHIN_S)
+                until(opened, "the window", STARTS_WITHIN_S)
+                if way == "a key is pressed":
+                    # Pressed again until it is heard: a window that has no focus yet loses it.
+                    until(closed, "the end of the window's process", 60)
+            publisher.close()
             _, said = window.communicate(timeout=60)
     assert window.returncode == 0, said
     assert "Traceback" not in said

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 
-def until(true: Callable[[], object], what: str, within_s: float = 20.0) -> float:
+def until(true: Callable[[], object], what: str, within_s: float = 60.0) -> float:
     """Wait; the seconds it took."""
     began = time.monotonic()
     while not true():
