@@ -40,6 +40,8 @@ COLUMNS: dict[str, dict[str, object]] = {
     "onset_frame": {"Description": "Frame number of the onset, from 0"},
     "offset_frame": {"Description": "Frame number of the last frame, from 0"},
     "track": {"Description": "Number of the face"},
+    "trial": {"Description": "Trial that ran at the onset, as the stimulus program's markers say"},
+    "condition": {"Description": "Condition of that trial"},
 }
 
 
@@ -60,6 +62,11 @@ def export_bids(record: SessionRecord, out: Path) -> list[Path]:
         "trial_type": {**COLUMNS["trial_type"], "Levels": {name: f"class {name}" for name in record.classes}},
         "GeneratedBy": {"Name": "sfam-live", "Version": record.summary["versions"].get("sfam-live", NOT_AVAILABLE)},
         "Model": {"Description": str(model.get("name", NOT_AVAILABLE))},
+        "ClockError": {
+            "Description": "Largest error of a capture time in a sync test of this camera; n/a where none was made",
+            "Units": "us",
+            "Value": (record.summary["devices"].get("sync_test") or {}).get("t_error_us", NOT_AVAILABLE),
+        },
         "Notice": {"Description": NOT_A_LIE_DETECTOR},
     }
     description = {
@@ -92,7 +99,14 @@ def _row(record: SessionRecord, event: Event) -> list[str]:
         str(event.onset.frame),
         str(event.offset.frame),
         str(event.track_id),
+        _cell(event.trial),
+        _cell(event.condition),
     ]
+
+
+def _cell(text: str) -> str:
+    """A text of somebody else's in one cell of a table."""
+    return " ".join(text.split()) or NOT_AVAILABLE
 
 
 def _label(text: str, otherwise: str) -> str:

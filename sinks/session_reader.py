@@ -102,7 +102,12 @@ def _event(row: Row, classes: list[str]) -> Event:
         id=int(row["id"]),
         kind="micro" if row["kind"] == "micro" else "macro",
         state="confirmed" if row["state"] == "confirmed" else "provisional",
-        onset=Moment(int(row["onset"]), int(row["t_onset_ns"])),
+        onset=Moment(
+            int(row["onset"]),
+            int(row["t_onset_ns"]),
+            t_device_ns=_number(row, "t_onset_device_ns"),
+            t_global_ns=_number(row, "t_onset_global_ns"),
+        ),
         apex=Moment(int(row["apex"]), int(row["t_apex_ns"])),
         offset=Moment(int(row["offset"]), int(row["t_offset_ns"])),
         emotion=row["emotion"],
@@ -112,4 +117,11 @@ def _event(row: Row, classes: list[str]) -> Event:
         track_id=int(row["track_id"]),
         model_id=row["model_id"],
         flags=tuple(flag for flag in row["flags"].split(FLAG_SEPARATOR) if flag),
+        trial=row.get("trial", ""),
+        condition=row.get("condition", ""),
     )
+
+
+def _number(row: Row, name: str) -> int | None:
+    """A whole number; None where it is empty, or an older version did not write the column."""
+    return int(row[name]) if row.get(name) else None

@@ -53,13 +53,12 @@ EVENT_LAST = (
     "false_alarms_per_hour_upper",
     "t_onset_device_ns",
     "t_onset_global_ns",
-    "t_onset_host_ns",
-    "t_onset_lsl_s",
-    "t_error_us",
     "trial",
     "condition",
 )
-"""Behind the classes, as they came later: the onset on other clocks, and the trial that ran."""
+"""Behind the classes, as they came later. Clocks that only run live stand in events.jsonl: a replay must write the same
+table.
+"""
 FLAG_SEPARATOR = ";"
 LANDMARK_COUNT = 68
 

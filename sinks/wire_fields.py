@@ -161,6 +161,9 @@ def event_fields(event: Event, classes: Sequence[str]) -> Fields:
         "trial": event.trial,
         "condition": event.condition,
         "t_error_us": event.t_error_us,
+        "spread": _known(event.spread),
+        "false_alarms_per_hour": _known(event.false_alarms_per_hour),
+        "false_alarms_per_hour_upper": _known(event.false_alarms_per_hour_upper),
     }
 
 
@@ -183,6 +186,9 @@ def event_from_fields(found: Header) -> Event:
         trial=found.get("trial", ""),
         condition=found.get("condition", ""),
         t_error_us=found.get("t_error_us"),
+        spread=found.get("spread"),
+        false_alarms_per_hour=found.get("false_alarms_per_hour"),
+        false_alarms_per_hour_upper=found.get("false_alarms_per_hour_upper"),
     )
 
 
