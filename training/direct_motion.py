@@ -21,8 +21,8 @@ from sfam.stream.roi import RegionFinder, cut_maps
 
 NEAREST_FRAMES = 4
 """An answer for a pair this far away, both ends together, serves: at rest a frame more or less moves nothing."""
-WATCHED = ("lo", "join_s")
-"""Settings that decide which runs there are; each is watched at these places of its choices: first, middle, last."""
+WATCHED_LO = (0.1, 0.3, 0.5, 0.7)
+"""Levels at which runs begin; scores are calibrated afterwards, so they reach further than the choices do."""
 WATCHED_RHO = (0.3, 1.2)
 """A low bar makes a spotter ask about further pieces as well."""
 
@@ -81,8 +81,9 @@ class DirectMeter:
 def watching(spec: RunsSpec, choices: Mapping[str, Sequence[float]]) -> list[RunsSpec]:
     """Settings that together ask for about every pair that any of these choices would ask for."""
     middle = {name: values[len(values) // 2] for name, values in choices.items()}
-    middle |= {"hi": min(choices["hi"])} if "hi" in choices else {}
-    ends = {name: sorted({choices[name][0], middle[name], choices[name][-1]}) for name in WATCHED if name in choices}
-    combined = [dict(zip(ends, values, strict=True)) for values in itertools.product(*ends.values())]
-    settings: list[dict[str, Any]] = [{**middle, **one, "return_rho": rho} for one in combined for rho in WATCHED_RHO]
+    joins = sorted({choices["join_s"][0], choices["join_s"][-1]}) if "join_s" in choices else [spec.join_s]
+    settings: list[dict[str, Any]] = [
+        {**middle, "lo": lo, "hi": lo, "join_s": join, "return_rho": rho}
+        for lo, join, rho in itertools.product(WATCHED_LO, joins, WATCHED_RHO)
+    ]
     return [replace(spec, **one) for one in settings]

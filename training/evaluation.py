@@ -27,10 +27,10 @@ from .metrics import (
     recognition_scores,
     spotting_counts,
 )
+from .reliability import reliability_bins
 
 FPS = 30.0
 KINDS: tuple[Kind, ...] = ("micro", "macro")
-RELIABILITY_BINS = 10
 Pairs = tuple[tuple[int, int], ...]
 """True and predicted class of matched or annotated micro-expressions."""
 
@@ -291,13 +291,4 @@ def _reliability(
                 places = clip.frames[scored_frames(clip)] // FRAME_SKIP
                 scores.append(np.array(traces[clip.video].spot)[places])
                 labels.append(published_labels(clip, classes)[0])
-    score, label = np.concatenate(scores), np.concatenate(labels)
-    tenth = np.minimum((score * RELIABILITY_BINS).astype(int), RELIABILITY_BINS - 1)
-    return tuple(
-        (_mean(score[tenth == place]), _mean(label[tenth == place]), int((tenth == place).sum()))
-        for place in range(RELIABILITY_BINS)
-    )
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")
+    return reliability_bins(np.concatenate(scores), np.concatenate(labels))

@@ -33,7 +33,7 @@ from .fit import Run, Schedule, fit
 from .overlays import Background, Batch, Corpus, Overlay, draw_overlay
 from .recipe import PRESETS, REFUSED, Preset
 from .sequences import Scene, draw_background, draw_session
-from .tuning import Judged, judge_sequence, tune
+from .tuning import Judged, calibrate, judge_sequence, tune
 
 PARITY_WINDOWS = 4
 TUNE_IDENTITY = 500
@@ -185,6 +185,7 @@ def train_preset(
     say(f"kept the weights of step {run.kept_step} of {len(run.losses)}")
     del backgrounds
     judged = judge_scenes(network, chosen, tune_scenes(chosen, first), runner, say)
+    judged = calibrate(network, judged)
     say("tuning the decoding")
     spec, tuned = tune(chosen.choices, judged)
     say(f"on tuning sequences: micro F1 {tuned.micro.f1:.3f}, {tuned.false_per_min:.2f} false per minute")

@@ -26,6 +26,7 @@ from .courses import CLASSES
 from .decoding import Tally, Truth, coordinate_search, tally
 from .direct_motion import DirectMeter, DirectMotion, watching
 from .fit import compress
+from .reliability import adjusted, fit_reliability, moving_labels
 from .sequences import FPS, Scene, frames, sequence_of
 
 
@@ -37,6 +38,8 @@ class Judged:
     windows: list[FlowWindow]
     direct: DirectMotion
     truth: Truth
+    moving: NDArray[np.int8]
+    """(len(scores),) 1 = an expression moves in the window, 0 = none, -1 = too little to say."""
 
 
 def judge(
@@ -87,7 +90,31 @@ def judge_sequence(
             spotter.flush()
     finally:
         analysis.close()
-    return Judged(scores, windows, DirectMotion(meter.answers), truth_of(scene))
+    sequence = sequence_of(scene)
+    spans = [(score.from_frame, score.frame) for score in scores]
+    moving = moving_labels(scene.plan.events, sequence.model, spans, FPS)
+    return Judged(scores, windows, DirectMotion(meter.answers), truth_of(scene), moving)
+
+
+def calibrate(network: SFAMNet, judged: Sequence[Judged]) -> list[Judged]:
+    """Make scores mean what they say: adjusts the network's last layer, and gives the sequences with new scores."""
+    scores = np.array([score.spot for each in judged for score in each.scores])
+    slope, offset = fit_reliability(scores, np.concatenate([each.moving for each in judged]))
+    with torch.no_grad():
+        network.fc_spot.weight.mul_(slope)
+        network.fc_spot.bias.mul_(slope).add_(offset)
+    return [
+        replace(
+            each,
+            scores=[
+                replace(score, spot=float(spot))
+                for score, spot in zip(
+                    each.scores, adjusted(np.array([one.spot for one in each.scores]), slope, offset), strict=True
+                )
+            ],
+        )
+        for each in judged
+    ]
 
 
 def truth_of(scene: Scene) -> Truth:

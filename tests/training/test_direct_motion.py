@@ -31,11 +31,12 @@ def test_an_exact_answer_comes_first_then_the_nearest_then_none() -> None:
     assert DirectMotion({}).between(1, 2) is None
 
 
-def test_watching_settings_cover_the_ends_of_what_decides_runs() -> None:
+def test_watching_settings_cover_what_decides_runs() -> None:
     settings = watching(RunsSpec(), DECODING_CHOICES)
-    assert {spec.lo for spec in settings} >= {DECODING_CHOICES["lo"][0], DECODING_CHOICES["lo"][-1]}
-    assert {spec.hi for spec in settings} == {min(DECODING_CHOICES["hi"])}
-    assert len(set(settings)) == len(settings)
+    assert {spec.join_s for spec in settings} == {DECODING_CHOICES["join_s"][0], DECODING_CHOICES["join_s"][-1]}
+    assert min(spec.lo for spec in settings) <= DECODING_CHOICES["lo"][0]
+    assert max(spec.lo for spec in settings) >= DECODING_CHOICES["lo"][-1]
+    assert len(set(settings)) == len(settings) == 16
 
 
 def test_measured_motion_is_that_of_the_face_and_is_remembered() -> None:
