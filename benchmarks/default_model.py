@@ -17,17 +17,21 @@ from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
+
 from sfam.app.config import Config
 from sfam.app.pipeline import Pipeline
 from sfam.capture.face_sequence import FaceSequence, TruthEvent
 from sfam.capture.sensor_noise import Noise
-from sfam.capture.sequence_plan import SequencePlan, draw_plan
-from sfam.engine.events import Event
+from sfam.capture.sequence_plan import Light, SequencePlan, draw_plan
+from sfam.engine.events import Event, Score
 from sfam.training.courses import annotated_durations
 from sfam.training.metrics import Counts, match, spotting_counts
+from sfam.training.reliability import largest_miss, moving_labels, reliability_bins
 
-FPS = 30.0
 ATTEMPTS = 20
+CURVES = ("30 s sessions", "doubled noise", "60 fps sessions")
+"""Sets whose reliability is shown."""
 NEW_HEADS = 1000
 """First head number of the tests; training and tuning use numbers far below."""
 
@@ -43,6 +47,7 @@ class TestSet:
     seconds: float
     plan: Callable[[int, float], SequencePlan]
     noise: Noise = Noise()  # noqa: RUF009
+    fps: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,10 @@ class Found:
     truth: tuple[tuple[str, int, int, float, str], ...]
     events: tuple[tuple[str, int, int, str], ...]
     seconds: float
+    scores: tuple[float, ...] = ()
+    """Of every window."""
+    moving: tuple[int, ...] = ()
+    """1 = an expression moves in the window, 0 = none, -1 = too little to say."""
 
     def spans(self, kind: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """Found and true spans of one kind."""
@@ -114,6 +123,28 @@ def talking(seed: int, seconds: float) -> SequencePlan:
     return draw_plan(seed, seconds, micro=0, macro=0, speech=6, identity=NEW_HEADS + seed % 1000)
 
 
+def spectacled(seed: int, seconds: float) -> SequencePlan:
+    """As a session, on heads that all wear glasses."""
+    return draw_plan(seed, seconds, identity=4 * (NEW_HEADS + seed % 1000) + 3, durations=_durations())
+
+
+def flickering(seed: int, seconds: float) -> SequencePlan:
+    """As a session, under lamps that flicker by 2 % and light that drifts by 4 %."""
+    light = Light(drift=0.04, flicker=0.02)
+    return draw_plan(seed, seconds, identity=NEW_HEADS + seed % 1000, durations=_durations(), light=light)
+
+
+def lively(seed: int, seconds: float) -> SequencePlan:
+    """As a session, with speech and shifts of gaze between the expressions."""
+    for attempt in range(ATTEMPTS):
+        with suppress(ValueError):
+            head = NEW_HEADS + seed % 1000
+            return draw_plan(
+                seed + 1_000_000 * attempt, seconds, speech=2, gaze=5, identity=head, durations=_durations()
+            )
+    raise ValueError(f"no plan of seed {seed} fits into {seconds:g} s after {ATTEMPTS} draws")
+
+
 TEST_SETS = (
     TestSet("6 s recordings", 16, 6.0, recording),
     TestSet("30 s sessions", 10, 30.0, session),
@@ -123,24 +154,42 @@ TEST_SETS = (
     TestSet("correlated depth noise", 6, 30.0, session, Noise(depth_model="correlated")),
     TestSet("gaze shifts only", 3, 30.0, glancing),
     TestSet("speech only", 3, 30.0, talking),
+    TestSet("with speech and gaze", 4, 30.0, lively),
+    TestSet("glasses", 4, 30.0, spectacled),
+    TestSet("light flickers and drifts", 4, 30.0, flickering),
+    TestSet("quantised depth noise", 4, 30.0, session, Noise(depth_model="quantised")),
+    TestSet("60 fps sessions", 4, 30.0, session, fps=60.0),
+    TestSet("60 fps recordings", 6, 6.0, recording, fps=60.0),
 )
 
 
-def run_sequence(model: str, plan: SequencePlan, noise: Noise) -> Found:
+def run_sequence(model: str, plan: SequencePlan, noise: Noise, fps: float = 30.0) -> Found:
     """Play one sequence through the live pipeline."""
-    sequence = FaceSequence(plan, noise, FPS)
+    sequence = FaceSequence(plan, noise, fps)
     pipeline = Pipeline(Config.model_validate({"engine": {"model": model}}))
     events: list[Event] = []
-    for index in range(round(plan.seconds * FPS)):
-        events += pipeline.process(sequence.frame(index)).events
+    scores: list[Score] = []
+    for index in range(round(plan.seconds * fps)):
+        result = pipeline.process(sequence.frame(index))
+        events += result.events
+        scores += result.scores
     events += pipeline.flush()
+    pipeline.close()
     last = {event.id: event for event in events}
     confirmed = tuple(
         (event.kind, event.onset.frame, event.offset.frame, event.emotion)
         for event in last.values()
         if event.state == "confirmed"
     )
-    return Found(tuple(_row(event) for event in sequence.events()), confirmed, plan.seconds)
+    spans = [(score.from_frame, score.frame) for score in scores]
+    moving = moving_labels(plan.events, sequence.model, spans, fps)
+    return Found(
+        tuple(_row(event) for event in sequence.events()),
+        confirmed,
+        plan.seconds,
+        tuple(round(score.spot, 4) for score in scores),
+        tuple(int(label) for label in moving),
+    )
 
 
 def _row(event: TruthEvent) -> tuple[str, int, int, float, str]:
@@ -150,7 +199,7 @@ def _row(event: TruthEvent) -> tuple[str, int, int, float, str]:
 def _job(job: tuple[str, int, int]) -> Found:
     model, row, seed = job
     chosen = TEST_SETS[row]
-    return run_sequence(model, chosen.plan(seed, chosen.seconds), chosen.noise)
+    return run_sequence(model, chosen.plan(seed, chosen.seconds), chosen.noise, chosen.fps)
 
 
 def seeds(row: int, first: int) -> list[int]:
@@ -212,6 +261,15 @@ HEADER = (
 )
 
 
+def reliability(found: Sequence[Found]) -> str:
+    """How often windows move, by tenth of their score."""
+    scores = np.concatenate([each.scores for each in found])
+    bins = reliability_bins(scores, np.concatenate([each.moving for each in found]))
+    rows = [f"| {score:.2f} | {share:.2f} | {count} |" for score, share, count in bins if count]
+    head = "| mean score | share that moves | windows |\n|---|---|---|"
+    return "\n".join([head, *rows, f"largest distance from the diagonal: {largest_miss(bins):.3f}"])
+
+
 def main() -> None:
     """Run all sets and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -225,6 +283,7 @@ def main() -> None:
     rows = [row for row, chosen in enumerate(TEST_SETS) if not options.only or options.only in chosen.name]
     print(HEADER)
     results = {}
+    judged: dict[str, list[Found]] = {}
     with ProcessPoolExecutor(options.workers, mp_context=get_context("spawn")) as pool:
         pending = {
             row: [
@@ -235,8 +294,12 @@ def main() -> None:
         }
         for row, jobs in pending.items():
             found = [job.result() for job in jobs]
+            judged[TEST_SETS[row].name] = found
             results[TEST_SETS[row].name] = [asdict(each) for each in found]
             print(table_row(TEST_SETS[row], found), flush=True)
+    for name, each in judged.items():
+        if name in CURVES:
+            print(f"\nReliability, {name}\n{reliability(each)}")
     if options.json:
         options.json.write_text(json.dumps(results))
 
