@@ -14,7 +14,7 @@ from sfam.capture.camera_list import CameraListing, list_all
 def cameras(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
-    """List connected cameras: serial, firmware, USB type, modes.
+    """List connected cameras: serial, firmware, USB type, modes; webcams by number.
 
     Example: `sfam cameras`, then `sfam-live --camera realsense:SERIAL`
     """
@@ -24,7 +24,7 @@ def cameras(
         return
     for camera in found:
         typer.echo(_in_words(camera))
-    if not found:
+    if all(camera.kind == "webcam" for camera in found):
         typer.echo("no depth camera answers; `sfam-live --camera demo` runs without one")
     for kind, reason in unusable.items():
         typer.echo(f"{kind}: cannot be asked: {reason.removeprefix(f'{kind}: ')}")
@@ -32,8 +32,11 @@ def cameras(
 
 def _in_words(camera: CameraListing) -> str:
     connection = f", USB {camera.connection}" if camera.connection else ""
+    firmware = f"firmware {camera.firmware or 'unknown'}"
+    if camera.kind == "webcam":
+        return f"webcam:{camera.serial}  {camera.name}{connection}: no depth, needs --color-only"
     lines = [
-        f"{camera.kind}:{camera.serial}  {camera.name}, firmware {camera.firmware or 'unknown'}{connection}",
+        f"{camera.kind}:{camera.serial}  {camera.name}, {firmware}{connection}",
         *(f"    {mode}" for mode in camera.modes),
     ]
     if camera.connection.startswith("2"):

@@ -37,7 +37,7 @@ def inspect(
 
 def _in_words(file: Path, content: dict[str, object]) -> str:
     lines = [f"{file}: {content['container']}"]
-    summary = ("writer", "duration_s", "pairs", "recovered", "depth_unit_m")
+    summary = ("writer", "duration_s", "fps", "clock_domain", "segments", "pairs", "recovered", "depth_unit_m")
     lines += [f"  {key:13} {content[key]}" for key in summary]
     streams = content["streams"]
     assert isinstance(streams, list)

@@ -15,6 +15,7 @@ LISTERS = {
     "kinect": "kinect:list_cameras",
     "orbbec": "orbbec:list_cameras",
     "oak": "oak:list_cameras",
+    "webcam": "webcam:list_cameras",
 }
 """Kind of camera -> 'module:function' in this room; each imports its SDK only when called."""
 
@@ -26,6 +27,7 @@ class CameraListing:
     kind: str
     """What `--camera` takes before the colon."""
     serial: str
+    """What it takes behind the colon; of a webcam its number."""
     name: str
     firmware: str
     connection: str

@@ -64,6 +64,7 @@ class RecordingReport:
     fps: float | None = None
     """Color rate by the median of the stamps."""
     segments: int = 0
+    """Stretches between which the stamps jump back."""
     error: str | None = None
     """Why a run could not use it: color or depth missing, or nothing readable."""
 
@@ -90,6 +91,9 @@ class RecordingReport:
                 }
                 for stream in self.streams
             ],
+            "fps": self.fps,
+            "clock_domain": str(self.clock_domain),
+            "segments": self.segments,
         }
 
 

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
 from . import color_only
+from .camera_list import CameraListing
 from .clock import SessionClock
 from .config import CaptureConfig
 from .frame import Calibration, ClockDomain, RGBDFrame
 from .source import AbsentError, FrameSource, SourceError, SourceInfo
 
+DEVICES = Path("/sys/class/video4linux")
+"""Where Linux lists what gives video."""
 _FAILED_READS = 5
 """Reads without an image, one after another, that make a camera count as lost."""
 _USUAL_FPS = 30.0
+
+
+def list_cameras() -> list[CameraListing]:
+    """Cameras as the system lists them; none is opened, for that would light its lamp.
+
+    Raises:
+        SourceError: the system lists none without opening them.
+    """
+    if sys.platform != "linux":
+        raise SourceError("webcam: only Linux lists them; try --camera webcam --color-only, then webcam:1 and so on")
+    nodes = [node for node in DEVICES.glob("video*") if node.name[5:].isdigit()]
+    return [
+        CameraListing(
+            kind="webcam",
+            serial=node.name[5:],
+            name=_line(node / "name"),
+            firmware="",
+            connection={"480": "2.0", "5000": "3.0", "10000": "3.1"}.get(_line(_usb(node) / "speed"), ""),
+            modes=(),
+        )
+        for node in sorted(nodes, key=lambda node: int(node.name[5:]))
+        if _line(node / "index") in ("0", "")  # further nodes of a camera give no images
+    ]
 
 
 class WebcamSource(FrameSource):
@@ -32,7 +60,7 @@ class WebcamSource(FrameSource):
         self._number = _camera_number(config.camera)
         if not config.color_only:
             raise SourceError(f"{config.camera}: a webcam has no depth; {color_only.HOW_TO}")
-        self._camera = _open(self._number)
+        self._camera = self.open_device(self._number)
         if config.color_size is not None:
             self._camera.set(cv2.CAP_PROP_FRAME_WIDTH, config.color_size[0])
             self._camera.set(cv2.CAP_PROP_FRAME_HEIGHT, config.color_size[1])
@@ -48,6 +76,25 @@ class WebcamSource(FrameSource):
         camera = color_only.nominal_camera(width, height)
         self._calibration = Calibration(camera, camera, depth_aligned=True)
         self._warmup_frames = config.warmup_frames
+
+    @staticmethod
+    def open_device(number: int) -> Any:
+        """The system's camera of a number.
+
+        Raises:
+            AbsentError: when there is none.
+        """
+        log = cv2.utils.logging
+        level = log.getLogLevel()
+        log.setLogLevel(log.LOG_LEVEL_SILENT)  # what it would print is said in one sentence here
+        try:
+            camera = cv2.VideoCapture(number)
+        finally:
+            log.setLogLevel(level)
+        if not camera.isOpened():
+            camera.release()
+            raise AbsentError(f"webcam {number} cannot be opened; `sfam cameras` lists those there are")
+        return camera
 
     @property
     def info(self) -> SourceInfo:
@@ -122,14 +169,11 @@ def _camera_number(name: str) -> int:
     return int(number)
 
 
-def _open(number: int) -> Any:
-    """The system's camera of a number.
+def _usb(node: Path) -> Path:
+    """The USB device behind a video node."""
+    return (node / "device").resolve().parent
 
-    Raises:
-        AbsentError: when there is none.
-    """
-    camera = cv2.VideoCapture(number)
-    if not camera.isOpened():
-        camera.release()
-        raise AbsentError(f"webcam {number} cannot be opened; webcam:N with another number names another camera")
-    return camera
+
+def _line(path: Path) -> str:
+    """Content of a small system file, '' where there is none."""
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""

@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from sfam.app.cli import app
+from sfam.capture import webcam
 from tests.capture import fake_depthai
 
 RUNNER = CliRunner()
 
 
 @pytest.fixture(autouse=True)
-def only_an_oak(monkeypatch: pytest.MonkeyPatch) -> None:
+def only_an_oak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webcam, "DEVICES", tmp_path)
     monkeypatch.setitem(sys.modules, "depthai", fake_depthai)
     for absent in ("pyk4a", "pyorbbecsdk", "pyrealsense2"):
         monkeypatch.setitem(sys.modules, absent, None)
@@ -32,9 +35,17 @@ def test_json_holds_serial_firmware_connection_and_modes() -> None:
     (camera,) = content["cameras"]
     assert camera.keys() == {"kind", "serial", "name", "firmware", "connection", "modes"}
     assert camera["serial"] == fake_depthai.SERIAL
-    assert content["unusable"].keys() == {"realsense", "kinect", "orbbec"}
+    assert content["unusable"].keys() - {"webcam"} == {"realsense", "kinect", "orbbec"}
 
 
 def test_none_at_all_points_to_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake_depthai, "present", False)
     assert "--camera demo` runs without one" in RUNNER.invoke(app, ["cameras"]).output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists cameras without opening them")
+def test_a_webcam_is_said_to_have_no_depth(tmp_path: Path) -> None:
+    (tmp_path / "video4").mkdir()
+    (tmp_path / "video4" / "name").write_text("Desk cam")
+    output = RUNNER.invoke(app, ["cameras"]).output
+    assert "webcam:4  Desk cam: no depth, needs --color-only" in output

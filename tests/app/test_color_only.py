@@ -11,12 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import pytest
 import zmq
 
+from sfam.app.exit_codes import class_names
+from sfam.app.recovery import CameraRecovery
+from sfam.app.roles import CaptureSettings
+from sfam.app.supervisor import RoleResult
+from sfam.capture import webcam
+from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
-from sfam.capture.source import open_source
+from sfam.capture.source import AbsentError, open_source
 from tests.app.command import run, start
+from tests.capture.video_writer import write_video
 from tests.shared_data import shared
 
 FRAMES = 60
@@ -98,3 +106,25 @@ def test_without_the_flag_a_film_is_refused_with_the_way_out(film: Path, tmp_pat
     assert inspected.returncode == 0, inspected.stderr
     content = json.loads(inspected.stdout)
     assert (content["pairs"], content["streams"][0]["encoding"]) == (FRAMES, "h264")
+
+
+def test_a_lost_webcam_is_opened_again_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(tmp_path / "a.avi", "mjpeg", 20)
+    asked: list[int] = []
+
+    def plug(number: int) -> cv2.VideoCapture:
+        asked.append(number)
+        return cv2.VideoCapture(str(path))
+
+    monkeypatch.setattr(webcam.WebcamSource, "open_device", staticmethod(plug))
+    config = CaptureConfig(camera="webcam:2", color_only=True, warmup_frames=4)
+    recovery = CameraRecovery(CaptureSettings(config, SessionClock(0, 0)), lambda text: None)
+    for _ in range(3):
+        with open_source(config) as source:
+            recovery.opened(source.info)
+            with pytest.raises(AbsentError) as lost:
+                assert sum(1 for _ in source.frames()) == 15
+        retry, _ = recovery.failed(RoleResult("capture", 1, {}, tuple(class_names(lost.value)), str(lost.value)))
+        assert retry is not None
+        config = retry.settings.config
+    assert asked == [2, 2, 2]

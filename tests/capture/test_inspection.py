@@ -22,7 +22,7 @@ from tests.capture.test_recording import READ, REFUSED, SET
 from tests.shared_data import shared
 
 KEYS = ["container", "writer", "duration_s", "pairs", "recovered", "depth_unit_m"]
-KEYS += ["gaps", "duplicates", "warnings", "streams"]
+KEYS += ["gaps", "duplicates", "warnings", "streams", "fps", "clock_domain", "segments"]
 
 
 @pytest.mark.parametrize("name", READ)
@@ -35,6 +35,8 @@ def test_the_report_agrees_with_the_manifest(name: str) -> None:
     assert content["pairs"] == expect.get("pairs", 0)
     assert content["gaps"] == expect.get("gaps", [])
     assert content["duplicates"] == expect.get("duplicates", [])
+    assert content["fps"] is None or content["fps"] == pytest.approx(entry["streams"]["color"]["fps"], rel=0.05)
+    assert content["clock_domain"] in ("hardware", "global", "system", "file")
     assert content["recovered"] == ("warning" in expect)
     assert any(expect.get("warning", "") in warning for warning in content["warnings"]) == ("warning" in expect)
     assert report.segments == len(expect.get("segments", [0])) if "segments" in expect else True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from sfam.capture import webcam
+from sfam.capture.camera_list import list_kind
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import ClockDomain, RGBDFrame
 from sfam.capture.inspection import inspect
@@ -161,7 +163,7 @@ def test_a_video_of_sound_alone_is_refused(tmp_path: Path) -> None:
 
 def test_a_webcam_gives_color_with_empty_depth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video(tmp_path / "a.avi", "mjpeg", 20)
-    monkeypatch.setattr(webcam, "_open", lambda _: cv2.VideoCapture(str(path)))
+    monkeypatch.setattr(webcam.WebcamSource, "open_device", staticmethod(lambda _: cv2.VideoCapture(str(path))))
     with open_source(CaptureConfig(camera="webcam:2", color_only=True, warmup_frames=4)) as source:
         assert source.info.live
         assert source.info.camera == "webcam_2"
@@ -183,6 +185,27 @@ def test_a_webcam_gives_color_with_empty_depth(tmp_path: Path, monkeypatch: pyte
         ("webcam:97", True, "cannot be opened"),
     ],
 )
-def test_a_webcam_that_cannot_be_used_says_why(camera: str, asked: bool, message: str) -> None:
+def test_a_webcam_that_cannot_be_used_says_why(
+    camera: str, asked: bool, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SourceError, match=message):
         open_source(CaptureConfig(camera=camera, color_only=asked))
+    assert capfd.readouterr().err == "", "OpenCV's own complaints"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists cameras without opening them")
+def test_webcams_are_listed_as_the_system_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, (name, index) in {10: ("Lab cam", "0"), 2: ("Desk cam: Desk", "0"), 3: ("Desk cam: Desk", "1")}.items():
+        port = tmp_path / "usb" / f"port{number}" / "interface"
+        port.mkdir(parents=True)
+        (port.parent / "speed").write_text("5000\n" if number == 10 else "480\n")
+        node = tmp_path / "video4linux" / f"video{number}"
+        node.mkdir(parents=True)
+        (node / "name").write_text(f"{name}\n")
+        (node / "index").write_text(f"{index}\n")
+        (node / "device").symlink_to(port)
+    monkeypatch.setattr(webcam, "DEVICES", tmp_path / "video4linux")
+    listed = [(one.kind, one.serial, one.name, one.connection) for one in list_kind("webcam")]
+    assert listed == [("webcam", "2", "Desk cam: Desk", "2.0"), ("webcam", "10", "Lab cam", "3.0")]
+    monkeypatch.setattr(webcam, "DEVICES", tmp_path / "none")
+    assert list_kind("webcam") == []
