@@ -111,16 +111,18 @@ def _report(run: _Run, folds: list[FoldResult], draws: int) -> None:
     """Score the folds, write the report, print the strict scores."""
     from sfam.training.evaluation import evaluate as scores_of
     from sfam.training.loso import load_clips
-    from sfam.training.report import make_report, write_report
+    from sfam.training.report import make_report, synthetic_mark, write_report
+    from sfam.training.table_picture import write_pictures
 
     result = scores_of(load_clips(run.data, run.annotation), folds, run.classes, draws=draws, seed=run.seed)
     name, real = _data_name(run.data)
     written = write_report(make_report(result, folds, name, _how(run, folds), real=real), run.out)
+    written += write_pictures(result, synthetic_mark(name, real), run.out)
     for score, estimate in result.strict.items():
         typer.echo(f"{score:22} {estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}] strict")
     for subject, reason in result.failed.items():
         typer.echo(f"subject {subject} is in no figure: {reason}", err=True)
-    typer.echo(f"wrote {' and '.join(str(path) for path in written)}")
+    typer.echo(f"wrote {', '.join(str(path) for path in written)}")
 
 
 def _how(run: _Run, folds: list[FoldResult]) -> str:

@@ -20,6 +20,7 @@ from .metrics import (
     IOU_THRESHOLD,
     Counts,
     Span,
+    average_precision,
     iou,
     match,
     published_average_precision,
@@ -41,6 +42,8 @@ class Detected:
 
     span: Span
     emotion: int
+    score: float = 0.0
+    """Highest spotting score within it; ranks it for the average precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ class Evaluation:
     tallies: tuple[SubjectTally, ...]
     strict: dict[str, Estimate]
     published: Published
+    average_precision: dict[str, float]
+    """Strict AP[.5:.95] of micro and macro."""
     reliability: tuple[tuple[float, float, int], ...]
     """Mean score, share of moving windows and number of windows of each tenth of the score."""
     verdicts: tuple[ClipVerdict, ...]
@@ -137,10 +142,15 @@ def evaluate(
         tallies=tallies,
         strict=bootstrap(tallies, classes, draws, seed),
         published=published_scores(verdicts, [pair for pairs in recognition.values() for pair in pairs], classes),
+        average_precision={kind: average_precision(_ranked(verdicts, kind)) for kind in KINDS},
         reliability=_reliability(by_subject, scored, classes),
         verdicts=tuple(verdicts),
         failed={fold.subject: f"{fold.status}: {fold.reason}" for fold in folds if fold.status != "scored"},
     )
+
+
+def _ranked(verdicts: Sequence[ClipVerdict], kind: Kind) -> list[tuple[list[Span], list[float], list[Span]]]:
+    return [(one.spans(kind), [found.score for found in one.found[kind]], one.truth[kind]) for one in verdicts]
 
 
 def judge_clips(clips: Sequence[ClipWindows], fold: FoldResult, classes: int) -> list[ClipVerdict]:
@@ -154,7 +164,8 @@ def judge_clips(clips: Sequence[ClipWindows], fold: FoldResult, classes: int) ->
         found: dict[Kind, list[Detected]] = {"micro": [], "macro": []}
         for one in spot_offline(trace.spot, trace.emotion, FRAME_SKIP):
             kind: Literal["micro", "macro"] = "micro" if one.kind == "micro" else "macro"
-            found[kind].append(Detected((one.onset, one.offset), int(one.emotion)))
+            inside = trace.spot[one.onset // FRAME_SKIP : one.offset // FRAME_SKIP + 1]
+            found[kind].append(Detected((one.onset, one.offset), int(one.emotion), max(inside, default=0.0)))
         rows = [one for one in clip.intervals if one.kind == "macro" or one.has_extent]
         truth = {kind: [(one.onset, one.offset) for one in rows if one.kind == kind] for kind in KINDS}
         emotions = [emotion_class(one.emotion, classes) for one in rows if one.kind == "micro"]

@@ -122,6 +122,38 @@ def published_average_precision(videos: Iterable[tuple[Sequence[Span], Sequence[
     return float(np.array(per_threshold, dtype=np.float32).mean())
 
 
+def average_precision(
+    videos: Iterable[tuple[Sequence[Span], Sequence[float], Sequence[Span]]],
+    thresholds: Sequence[float] = AP_THRESHOLDS,
+) -> float:
+    """Strict AP[.5:.95] over (predicted, their scores, truth) of all videos; 0 where there is no event.
+
+    Predictions rank by their score over all videos; each takes the free event it overlaps most, and an event is found
+    once. Only events that exist count.
+    """
+    pairs = [(list(predicted), list(scores), list(truth)) for predicted, scores, truth in videos]
+    events = sum(len(truth) for _, _, truth in pairs)
+    ranked = sorted(
+        ((score, video, index) for video, (_, scores, _) in enumerate(pairs) for index, score in enumerate(scores)),
+        key=lambda one: (-one[0], one[1], one[2]),
+    )
+    if not events or not ranked:
+        return 0.0
+    per_threshold = []
+    for threshold in thresholds:
+        found: set[tuple[int, int]] = set()
+        hits = np.zeros(len(ranked), np.int64)
+        for rank, (_, video, index) in enumerate(ranked):
+            predicted, _, truth = pairs[video]
+            free = [t for t in range(len(truth)) if (video, t) not in found]
+            best = max(free, key=lambda t: iou(predicted[index], truth[t]), default=None)
+            if best is not None and iou(predicted[index], truth[best]) >= threshold:
+                found.add((video, best))
+                hits[rank] = 1
+        per_threshold.append(_area_under_precision(np.cumsum(hits), np.cumsum(1 - hits), events))
+    return float(np.mean(per_threshold))
+
+
 def recognition_scores(truth: Sequence[int], predicted: Sequence[int], classes: int) -> tuple[float, float, float]:
     """(UF1, UAR, F1) of recognition as published: classes 0..`classes`-1, `classes` itself is neutral and ignored.
 

@@ -75,7 +75,7 @@ def make_report(evaluation: Evaluation, folds: Sequence[FoldResult], data_name: 
         how: training and weights, in words.
         real: the data are CAS(ME)^3 itself; otherwise our figures do not stand beside the published ones.
     """
-    mark = "" if real else "SYNTHETIC: " if data_name.startswith("SYNTHETIC") else "Not CAS(ME)^3: "
+    mark = synthetic_mark(data_name, real)
     tables = (
         _beside_published(evaluation, real),
         _scores(evaluation),
@@ -99,6 +99,11 @@ def make_report(evaluation: Evaluation, folds: Sequence[FoldResult], data_name: 
             evaluation, folds)),
         notes=DIFFERENCES,
     )  # fmt: skip
+
+
+def synthetic_mark(data_name: str, real: bool) -> str:
+    """What stands before every title of data that are not CAS(ME)^3 itself."""
+    return "" if real else "SYNTHETIC: " if data_name.startswith("SYNTHETIC") else "Not CAS(ME)^3: "
 
 
 def write_report(report: Report, out: Path) -> list[Path]:
@@ -215,9 +220,15 @@ def _spotting(evaluation: Evaluation) -> Table:
         strict = [sum(getattr(getattr(one, k), side) for one in evaluation.tallies for k in kinds)
                   for side in ("tp", "fp", "fn")]  # fmt: skip
         theirs = evaluation.published.counts[kind]
-        ap = evaluation.published.average_precision.get(kind, float("nan"))
-        rows.append((kind, *map(str, strict), *map(str, (theirs.tp, theirs.fp, theirs.fn)), _number(ap)))
-    header = ("spotting", "TP", "FP", "FN", "TP printed", "FP printed", "FN printed", "AP[.5:.95] printed")
+        own, ap = (
+            source.get(kind, float("nan"))
+            for source in (evaluation.average_precision, evaluation.published.average_precision)
+        )
+        counts = (*map(str, strict), _number(own), *map(str, (theirs.tp, theirs.fp, theirs.fn)), _number(ap))
+        rows.append((kind, *counts))
+    header = (
+        "spotting", "TP", "FP", "FN", "AP[.5:.95]", "TP printed", "FP printed", "FN printed", "AP[.5:.95] printed"
+    )  # fmt: skip
     return Table("Spotting counts, strict and as printed", header, tuple(rows))
 
 

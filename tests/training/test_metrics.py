@@ -108,3 +108,43 @@ def test_strs_names_missing_columns() -> None:
 
     with pytest.raises(ValueError, match="emotion"):
         metrics.strs(Table(), [])
+
+
+def test_strict_average_precision_ranks_by_score_and_finds_an_event_once() -> None:
+    event, near, far = (10, 29), (10, 30), (100, 120)
+    assert metrics.average_precision([([event], [0.9], [event])]) == 1.0
+    assert metrics.average_precision([([near, event], [0.5, 0.9], [event])]) == 1.0, "the second finds nothing any more"
+    assert metrics.average_precision([([far, event], [0.9, 0.5], [event])]) == 0.5
+    assert metrics.average_precision([([event, far], [0.9, 0.5], [event])]) == 1.0
+    assert metrics.average_precision([([event], [0.9], [event]), ([], [], [event])]) == 0.5, (
+        "a video without predictions counts"
+    )
+    assert metrics.average_precision([([event], [0.5], [event]), ([event], [0.9], [])]) == 0.5, (
+        "so does one without events"
+    )
+    assert metrics.average_precision([([event], [0.9], [])]) == 0.0
+    assert metrics.average_precision([]) == 0.0
+
+
+def test_strict_average_precision_falls_with_the_overlap() -> None:
+    overlaps = [metrics.average_precision([([(10, end)], [1.0], [(10, 29)])]) for end in (29, 26, 23, 20)]
+    assert overlaps == sorted(overlaps, reverse=True)
+    assert overlaps[0] == 1.0
+    assert overlaps[-1] == pytest.approx(0.2)  # 11 of 20 frames: two of the ten thresholds
+
+
+def test_one_event_in_two_predictions_is_one_hit_though_the_published_count_says_two() -> None:
+    """Fault of the reference: one event may be found twice, and one prediction may find two events."""
+    assert metrics.spotting_counts([(0, 19), (0, 21)], [(0, 20)]) == metrics.Counts(1, 1, 0)
+    assert metrics.published_spotting_counts([(0, 19), (0, 21)], [(0, 20)]).tp == 2
+    assert metrics.spotting_counts([(0, 19)], [(0, 14), (5, 19)]) == metrics.Counts(1, 0, 1)
+    assert metrics.published_spotting_counts([(0, 19)], [(0, 14), (5, 19)]).tp == 2
+
+
+def test_nothing_strict_is_ever_nan() -> None:
+    """Fault of the reference: it is NaN when all matched intervals have one class."""
+    rows = [("1", "a", 0, 20, "positive")]
+    assert math.isnan(metrics.strs(rows, rows, "reference")["STRS"])
+    for predicted in ([], rows, [("1", "a", 100, 120, "negative")]):
+        for truth in ([], rows):
+            assert all(math.isfinite(value) for value in metrics.strs(predicted, truth).values())
