@@ -81,7 +81,7 @@ def live(
         Path | None, typer.Option(help="File of sfam calibrate: its threshold, and a false-alarm rate with each event.")
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Under load: latest, lossless (files) or decimate:N.")] = None,
-    privacy: Annotated[str | None, typer.Option(help="results, flow or full: what may be stored or leave.")] = None,
+    privacy: Annotated[str | None, typer.Option(help="results, flow, blurred or full: what may be stored or leave.")] = None,
     subject: Annotated[str | None, typer.Option(help="Subject in the tables.")] = None,
     video: Annotated[str | None, typer.Option(help="Video in the tables; default the file's stem.")] = None,
     record: Annotated[

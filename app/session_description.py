@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from sfam.capture.frame import Intrinsics
 from sfam.capture.source import SourceInfo
 from sfam.engine.calibration_file import calibration_summary
@@ -12,6 +14,14 @@ from sfam.sinks.wire import Kind
 from .config import Config
 from .pipeline import Pipeline
 from .session_plan import SessionPlan
+
+KINDS_OF_TIER: dict[str, tuple[Kind, ...]] = {
+    "results": (),
+    "flow": ("flow",),
+    "blurred": ("frame", "flow"),
+    "full": ("frame", "flow"),
+}
+"""Messages with payload that each privacy tier lets out; frames of tier `blurred` are pixelated."""
 
 
 def describe(plan: SessionPlan, info: SourceInfo, pipeline: Pipeline) -> SessionInfo:
@@ -37,6 +47,9 @@ def describe(plan: SessionPlan, info: SourceInfo, pipeline: Pipeline) -> Session
         },
         clock=plan.clock,
         privacy=config.sinks.privacy,
+        retain_until=retain_until(config.sinks.retention_days, plan.clock.anchor_utc_ns),
+        consent=config.sinks.consent,
+        contact=config.sinks.contact,
         blind=config.sinks.blind,
         calibration=None if pipeline.calibration is None else calibration_summary(pipeline.calibration),
     )
@@ -47,11 +60,17 @@ def payload_kinds(config: Config) -> tuple[Kind, ...]:
 
     In blind mode no flow leaves: enlarged motion is the result as a picture.
     """
-    private = is_private(config.sinks.publish)
-    kinds: tuple[Kind, ...] = ("flow",) if config.sinks.privacy == "flow" else ()
-    if config.sinks.privacy == "full" or (config.sinks.overlay != "none" and private):
+    kinds: tuple[Kind, ...] = KINDS_OF_TIER[config.sinks.privacy]
+    if config.sinks.overlay != "none" and is_private(config.sinks.publish):
         kinds = ("frame", "flow")
     return tuple(kind for kind in kinds if kind != "flow" or not config.sinks.blind)
+
+
+def retain_until(days: int | None, anchor_utc_ns: int) -> str | None:
+    """The last day on which a session may be kept, as YYYY-MM-DD in UTC; None = no limit."""
+    if days is None:
+        return None
+    return (datetime.fromtimestamp(anchor_utc_ns / 1e9, UTC).date() + timedelta(days=days)).isoformat()
 
 
 def _pinhole(camera: Intrinsics) -> dict[str, float]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from sfam.capture.frame import ColorImage
 from sfam.engine.events import Event
 from sfam.engine.model import ModelArtifact
 from sfam.sinks.blind import without_result, without_result_counters
 from sfam.sinks.curve import PublisherKeys
 from sfam.sinks.frame_result import FrameResult
+from sfam.sinks.pixelate import pixelated
 from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher
 from sfam.sinks.session_folder import SessionFolder
 from sfam.sinks.session_info import SessionInfo, SessionState
@@ -49,6 +51,7 @@ class Outlets:
         self._classes = model.classes
         self._tell = tell
         self._blind = plan.config.sinks.blind
+        self._pixelates = plan.config.sinks.privacy == "blurred"
         self._is_recorded = plan.config.capture.record != "none"
         self._folder: SessionFolder | None = None
         self.publisher: Publisher | NullPublisher = NullPublisher()
@@ -115,7 +118,8 @@ class Outlets:
                 publisher.publish("face", face_fields(track, frame.sequence, pose), stamps)
         if publisher.due("frame"):
             quality = self._plan.config.sinks.jpeg_quality
-            publisher.publish("frame", frame_fields(frame), stamps, lambda: frame_payload(frame.color, quality))
+            hide = partial(pixelated, boxes=[track.box for track in result.tracks]) if self._pixelates else _as_it_is
+            publisher.publish("frame", frame_fields(frame), stamps, lambda: frame_payload(hide(frame.color), quality))
         if result.flows and publisher.due("flow"):
             for flow in result.flows:
                 publisher.publish("flow", flow_fields(flow), stamps, partial(flow_payload, flow))
@@ -155,6 +159,10 @@ class Outlets:
     def _shown(self, totals: Mapping[str, object]) -> Mapping[str, object]:
         """Totals as far as anybody but the session's files may know them."""
         return without_result_counters(totals) if self._blind else totals
+
+
+def _as_it_is(color: ColorImage) -> ColorImage:
+    return color
 
 
 def rows_of(result: FrameAnalysis) -> list[FrameResult]:

@@ -22,9 +22,15 @@ class SinksConfig(BaseModel):
     )
     out: str | None = Field(None, description="session folder; null = sessions/<date_time>")
     overlay: Literal["window", "web", "none"] = Field("none", description="what to show on this machine")
-    privacy: Literal["results", "flow", "full"] = Field(
-        "results", description="what may be stored or leave the machine"
+    privacy: Literal["results", "flow", "blurred", "full"] = Field(
+        "results",
+        description="what may be stored or leave: results; flow = motion too; blurred = pixelated pictures too; full",
     )
+    retention_days: int | None = Field(
+        None, ge=0, description="days after which the session is to be erased (sfam erase --expired); null = no limit"
+    )
+    consent: str = Field("", description="note on the participant's consent for session.json, such as a form's number")
+    contact: str = Field("", description="whom participants can ask, for sfam notice and session.json")
     landmarks: bool = Field(False, description="store the 68 landmarks of every row, for the OpenFace export")
     jpeg_quality: int = Field(85, ge=30, le=100, description="quality of frame messages")
     blind: bool = Field(

@@ -56,6 +56,12 @@ class SessionInfo:
     devices: Mapping[str, object] = field(default_factory=dict)
     clock: SessionClock = field(default_factory=SessionClock.start)
     privacy: str = "results"
+    retain_until: str | None = None
+    """Last day on which the session may be kept, YYYY-MM-DD; None = no limit was set."""
+    consent: str = ""
+    """The operator's note on the participant's consent."""
+    contact: str = ""
+    """Whom the participant can ask."""
     unsuitable_uses: tuple[str, ...] = UNSUITABLE_USES
     blind: bool = False
     """Scores, labels and events stay off screens and bus; the session's files keep them."""
@@ -81,6 +87,9 @@ class SessionInfo:
             devices=header["devices"],
             clock=SessionClock(clock["anchor_monotonic_ns"], clock["anchor_utc_ns"]),
             privacy=header["privacy"],
+            retain_until=header.get("retain_until"),
+            consent=header.get("consent", ""),
+            contact=header.get("contact", ""),
             unsuitable_uses=tuple(header["unsuitable_uses"]),
             blind=bool(header.get("blind", False)),
             calibration=header.get("calibration"),
@@ -105,6 +114,9 @@ class SessionInfo:
                 "anchor_utc_ns": self.clock.anchor_utc_ns,
             },
             "privacy": self.privacy,
+            "retain_until": self.retain_until,
+            "consent": self.consent,
+            "contact": self.contact,
             "blind": self.blind,
             "calibration": None if self.calibration is None else dict(self.calibration),
             "notice": NOT_A_LIE_DETECTOR,

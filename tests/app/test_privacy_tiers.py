@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests.app.free_port import free_address
+
+from sfam.app.config import Config
+from sfam.app.session_description import payload_kinds, retain_until
+from sfam.sinks.subscriber import subscribe
+from sfam.sinks.wire_fields import parse_frame
+from sfam.stream.config import StreamConfig
+from sfam.stream.face import open_detector
+from tests.app.command import run, start
+
+ENOUGH = 12
+
+
+@pytest.mark.parametrize(
+    ("tier", "mode"), [("results", []), ("flow", []), ("blurred", []), ("blurred", ["--single-process"])]
+)
+def test_recording_is_refused_below_full(tmp_path: Path, tier: str, mode: list[str]) -> None:
+    done = run("sfam-live", "--record", "--privacy", tier, "--publish", "none", "--out", tmp_path / "s", *mode)
+    assert done.returncode == 2
+    assert f"which privacy tier '{tier}' forbids" in done.stderr
+    assert not (tmp_path / "s").exists()
+
+
+def leaving(tier: str) -> set[str]:
+    return set(payload_kinds(Config.model_validate({"sinks": {"privacy": tier}})))
+
+
+def test_each_tier_lets_out_what_the_one_before_does_and_more() -> None:
+    tiers = [leaving(tier) for tier in ("results", "flow", "blurred", "full")]
+    assert tiers == [set(), {"flow"}, {"frame", "flow"}, {"frame", "flow"}]
+
+
+def test_the_last_day_counts_from_the_day_of_the_session() -> None:
+    assert retain_until(None, 0) is None
+    assert retain_until(30, 1_772_360_100_000_000_000) == "2026-03-31"
+
+
+@pytest.mark.slow  # a session of several seconds
+def test_pictures_of_tier_blurred_show_no_face(tmp_path: Path) -> None:
+    address = free_address()
+    arguments: list[str | Path] = [
+        "--publish",
+        address,
+        "--privacy",
+        "blurred",
+        "--duration",
+        "60",
+        "-q",
+        "--out",
+        tmp_path / "s",
+    ]
+    arguments += ["--set", "sinks.retention_days=10", "--set", "sinks.consent=form 7"]
+    detector = open_detector(StreamConfig())
+    seen = 0
+    session = start("sfam-live", *arguments)
+    try:
+        for message in subscribe(address, ("frame",), timeout_s=60):
+            assert message.payload is not None
+            grey = cv2.cvtColor(parse_frame(message.header, message.payload), cv2.COLOR_RGB2GRAY)
+            assert detector.detect(np.asarray(grey, np.uint8), (), 0) == [], f"frame {message.header['frame']}"
+            seen += 1
+            if seen == ENOUGH:
+                break
+    finally:
+        session.terminate()
+        session.communicate(timeout=60)
+    assert seen == ENOUGH
+    summary = json.loads((tmp_path / "s" / "session.json").read_text(encoding="utf-8"))
+    assert (summary["privacy"], summary["consent"]) == ("blurred", "form 7")
+    assert len(summary["retain_until"]) == 10
+    stored = {path.suffix for path in (tmp_path / "s").rglob("*") if path.is_file()}
+    assert stored <= {".csv", ".json", ".jsonl", ".yaml", ".html"}
