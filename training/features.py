@@ -91,13 +91,15 @@ def measure_clip(task: ClipTask) -> ClipRecord:
     if done is not None and done.content_hash == hashed:
         return ClipRecord(**{**_fields(done), "resumed": True})
     settings = CaptureConfig(camera=str(task.clip.recording), depth_unit_m=task.clip.depth_unit_m)
-    analysis = Analysis(task.stream)
+    analysis = _fresh_analysis(task.stream)
+    before = Counter(analysis.withheld)
     try:
         with open_source(settings) as source:
             measured = _measure(task.clip, source, analysis)
             dropped = dict(source.drops)
-    finally:
-        analysis.close()
+    except BaseException:
+        _forget_analysis()
+        raise
     record = ClipRecord(
         subject=task.clip.subject,
         video=task.clip.video,
@@ -109,10 +111,30 @@ def measure_clip(task: ClipTask) -> ClipRecord:
         apex_emotions=tuple(measured.apex_emotions),
         without_apex=measured.without_apex,
         dropped=dropped,
-        withheld=dict(analysis.withheld),
+        withheld=dict(analysis.withheld - before),
     )
     _write(folder, measured, record)
     return record
+
+
+_kept: list[tuple[StreamConfig, Analysis]] = []
+"""At most one a process: to open a face detector takes as long as to measure two hundred frames."""
+
+
+def _fresh_analysis(stream: StreamConfig) -> Analysis:
+    """An analysis that knows nothing yet; the one of the clip before, begun anew, where the settings are the same."""
+    if _kept and _kept[0][0] == stream:
+        _kept[0][1].reset()
+    else:
+        _forget_analysis()
+        _kept.append((stream, Analysis(stream)))
+    return _kept[0][1]
+
+
+def _forget_analysis() -> None:
+    """Close what is kept, if anything is."""
+    while _kept:
+        _kept.pop()[1].close()
 
 
 def _measure(clip: Clip, source: FrameSource, analysis: Analysis) -> _Measured:

@@ -14,6 +14,8 @@ import torch
 
 from sfam.engine.network import SFAMNet
 
+CLEARLY_BETTER = 0.9
+
 
 class FitState:
     """A run under way.
@@ -57,8 +59,12 @@ class FitState:
         return sum(step > self._best_step for step in self.held_out) >= patience
 
     def keep_best(self) -> int:
-        """Put back the weights of the lowest checked loss, if anything was checked; returns their step."""
-        if self._best is None:
+        """Put back the weights of the lowest checked loss, if they are clearly better than the last; returns the step.
+
+        The rate falls to nothing towards the end, which steadies the last weights; a little less loss by chance in
+        between is no reason to prefer others.
+        """
+        if self._best is None or self.held_out[self._best_step] > CLEARLY_BETTER * self.held_out[max(self.held_out)]:
             return self.step
         self._network.load_state_dict(self._best)
         return self._best_step

@@ -50,6 +50,18 @@ def test_windows_are_those_of_the_live_code(data: DataSet, tmp_path: Path) -> No
     assert np.abs(clip.apex_maps).max() > 0.3
 
 
+def test_a_clip_is_measured_alike_whatever_was_measured_before_it(data: DataSet, tmp_path: Path) -> None:
+    first, second = data.clips[:2]
+    measure_clip(ClipTask(first, STREAM, tmp_path / "after"))
+    after = measure_clip(ClipTask(second, STREAM, tmp_path / "after"))
+    measure_clip(ClipTask(first, StreamConfig(window_ms=300), tmp_path / "other"))  # other settings: opened anew
+    alone = measure_clip(ClipTask(second, STREAM, tmp_path / "alone"))
+    assert after == alone
+    for name in ("maps.npy", "frames.npy", "apex_maps.npy"):
+        files = [tmp_path / where / "clips" / second.name / name for where in ("after", "alone")]
+        assert files[0].read_bytes() == files[1].read_bytes(), name
+
+
 def test_nothing_is_computed_twice_and_changes_are_noticed(data: DataSet, tmp_path: Path) -> None:
     part = only(data, 1)
     first = write_features(part, tmp_path, STREAM, InThisProcess()).records[0]

@@ -107,4 +107,13 @@ def test_learning_stops_when_unseen_data_get_worse_and_keeps_the_best_weights() 
     run = fit(network(), Blobs(), schedule, SCALES, seed=1, held_out=[reversed_labels])
     assert len(run.losses) < 60
     assert run.kept_step == min(run.held_out, key=lambda step: run.held_out[step])
+    assert run.held_out[run.kept_step] < 0.9 * run.held_out[len(run.losses)]
     assert len(run.losses) == run.kept_step + 6
+
+
+def test_the_last_weights_are_kept_where_others_were_hardly_better() -> None:
+    torch.set_num_threads(1)
+    other = Blobs().batch(np.random.default_rng(9))
+    run = fit(network(), Blobs(), Schedule(steps=12, check_every=2), SCALES, seed=1, held_out=[other])
+    assert min(run.held_out.values()) > 0.9 * run.held_out[12]
+    assert run.kept_step == 12
