@@ -5,10 +5,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from sfam.capture.drawn_events import GAP_S
 from sfam.capture.expression import EMOTION, EXPRESSIONS, Action, FaceEvent
 from sfam.capture.face_sequence import FaceSequence, truth_of
 from sfam.capture.sensor_noise import Noise
-from sfam.capture.sequence_plan import GAP_S, EndlessPlan, Light, draw_plan, draw_sway
+from sfam.capture.sequence_plan import EndlessPlan, Light, draw_plan, draw_sway
 
 
 def test_onset_and_offset_are_the_first_and_last_frames_that_differ_from_rest() -> None:
