@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from sfam.stream.analysis import Analysis
 from sfam.stream.config import StreamConfig
-from tests.stream.two_heads import Head, both, head
+from tests.stream.two_heads import Head, Way, both, head
 
 TWO = StreamConfig(max_faces=2, detect_every_s=1.0)
 LEFT = head(0, lambda _: (-90.0, 0.0, 0.0))
@@ -29,11 +29,12 @@ class Seen:
     """Root mean square of u and v over each window without much head motion, px."""
 
 
-def follow(first: Head, second: Head, count: int, *, depth: bool = True) -> Seen:
+def follow(first: Head, second: Head, count: int, *, depth: bool = True, dark: range = range(0)) -> Seen:
     analysis = Analysis(TWO)
     seen = Seen([], [], [], [])
     for index in range(count):
-        windows = analysis.push(both(first, second, index, depth=depth))
+        frame = both(first, second, index, depth=depth)
+        windows = analysis.push(replace(frame, color=np.zeros_like(frame.color)) if index in dark else frame)
         alive = [track for track in analysis.tracks if track.state != "lost"]
         assert len({track.track_id for track in analysis.tracks}) == len(analysis.tracks)
         middles = {track.track_id: track.landmarks_px.mean(axis=0) for track in alive}
@@ -75,3 +76,18 @@ def test_two_faces_that_cross_keep_their_ids_and_show_no_motion_made_up(depth: b
     assert "covered" in {causes.get(back) for causes in seen.causes}
     assert seen.causes[-1][back] == ""
     assert max(windows.get(back, 0.0) for windows in seen.strongest) < 0.2
+
+
+def test_twins_who_changed_places_in_the_dark_are_told_to_be_perhaps_exchanged() -> None:
+    """Without depth nothing tells twins apart who come back half way towards each other's place."""
+    dark = range(12, 20)
+
+    def way(place_mm: float) -> Way:
+        return lambda t_s: (place_mm + (80.0 if t_s > dark[-1] / 30.0 else 0.0), 0.0, 0.0)
+
+    twins = head(0, way(-120.0)), head(0, way(40.0))
+    seen = follow(*twins, 28, depth=False, dark=dark)
+    assert set(seen.flags[-1]) == {0, 1}
+    told = [at_frame for at_frame in seen.flags[dark[-1] :] if any(at_frame.values())]
+    assert told == [{0: ("birth", "swap"), 1: ("birth", "swap")}]
+    assert not any("swap" in flags for at_frame in seen.flags[: dark[0]] for flags in at_frame.values())
