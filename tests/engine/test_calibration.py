@@ -71,3 +71,32 @@ def test_calibration_says_when_no_threshold_is_high_enough() -> None:
 def test_an_empty_baseline_is_refused() -> None:
     with pytest.raises(ValueError):
         calibrate([], [], SPEC, 10)
+
+
+def test_an_event_is_rated_by_the_alarms_that_were_as_strong() -> None:
+    scores = baseline(600, {10: 0.45, 60: 0.45, 120: 0.65, 300: 0.85})
+    found = calibrate(scores, [None] * len(scores), SPEC, wanted_per_hour=1000, thresholds=(0.3, 0.5))
+    assert found.threshold == 0.3
+    assert [found.rate_of(score, 0.3).alarms for score in (0.3, 0.5, 0.8, 0.95)] == [4, 2, 1, 0]
+    # A level that was not tried promises no more than the one below it.
+    assert found.rate_of(0.3, 0.49).alarms == 4
+    assert found.rate_of(0.3, 0.5).alarms == 2
+    expected, upper = found.rates_at(0.3)(0.95)
+    assert 0 < expected < upper < 30
+
+
+@pytest.mark.slow  # 500 baselines
+def test_simulated_participants_decoded_score_by_score_keep_within_their_bounds() -> None:
+    """500 neutral faces that raise alarms at random, through the decoding that a session uses."""
+    rng, per_hour, seconds = np.random.default_rng(2), 400.0, 30
+    covered = 0
+    for _ in range(500):
+        starts = np.cumsum(rng.exponential(3600 / per_hour, 20))
+        t = np.arange(seconds * 12) / 12
+        spot = np.zeros_like(t)
+        for start in starts[starts < seconds]:
+            spot[(t >= start) & (t < start + 0.6)] = 0.8
+        scores = [Score(i, round(x * SECOND), float(s)) for i, (x, s) in enumerate(zip(t, spot, strict=True))]
+        rate = calibrate(scores, [None] * len(scores), SPEC, 1000, thresholds=(0.4,)).rate
+        covered += rate.lower <= per_hour <= rate.upper
+    assert covered / 500 >= 0.9
