@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .config import ConfigError, load_config, render_yaml
+from .config import Config, ConfigError, load_config, render_yaml
 
 
 class Overlay(StrEnum):
@@ -128,7 +128,10 @@ def live(
         return
     from .live import run_live
 
-    raise typer.Exit(run_live(settings, force=force, step=step, quiet=quiet, verbose=verbose))
+    def reread() -> Config:
+        return load_config(config, os.environ, assignment or (), flags)
+
+    raise typer.Exit(run_live(settings, force=force, step=step, quiet=quiet, verbose=verbose, reread=reread))
 
 
 live.__doc__ = EXAMPLES

@@ -13,6 +13,7 @@ from sfam.capture.clip_memory import ClipSettings
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
+from sfam.capture.marker import Marker
 from sfam.capture.mcap_file import RecordingError
 from sfam.capture.pacing import is_live
 from sfam.capture.recorder import Recorder, RecorderSettings, RecordingTotals
@@ -210,9 +211,17 @@ class RecordedSession:
         """The session's business."""
         self._session.interrupted(interruption)
 
+    def mark(self, marker: Marker) -> None:
+        """The session's business."""
+        self._session.mark(marker)
+
     def note(self, incident: Incident) -> None:
         """The session's business."""
         self._session.note(incident)
+
+    def memory(self, memory_mb: float) -> None:
+        """The session's business."""
+        self._session.memory(memory_mb)
 
     def reload(self, reload: Reload) -> None:
         """The session's business."""

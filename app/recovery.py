@@ -57,8 +57,12 @@ class CameraRecovery:
 
     @property
     def watches(self) -> bool:
-        """True for a camera that can be lost; false for recordings and before the first opening."""
-        return self._info is not None and self._info.kind == "device"
+        """True for a camera that can be lost; false for recordings and before the first opening.
+
+        The demo camera counts as one while it runs in real time.
+        """
+        kinds = ("device", "synthetic") if self._settings.speed == 1.0 else ("device",)
+        return self._info is not None and self._info.kind in kinds
 
     def opened(self, info: SourceInfo) -> None:
         """The capture process has opened the source; it waits to be told where to write."""

@@ -25,6 +25,7 @@ from .roles import (
     start_capture,
 )
 from .session import open_session
+from .session_plan import Change
 from .supervisor import Role, RoleResult, Supervisor
 
 FILE_POLICY: Policy = "lossless"
@@ -50,12 +51,14 @@ class Replay:
     left_out: Mapping[int, str] = field(default_factory=dict)
     """Frames that the session being replayed did not analyse, by cause."""
     last_frame: int | None = None
+    changes: tuple[Change, ...] = ()
+    """What took effect while that session ran."""
 
 
 def replay_config(config: Config, **app: object) -> Config:
     """The settings of a quiet replay: no bus, no picture, the reader waits; `app` replaces keys of that section."""
     sinks = config.sinks.model_copy(update={"publish": "none", "overlay": "none"})
-    settings = config.app.model_copy(update={"policy": FILE_POLICY, "speed": "max", **app})
+    settings = config.app.model_copy(update={"policy": FILE_POLICY, "speed": "max", "selftest": False, **app})
     return config.model_copy(update={"sinks": sinks, "app": settings})
 
 
@@ -92,7 +95,7 @@ def run_replay(
         left_out=replay.left_out,
         last_frame=replay.last_frame,
     )
-    plan = dataclasses.replace(make_plan(config, clock, force), left_out=replay.left_out)
+    plan = dataclasses.replace(make_plan(config, clock, force), left_out=replay.left_out, changes=replay.changes)
     analysis = AnalysisSettings(open_session, plan)
     if config.app.single_process:
         return run_single_process(

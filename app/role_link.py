@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import queue
 import signal
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from sfam.stream.ring_segment import sweep
@@ -152,6 +154,13 @@ class RoleLink:
                 return
 
 
+def _name_process(name: str) -> None:
+    """Let ps and top show what a process does, where the system allows it."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            Path("/proc/self/comm").write_text(name[:15])
+
+
 def run_role(
     run: Callable[[Any, RoleLink], Mapping[str, Any] | None],
     settings: Any,
@@ -164,6 +173,7 @@ def run_role(
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     keep_to(cpus)
+    _name_process(multiprocessing.current_process().name)
     link = RoleLink(connection)
     code = 0
     try:

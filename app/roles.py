@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
+from sfam.capture.marker import Marker
 from sfam.capture.pacing import ReplayControl, delivered, limited
 from sfam.capture.source import FrameSource, SourceError, SourceInfo, open_source
 from sfam.sinks.incident import Incident
@@ -76,11 +77,17 @@ class AnalysisSession(Protocol):
     def interrupted(self, interruption: Interruption) -> None:
         """The camera was lost, or is lost still, or is back."""
 
+    def mark(self, marker: Marker) -> None:
+        """A stimulus program told of a trial."""
+
     def note(self, incident: Incident) -> None:
         """Something happened to the session as a whole."""
 
     def reload(self, reload: Reload) -> None:
         """Settings have changed."""
+
+    def memory(self, memory_mb: float) -> None:
+        """What all processes of the session hold, for the heartbeat."""
 
     def analyzed(self, result: AnalyzerResult) -> None:
         """An analyzer's process found something in an earlier frame."""
@@ -109,7 +116,12 @@ class AnalysisSettings:
 
 
 def offer_ring(
-    supervisor: Supervisor, info: SourceInfo, policy: Policy, slots: int, readers: Sequence[str] = ("analysis",)
+    supervisor: Supervisor,
+    info: SourceInfo,
+    policy: Policy,
+    slots: int,
+    readers: Sequence[str] = ("analysis",),
+    command: str = "source",
 ) -> Ring:
     """Make the ring for the source that the capture process reported as 'opened', and name it to the reading roles.
 
@@ -123,16 +135,16 @@ def offer_ring(
         policy=policy,
         slots=slots,
         readers=len(readers),
-        restarts=info.kind == "device",
+        restarts=info.kind == "device" or (info.kind == "synthetic" and policy == "latest"),
     )
     for reader, role in enumerate(readers):
-        supervisor.send(role, "source", SourceOffer(ring.name, info, reader))
+        supervisor.send(role, command, SourceOffer(ring.name, info, reader))
     return ring
 
 
-def start_capture(supervisor: Supervisor, ring_name: str) -> None:
+def start_capture(supervisor: Supervisor, ring_name: str, role: str = "capture") -> None:
     """Let the capture process fill the ring."""
-    supervisor.send("capture", "ring", ring_name)
+    supervisor.send(role, "ring", ring_name)
 
 
 def capture_role(settings: CaptureSettings, link: RoleLink) -> dict[str, Any]:
@@ -191,7 +203,9 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
             commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
             link.on("interruption", lambda outage: commands.put(partial(session.interrupted, outage)))
             link.on("incident", lambda incident: commands.put(partial(session.note, incident)))
+            link.on("memory", lambda memory_mb: commands.put(partial(session.memory, memory_mb)))
             link.on("reload", lambda reload: commands.put(partial(session.reload, reload)))
+            link.on("marker", lambda marker: commands.put(partial(session.mark, marker)))
             found: deque[AnalyzerResult] = deque(maxlen=256)
             link.on("analyzer", found.append)
             reported_s = 0.0

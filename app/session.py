@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sfam.capture.frame import RGBDFrame
+from sfam.capture.marker import Marker
 from sfam.capture.source import SourceInfo
 from sfam.engine.backend import check_parity
 from sfam.engine.events import Event
@@ -41,6 +42,8 @@ from .session_plan import Change, Reload, Resume, SessionPlan
 from .start_check import StartCheck
 
 HEARTBEAT_S = 1.0
+RECONNECT_S = 1.0
+"""Subscribers of a dead analysis have found the next one after this time; what all must hear waits for them."""
 
 
 def open_session(plan: SessionPlan, tell: Tell) -> Session:
@@ -69,13 +72,16 @@ class Session:
         self._accounts = Accounts(plan)
         self._changes = deque(plan.changes)
         self._gaps = 0
+        self._orphans: tuple[Event, ...] = ()
+        self._silent_until_s = 0.0
+        self._memory_mb = float("nan")
         self._clock_watch = ClockWatch(plan.clock)
         self._alarm = LatencyAlarm(None if plan.lossless else plan.config.app.latency_budget_ms)
         self._disk = DiskWatch(plan.folder)
         self._check = StartCheck(
             plan.config.stream,
             check_parity(self._pipeline.scorer.backend, self._model),
-            selftest=plan.config.app.selftest,
+            selftest=plan.config.app.selftest and plan.resume is None,
         )
         self._analyzer_results: Counter[str] = Counter()
         self._blind = plan.config.sinks.blind
@@ -96,8 +102,9 @@ class Session:
         self._accounts.source_skips(info.skipped)
         left = self._taken_up()
         self._out.open(describe(self._plan, info, self._pipeline), left)
-        self._out.note("start_check", self._check.fields())
-        self._withdraw_open_events()
+        self._out.know(info)
+        self._out.note("start_check", self._check.fields() if left is None else left.start_check)
+        self._silent_until_s = 0.0 if left is None else time.monotonic() + RECONNECT_S
 
     def push(self, frame: RGBDFrame, stage_ns: Mapping[str, int], drops: Mapping[str, int]) -> None:
         """Analyse a frame, write its rows, publish it."""
@@ -137,10 +144,18 @@ class Session:
             stamps = Stamps(result.t_capture_ns, result.t_device_ns, result.t_utc_ns)
             self._out.publisher.publish("analyzer", analyzer_fields(result), stamps)
 
+    def mark(self, marker: Marker) -> None:
+        """Tag what begins from the marker's time on with its trial."""
+        self._out.mark(marker)
+
     def note(self, incident: Incident) -> None:
         """Keep an incident, and say it on the bus at once."""
         self._accounts.note(incident)
         self._heartbeat(time.monotonic())
+
+    def memory(self, memory_mb: float) -> None:
+        """Show what all processes of the session hold."""
+        self._memory_mb = memory_mb
 
     def reload(self, reload: Reload) -> None:
         """Take changed thresholds from the next frame on."""
@@ -173,6 +188,7 @@ class Session:
     def finish(self, end: StreamEnd, drops: Mapping[str, int]) -> Mapping[str, Any]:
         """Decide what is open, write the totals, say goodbye on the bus."""
         self._accounts.drops = dict(drops)
+        self._withdraw_orphans()
         for event in self._pipeline.flush():
             self._announce(event)
         self._check.finish()
@@ -180,7 +196,8 @@ class Session:
         totals = {**self.totals(), "ended_because": end.reason, "warnings": list(end.warnings)}
         for warning in end.warnings:
             self._tell("warning", warning)
-        self._out.note("start_check", self._check.fields())
+        if self._plan.resume is None:
+            self._out.note("start_check", self._check.fields())
         self._out.close(totals, state)
         return totals
 
@@ -219,15 +236,16 @@ class Session:
         except (OSError, ValueError, KeyError) as error:
             raise SinkError(f"session folder {self._plan.folder} cannot be taken up: {error}") from error
         self._accounts.restore(left)
+        self._orphans = left.open_events
         self._first_capture_ns = left.first_ns or 0
         self._pipeline.forget(self._accounts.next_event)
         if self._plan.resume.threshold_changed:
             self._pipeline.set_threshold(self._plan.resume.threshold)
         return left
 
-    def _withdraw_open_events(self) -> None:
+    def _withdraw(self, events: Iterable[Event]) -> None:
         """Events that were open when their analysis died will never be decided."""
-        for event in list(self._accounts.open_events.values()):
+        for event in events:
             flags = tuple(sorted({*event.flags, "gap"}))
             self._announce(replace(event, state="withdrawn", flags=flags))
 
@@ -242,7 +260,7 @@ class Session:
                 for event in self._pipeline.set_threshold(change.value):
                     self._announce(event)
             else:
-                self._withdraw_open_events()
+                self._withdraw(list(self._accounts.open_events.values()))
                 self._accounts.earlier_withheld += Counter(self._pipeline.withheld)
                 self._pipeline.forget(self._accounts.next_event)
                 self._after_gap = True
@@ -275,6 +293,8 @@ class Session:
         """Say which frames have no result because their analysis died."""
         seconds = (time.monotonic_ns() - resume.lost_ns) / 1e9
         self._accounts.changes.append(Change(frame.sequence, "restart"))
+        if resume.threshold_changed:
+            self._accounts.changes.append(Change(frame.sequence, "threshold", resume.threshold))
         missing = frame.sequence > first
         which = f"frames {first} to {frame.sequence - 1} have no result" if missing else "no frame was missed"
         incident = Incident(
@@ -315,7 +335,14 @@ class Session:
             self._out.note("start_check", self._check.fields())
             self._tell("check", news)
 
+    def _withdraw_orphans(self) -> None:
+        orphans, self._orphans = self._orphans, ()
+        self._withdraw(orphans)
+
     def _heartbeat(self, now_s: float) -> None:
+        if now_s < self._silent_until_s:
+            return
+        self._withdraw_orphans()
         self._fps = self._rate(now_s)
         self._rate_from = (now_s, self._accounts.analysed)
         self._beat_s = now_s
@@ -335,6 +362,7 @@ class Session:
             outages=len(accounts.interruptions),
             hardware_resets=sum(one.resets for one in accounts.interruptions),
             incidents=accounts.news(),
+            memory_mb=self._memory_mb,
         )
         self._out.publisher.publish("status", status_fields(status))
         self._out.count(self.totals())

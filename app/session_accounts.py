@@ -66,7 +66,6 @@ class Accounts:
             {cause: count for cause, count in left.causes.items() if cause and cause not in self.lost}
         )
         self.events = Counter(left.states)
-        self.open_events = {event.id: event for event in left.open_events}
         self.next_event = max((event.id for event in left.events), default=-1) + 1
         self.interruptions = list(self._plan.resume.interruptions)
         self.incidents = list(left.counters.get("incidents", ()))

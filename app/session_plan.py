@@ -81,3 +81,5 @@ class SessionPlan:
     changes: tuple[Change, ...] = ()
     """Of the session being replayed."""
     resume: Resume | None = None
+    lsl_ahead_ns: int | None = None
+    """By which the host's monotonic clock is ahead of Lab Streaming Layer's; None where LSL is not used."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import secrets
 import webbrowser
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from sfam.sinks.bus_address import seen_from_here
 from sfam.sinks.config import SinksConfig
@@ -121,11 +123,17 @@ def metrics_role(watch: BusWatch, link: RoleLink) -> None:
     )
 
 
-def announce(kind: str, address: str, say: Callable[[str], None]) -> None:
-    """Name a page or metrics address to the operator, and open the page where there is a display."""
+def on_port(settings: Any, page: str) -> Any:
+    """The settings of a sink that is started again: where it served before, so that open pages find it."""
+    port = urlsplit(page).port if page else None
+    return settings if port is None else replace(settings, port=port)
+
+
+def announce(kind: str, address: str, say: Callable[[str], None], *, again: bool = False) -> None:
+    """Name a page or metrics address to the operator, and open the page where there is a display and it is new."""
     if kind == METRICS_OPEN:
         say(f"metrics: {address}")
         return
     say(f"overlay: {address}")
-    if display_available():
+    if display_available() and not again:
         webbrowser.open(address)

@@ -17,13 +17,14 @@ from sfam.sinks.session_folder import CONFIG, EVENTS, SCORES, SESSION
 
 from .config import Config, ConfigError, load_config
 from .replay import Replay, replay_config, run_replay
+from .session_plan import ANALYSIS_RESTART, Change
 from .table_difference import ACROSS_BACKENDS, Difference, first_difference
 
 RECORDING = "recording.mcap"
 TABLES = (SCORES, EVENTS)
 NOT_RECORDED = "not_recorded"
 """Cause of the rows that a replay writes for frames its recording does not hold."""
-LOST_FRAMES = ("ring_overwritten", "decimated")
+LOST_FRAMES = ("ring_overwritten", "decimated", ANALYSIS_RESTART)
 """Causes under which a session writes a row for a captured frame that it did not analyse."""
 Tell = Callable[[str], None]
 
@@ -113,7 +114,9 @@ def _of_session(folder: Path, file: Path | None) -> Subject:
     left_out = {int(row["frame"]): row["cause"] for row in rows if row["cause"] in LOST_FRAMES}
     last_frame = int(rows[-1]["frame"]) if rows else None
     finished = summary["state"] == "ended"
-    return Subject(Replay(config, left_out, last_frame), folder, finished, tuple(_notes(summary, config, left_out)))
+    changes = tuple(Change(**found) for found in summary["counters"].get("changes", ()))
+    replay = Replay(config, left_out, last_frame, changes)
+    return Subject(replay, folder, finished, tuple(_notes(summary, config, left_out)))
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

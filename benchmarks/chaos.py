@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,15 +29,17 @@ import zmq
 from benchmarks.live_session import LiveSession, wrong_in
 from sfam.capture.inspection import inspect
 
-DISTURBANCES = ("stop capture", "stop analysis", "stuck subscriber", "stop supervisor")
-"""What a session must survive; 'stop' = SIGSTOP for a moment, then SIGCONT."""
+DISTURBANCES = (
+    *("stop capture", "stop analysis", "stop supervisor", "stuck subscriber"),
+    *("kill capture", "kill analysis", "reload"),
+)
+"""What a session must survive; 'stop' = SIGSTOP for a moment, then SIGCONT; 'reload' = SIGHUP."""
 TO_RECORDER = ("stop recorder", "kill recorder", "starve recorder")
 """The same where the session is recorded; 'starve' = its disk is full."""
-ENDINGS = ("interrupt", "kill capture", "disk full", "kill analysis", "kill supervisor", "terminate")
+ENDINGS = ("interrupt", "disk full", "kill supervisor", "terminate", "force")
 ORDERLY = ("interrupt", "terminate")
 EXIT_CODES = {"interrupt": 0, "terminate": 0, "disk full": 5}
 """Where the documentation promises one."""
-ROLE = {"capture": 0, "analysis": 1, "recorder": 2}
 LONGEST_STOP_S = 1.0
 RECORDED_SHARE = 0.4
 FIRST_ROWS = 20
@@ -119,8 +122,8 @@ class StuckSubscriber:
 
 
 def whole(plan: Round) -> bool:
-    """Whether nothing but the ending decides the exit code; one that was to be recorded and is not is no success."""
-    return all(what not in ("kill recorder", "starve recorder") for what, _ in plan.disturbances)
+    """Whether nothing but the ending decides the exit code; one whose recording met a full disk is no success."""
+    return all(what != "starve recorder" for what, _ in plan.disturbances)
 
 
 def play(plan: Round, folder: Path) -> list[str]:
@@ -135,8 +138,10 @@ def play(plan: Round, folder: Path) -> list[str]:
             if what == "stuck subscriber":
                 stuck.append(StuckSubscriber(session.address))
                 time.sleep(seconds)
-            elif what == "kill recorder":
-                _process(session, "recorder").kill()
+            elif what.startswith("kill "):
+                _process(session, what.partition(" ")[2]).kill()
+            elif what == "reload":
+                os.kill(session.process.pid, signal.SIGHUP)
             elif what == "starve recorder":
                 _fill_disk(session, "recorder", (".mcap",))
             else:
@@ -151,8 +156,9 @@ def play(plan: Round, folder: Path) -> list[str]:
         listener.stop()
         wrong += wrong_in(session.out, plan.ending in ORDERLY)
         if plan.recorded:
-            report = inspect(session.out / "recording.mcap")
-            wrong += [f"recording.mcap: {report.error}"] if report.error else []
+            for part in sorted(session.out.glob("recording*.mcap")):
+                report = inspect(part)
+                wrong += [f"{part.name}: {report.error}"] if report.error else []
         return wrong + _unheard(session.out, listener, plan.ending)
     except TimeoutError as error:
         return [str(error)]
@@ -164,7 +170,7 @@ def play(plan: Round, folder: Path) -> list[str]:
 
 
 def _process(session: LiveSession, name: str) -> psutil.Process:
-    return psutil.Process(session.process.pid) if name == "supervisor" else session.roles()[ROLE[name]]
+    return psutil.Process(session.process.pid) if name == "supervisor" else session.role(name)
 
 
 def _pause(session: LiveSession, name: str, seconds: float) -> None:
@@ -187,12 +193,16 @@ def _end(session: LiveSession, how: str) -> None:
     elif how == "disk full":
         _fill_disk(session, "analysis", (".csv", ".json", ".jsonl"))
     else:
-        os.kill(session.process.pid, signal.SIGINT if how == "interrupt" else signal.SIGTERM)
+        os.kill(session.process.pid, signal.SIGTERM if how == "terminate" else signal.SIGINT)
+    if how == "force":
+        time.sleep(0.05)
+        with suppress(ProcessLookupError):
+            os.kill(session.process.pid, signal.SIGINT)
 
 
 def _unheard(out: Path, listener: Listener, ending: str) -> list[str]:
-    if ending == "kill analysis":
-        return []  # what it had written and not yet sent went with it
+    if ending == "force":
+        return []  # what was written and not yet sent goes with a kill
     with (out / "events.jsonl").open(encoding="utf-8") as lines:
         events = [json.loads(line) for line in lines if line.endswith("\n")]
     missing = {event["id"] for event in events if event["state"] == "confirmed"} - listener.confirmed

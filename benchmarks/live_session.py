@@ -16,7 +16,10 @@ from typing import Any
 
 import psutil
 
+from sfam.app.session_accounts import LOST_CAUSES
+
 SHARED_MEMORY = Path("/dev/shm")
+OWN_NAMES = "sfam-"
 LEFT_WITHIN_S = 6.0
 """Children end within this time of their parent's death."""
 
@@ -58,26 +61,42 @@ class LiveSession:
         """What it printed."""
         return self._log_path.read_text(errors="replace")
 
-    def roles(self) -> list[psutil.Process]:
-        """Its working processes, first started first; without Python's own resource tracker."""
+    def roles(self) -> dict[str, psutil.Process]:
+        """Its working processes by role; without Python's own resource tracker."""
+        found = {}
         with suppress(psutil.NoSuchProcess):
             children = psutil.Process(self.process.pid).children(recursive=True)
             self._family |= {child.pid: child for child in children}
-            return sorted((child for child in children if _works(child)), key=lambda child: child.create_time())
-        return []
+            for child in children:
+                if (role := _role_of(child)) is not None:
+                    found[role] = child
+        return found
+
+    def role(self, name: str, timeout_s: float = 60.0) -> psutil.Process:
+        """One of them, waited for: it may just be started again.
+
+        Raises:
+            TimeoutError: it does not come.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while (found := self.roles().get(name)) is None:
+            if not self.running or time.monotonic() > deadline_s:
+                raise TimeoutError(f"no {name} process:\n{self.log}")
+            time.sleep(0.02)
+        return found
 
     def watch(self, pid: int) -> None:
         """Count a process as one of the session's own, as `roles` does with those it finds."""
         self._family[pid] = psutil.Process(pid)
 
     def memory_bytes(self) -> dict[str, int]:
-        """Resident memory by process: 'supervisor', then 'role 1' (capture), 'role 2' (analysis) ..."""
+        """Resident memory by process: 'supervisor', 'capture', 'analysis' ..."""
         sizes = {}
         with suppress(psutil.NoSuchProcess):
             sizes["supervisor"] = psutil.Process(self.process.pid).memory_info().rss
-        for number, child in enumerate(self.roles(), 1):
+        for role, child in self.roles().items():
             with suppress(psutil.NoSuchProcess):
-                sizes[f"role {number}"] = child.memory_info().rss
+                sizes[role] = child.memory_info().rss
         return sizes
 
     def rows(self) -> int:
@@ -128,10 +147,13 @@ class LiveSession:
         self._log.close()
 
 
-def _works(child: psutil.Process) -> bool:
+def _role_of(child: psutil.Process) -> str | None:
+    """What a process does, by the name it has given itself; None for one that is no worker, or just starting."""
     with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-        return "spawn_main" in " ".join(child.cmdline())
-    return False
+        name = child.name()
+        works = name.startswith(OWN_NAMES) and "spawn_main" in " ".join(child.cmdline()) and _alive(child)
+        return name.removeprefix(OWN_NAMES) if works else None
+    return None
 
 
 def _alive(child: psutil.Process) -> bool:
@@ -173,7 +195,7 @@ def wrong_in(out: Path, finished: bool) -> list[str]:
 
 def _unaccounted(summary: dict[str, Any], rows: int) -> list[str]:
     counters, wrong = summary["counters"], []
-    numbered = sum(counters["dropped"].get(cause, 0) for cause in ("ring_overwritten", "decimated"))
+    numbered = sum(counters["dropped"].get(cause, 0) for cause in LOST_CAUSES)
     if counters["offered"] != counters["analysed"] + numbered:
         wrong.append(
             f"{counters['offered']} frames offered, {counters['analysed']} analysed, lost {counters['dropped']}"

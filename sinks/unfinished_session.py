@@ -33,6 +33,8 @@ class UnfinishedSession:
     """Ids that stand in events.csv."""
     counters: Mapping[str, Any] = field(default_factory=dict)
     """Of session.json, up to a second old."""
+    start_check: Mapping[str, Any] = field(default_factory=dict)
+    """Of session.json."""
 
     @classmethod
     def read(cls, folder: Path) -> UnfinishedSession:
@@ -64,6 +66,7 @@ class UnfinishedSession:
             states=dict(states),
             decided=frozenset(int(row["id"]) for row in _rows(folder / "events.csv")),
             counters=summary.get("counters", {}),
+            start_check=summary.get("start_check", {}),
         )
 
     @property

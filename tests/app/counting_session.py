@@ -12,6 +12,7 @@ from sfam.app.interruption import Interruption
 from sfam.app.roles import Tell
 from sfam.app.session_plan import Reload
 from sfam.capture.frame import RGBDFrame
+from sfam.capture.marker import Marker
 from sfam.capture.source import SourceInfo
 from sfam.sinks.incident import Incident
 from sfam.stream.analyzer import AnalyzerResult
@@ -47,8 +48,14 @@ class CountingSession:
         self._numbers.append((frame.sequence, frame.segment))
         self._stages |= stage_ns.keys()
 
+    def mark(self, marker: Marker) -> None:
+        pass
+
     def note(self, incident: Incident) -> None:
         self._tell("noted", incident)
+
+    def memory(self, memory_mb: float) -> None:
+        self._tell("memory", memory_mb)
 
     def reload(self, reload: Reload) -> None:
         self._tell("reloaded", reload)

@@ -23,7 +23,7 @@ MIB = 2**20
 
 @LINUX
 @pytest.mark.slow  # a whole session, disturbed twice; the long form is make chaos
-@pytest.mark.parametrize("ending", ["kill analysis", "disk full", "kill supervisor"])
+@pytest.mark.parametrize("ending", ["interrupt", "disk full", "kill supervisor"])
 def test_the_accounts_are_right_after_whatever_ends_a_session(ending: str, tmp_path: Path) -> None:
     assert play(PLANS[ending], tmp_path) == []
 
@@ -34,7 +34,7 @@ def test_memory_stays_flat_and_no_frame_is_lost_unexplained(tmp_path: Path) -> N
     verdict, memory = run(15.0, tmp_path, latency=False)
     assert verdict.wrong == ()
     assert verdict.frames > 50
-    assert set(memory) == {"supervisor", "role 1", "role 2"}
+    assert set(memory) == {"supervisor", "capture", "analysis"}
 
 
 def test_the_seed_decides_the_rounds_and_all_endings_come() -> None:

@@ -1,0 +1,172 @@
+"""One camera of a session as the supervising process sees it: its capture process, its ring, and who reads that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from sfam.capture.source import SourceInfo
+from sfam.stream.ring import Policy, Ring
+
+from .interruption import Interruption
+from .recording_role import RecordingPlan, recorder_role
+from .recovery import CameraRecovery
+from .roles import CaptureSettings, SourceOffer, capture_role, offer_ring, start_capture
+from .session_plan import SessionPlan
+from .supervisor import Retry, Role, RoleResult, Supervisor
+
+ANALYSIS = "analysis"
+HANGS_AFTER_S = 10.0
+"""An analysis that looks for no frame for so long hangs: a frame takes milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSetup:
+    """What was settled for one camera."""
+
+    plan: SessionPlan
+    capture: CaptureSettings
+    recording: RecordingPlan | None = None
+    label: str = ""
+    """Name among several cameras, in topics, folders and processes; '' where there is but one."""
+
+
+class CameraFeed:
+    """Lets frames flow once all readers are ready, and again after camera, analysis or recorder died.
+
+    Args:
+        setup: of the camera.
+        supervisor: gives the supervisor, which does not exist yet.
+        tell: a line for the operator.
+        cpus_capture, cpus_sinks: processors of the capture process, and of the recorder.
+    """
+
+    def __init__(
+        self,
+        setup: CameraSetup,
+        supervisor: Callable[[], Supervisor],
+        tell: Callable[[str], None],
+        cpus_capture: tuple[int, ...] = (),
+        cpus_sinks: tuple[int, ...] = (),
+    ) -> None:
+        self.setup = setup
+        self.suffix = f" {setup.label}" if setup.label else ""
+        self.capture_name, self.recorder_name = f"capture{self.suffix}", f"recorder{self.suffix}"
+        self._supervisor = supervisor
+        self._tell = tell
+        self._cpus = (cpus_capture, cpus_sinks)
+        self._readers = [ANALYSIS] + [self.recorder_name] * (setup.recording is not None)
+        self._ready: set[str] = set()
+        self._recovery = CameraRecovery(setup.capture, tell)
+        self._recording_parts = 1
+        self.info: SourceInfo | None = None
+        """None until the camera was opened."""
+        self.ring: Ring | None = None
+        self.started = False
+        """True once frames were allowed to flow."""
+        self.interruptions: list[Interruption] = []
+
+    def capture(self) -> Role:
+        """The capture process."""
+        return Role(self.capture_name, capture_role, self.setup.capture, cpus=self._cpus[0])
+
+    def recorder(self) -> list[Role]:
+        """The recorder, where there is one."""
+        plan = self.setup.recording
+        if plan is None:
+            return []
+        return [Role(self.recorder_name, recorder_role, plan, essential=False, cpus=self._cpus[1])]
+
+    def opened(self, info: SourceInfo, slots: int) -> None:
+        """The capture process has opened the camera: make the ring, or go on with it."""
+        if self.setup.label:
+            info = replace(info, camera=self.setup.label)
+        if self.ring is not None:
+            self._opened_again(info)
+            return
+        self._recovery.opened(info)
+        self.info = info
+        policy: Policy = "lossless" if self.setup.plan.lossless else "latest"
+        self.ring = offer_ring(self._supervisor(), info, policy, slots, self._readers, f"source{self.suffix}")
+
+    def offer(self, role: str, *, newest: bool = False) -> tuple[str, SourceOffer]:
+        """The command that a reader which is started again needs."""
+        assert self.ring is not None
+        assert self.info is not None
+        reader = self._readers.index(role) if role in self._readers else 0
+        return f"source{self.suffix}", SourceOffer(self.ring.name, self.info, reader, newest)
+
+    def ready(self, role: str) -> None:
+        """A reader can take frames."""
+        self._ready.add(role)
+        self._start()
+
+    def analysis_failed(self) -> tuple[str, SourceOffer]:
+        """What the next analysis has to be told; until it is ready nobody asks whether it hangs."""
+        self._ready.discard(ANALYSIS)
+        return self.offer(ANALYSIS, newest=True)
+
+    def camera_failed(self, result: RoleResult) -> Retry | None:
+        """When to start the capture process again."""
+        retry, outage = self._recovery.failed(result)
+        if outage is not None:
+            self._report(outage)
+        return retry
+
+    def recorder_failed(self, pause_s: float) -> Retry:
+        """Record on in a file of its own: the one of the dead recorder stays as it is."""
+        assert self.setup.recording is not None
+        self._recording_parts += 1
+        settings = self.setup.recording.recorder
+        path = settings.path.with_stem(f"{settings.path.stem}_{self._recording_parts}")
+        plan = replace(self.setup.recording, recorder=replace(settings, path=path))
+        return Retry(plan, pause_s, (self.offer(self.recorder_name),))
+
+    def watch(self) -> None:
+        """Kill what hangs; tell the analysis when frames come again; end what stays away."""
+        if self.ring is None:
+            return
+        can_hang = ANALYSIS in self._ready and not self.setup.plan.lossless
+        if can_hang and self.ring.reader_silence_s(0) > HANGS_AFTER_S:
+            self._supervisor().kill(ANALYSIS, f"looked for no frame for {HANGS_AFTER_S:g} s")
+        if not self._recovery.watches:
+            return
+        because = self._recovery.hangs(self.ring.writer_silence_s)
+        if because is not None:
+            self._supervisor().kill(self.capture_name, because)
+        outage = self._recovery.flowing(self.ring.written)
+        if outage is not None:
+            self._report(outage)
+        if self._supervisor().stopping and self._recovery.is_lost:
+            self.ring.fail(self._recovery.cause)
+
+    def close(self) -> None:
+        """Remove the ring."""
+        if self.ring is not None:
+            self.ring.close()
+
+    def _opened_again(self, info: SourceInfo) -> None:
+        """The lost camera is back: it goes on in the ring, where it has the same sizes as before."""
+        assert self.ring is not None
+        color, depth = info.calibration.color, info.calibration.depth
+        if ((color.height, color.width), (depth.height, depth.width)) != self.ring.shapes:
+            self._supervisor().kill(self.capture_name, f"came back with other image sizes ({color}, {depth})")
+            return
+        self._recovery.opened(info)
+        for warning in info.warnings:
+            self._tell(warning)
+        self.started = False
+        self._start()
+
+    def _start(self) -> None:
+        if self.ring is None or self.started or self._ready != set(self._readers):
+            return
+        self.started = True
+        start_capture(self._supervisor(), self.ring.name, self.capture_name)
+        self._recovery.streaming(self.ring.written)
+
+    def _report(self, outage: Interruption) -> None:
+        if self.interruptions and self.interruptions[-1].began_ns == outage.began_ns:
+            self.interruptions.pop()
+        self.interruptions.append(outage)
+        self._supervisor().send(ANALYSIS, f"interruption{self.suffix}", outage)

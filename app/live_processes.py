@@ -1,0 +1,232 @@
+"""A session as supervised processes: what each of them says, what is done when one dies, what may change meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sfam.sinks.incident import Incident, IncidentKind
+
+from .affinity import require_cpus
+from .analyzer_role import PREFIX, RESULT, analyzer_roles, offer_to_analyzers
+from .camera_feed import ANALYSIS, CameraFeed, CameraSetup
+from .config import ConfigError
+from .exit_codes import OK, exit_code
+from .live_run import LiveRun, obey
+from .memory_watch import MemoryWatch
+from .recording_role import CLIP, SKIPPED
+from .reload import reloaded
+from .restarts import Restarts
+from .roles import AnalysisSettings, analysis_role
+from .session_plan import Resume
+from .sink_roles import METRICS_OPEN, PAGE_OPEN, announce, on_port, sink_roles
+from .supervisor import Retry, Role, RoleResult, Supervisor
+from .terminal import terminal_gone
+
+SEQ_MARGIN = 1000
+"""A restarted analysis numbers its messages on from the last numbers known plus this: none can come twice."""
+
+
+class LiveProcesses(LiveRun):
+    """Capture, analysis and sinks as supervised processes."""
+
+    def run(self) -> int:
+        """Run to the end; the first failure that could not be mended decides the exit code."""
+        app = self._config.app
+        for name in ("capture", "analysis", "sinks"):
+            require_cpus(getattr(app, f"cpus_{name}"), f"app.cpus_{name}")
+        self._paused = self._cameras[0].capture.paused
+        self._feeds = [self._feed(setup) for setup in self._cameras]
+        self._restarts = Restarts()
+        self._memory = MemoryWatch(app.memory_limit_mb)
+        self._next_seq: dict[str, Mapping[str, int]] = {}
+        self._threshold_changed = False
+        self._pages: dict[str, str] = {}
+        self._supervisor = Supervisor(
+            self._roles(),
+            on_message=self._on_message,
+            on_tick=self._on_tick,
+            on_failure=self._on_failure,
+            on_hangup=self._on_hangup,
+        )
+        try:
+            results = self._supervisor.run()
+        finally:
+            for feed in self._feeds:
+                feed.close()
+        values = {result.role: result.value for result in results}
+        self._summarise_all(values)
+        return self._verdict(results)
+
+    def _feed(self, setup: CameraSetup) -> CameraFeed:
+        app = self._config.app
+        return CameraFeed(
+            setup,
+            lambda: self._supervisor,
+            lambda text: self._tell("warning", text),
+            app.cpus_capture,
+            app.cpus_sinks,
+        )
+
+    def _roles(self) -> list[Role]:
+        """Upstream first."""
+        config = self._config
+        roles = [feed.capture() for feed in self._feeds]
+        roles.append(Role(ANALYSIS, analysis_role, self._analysis, cpus=config.app.cpus_analysis))
+        sinks = sink_roles(config.sinks) + analyzer_roles(config, self._cameras[0].plan.folder)
+        roles += [replace(role, cpus=config.app.cpus_sinks) for role in sinks]
+        return roles + [role for feed in self._feeds for role in feed.recorder()]
+
+    def _feed_of(self, name: str) -> CameraFeed:
+        """The camera that a role's or a message's name ends in."""
+        return next((feed for feed in self._feeds if feed.suffix and name.endswith(feed.suffix)), self._feeds[0])
+
+    def _on_message(self, role: str, kind: str, message: Any) -> None:
+        feed = self._feed_of(kind if role == ANALYSIS else role)
+        kind = kind.removesuffix(feed.suffix)
+        if kind == "opened":
+            feed.opened(message, self._config.app.ring_slots)
+        elif kind == "ready" and not role.startswith(PREFIX):
+            if role == ANALYSIS and not feed.started and feed.info is not None:
+                offer_to_analyzers(self._supervisor, self._config, message, feed.info)
+            feed.ready(role)
+        elif kind == RESULT:
+            self._supervisor.send(ANALYSIS, RESULT, message)
+        elif kind in (SKIPPED, CLIP):
+            self._supervisor.send(feed.recorder_name, kind, message)
+        elif kind == "status" and role == ANALYSIS:
+            self._next_seq[feed.suffix] = message["next_seq"]
+            self._show(message, feed.setup.label)
+        elif kind in (PAGE_OPEN, METRICS_OPEN):
+            announce(kind, message, self._line.say, again=role in self._pages)
+            self._pages[role] = message
+        elif kind not in ("status", "ready"):
+            self._tell(kind, f"{feed.setup.label}: {message}" if feed.setup.label else message)
+
+    def _on_failure(self, role: Role, result: RoleResult) -> Retry | None:
+        feed = self._feed_of(role.name)
+        if role.name == feed.capture_name:
+            return feed.camera_failed(result)
+        if role.name == ANALYSIS:
+            return self._analysis_again(result)
+        return self._sink_again(role, result, feed)
+
+    def _analysis_again(self, result: RoleResult) -> Retry | None:
+        """Start another analysis at the newest frame; never in a replay, whose results must not have a hole."""
+        if any(feed.setup.plan.lossless or not feed.started for feed in self._feeds):
+            return None
+        pause_s = self._restarts.pause_s(result)
+        if pause_s is None:
+            return None
+        self._tell("warning", f"{result.message}; another one is started in {pause_s:g} s")
+        plans = {feed.suffix: self._resumed(feed, result.message) for feed in self._feeds}
+        return Retry(self._analysis_of(plans), pause_s, tuple(feed.analysis_failed() for feed in self._feeds))
+
+    def _resumed(self, feed: CameraFeed, cause: str) -> Resume:
+        seen = self._next_seq.get(feed.suffix, {})
+        first_seq = {kind: number + SEQ_MARGIN for kind, number in seen.items()}
+        self._next_seq[feed.suffix] = first_seq
+        return Resume(
+            cause,
+            time.monotonic_ns(),
+            first_seq,
+            tuple(feed.interruptions),
+            self._threshold_changed,
+            self._config.engine.threshold if self._threshold_changed else None,
+        )
+
+    def _analysis_of(self, resumes: Mapping[str, Resume]) -> AnalysisSettings:
+        plan = replace(self._cameras[0].plan, resume=resumes[self._feeds[0].suffix])
+        return replace(self._analysis, config=plan)
+
+    def _sink_again(self, role: Role, result: RoleResult, feed: CameraFeed) -> Retry | None:
+        """Start a sink again, alone; one that says what is wrong, or dies again and again, stays away."""
+        is_recorder = role.name == feed.recorder_name
+        pause_s = None if is_recorder and feed.setup.plan.lossless else self._restarts.pause_s(result)
+        if pause_s is None:
+            self._incident("sink_restart", f"{result.message}; the session goes on without it")
+            return None
+        self._incident("sink_restart", f"{result.message}; it is started again in {pause_s:g} s")
+        if is_recorder:
+            return feed.recorder_failed(pause_s)
+        if role.name.startswith(PREFIX):
+            return Retry(role.settings, pause_s, (feed.offer(role.name),))
+        return Retry(on_port(role.settings, self._pages.get(role.name, "")), pause_s)
+
+    def _incident(self, kind: IncidentKind, text: str) -> None:
+        """Tell the operator, and have it written down and published."""
+        self._tell("warning", text)
+        for feed in self._feeds:
+            self._supervisor.send(ANALYSIS, f"incident{feed.suffix}", Incident(kind, time.monotonic_ns(), text))
+
+    def _on_tick(self) -> None:
+        for feed in self._feeds:
+            feed.watch()
+        held = self._memory.look(self._supervisor.pids())
+        if held is not None:
+            self._judge_memory(held)
+
+        def toggle() -> None:
+            self._paused = not self._paused
+            self._to_captures("pause")
+
+        obey(self._keys.pressed(), toggle, lambda: self._to_captures("step"), self._paused)
+
+    def _to_captures(self, command: str) -> None:
+        for feed in self._feeds:
+            self._supervisor.send(feed.capture_name, command)
+
+    def _judge_memory(self, held: Mapping[str, float]) -> None:
+        for feed in self._feeds:
+            self._supervisor.send(ANALYSIS, f"memory{feed.suffix}", round(sum(held.values()), 1))
+        for role, because in self._memory.over(held):
+            self._incident("memory", f"the {role} process {because}")
+            if role == MemoryWatch.OWN:
+                self._supervisor.stop()
+            else:
+                self._supervisor.kill(role, because)
+
+    def _on_hangup(self) -> None:
+        """SIGHUP: take over what may change in a running session; the end where the terminal is gone."""
+        if terminal_gone():
+            self._supervisor.stop()
+            return
+        if self._reread is None:
+            self._tell("warning", "SIGHUP: this session was not started from settings that can be read again")
+            return
+        try:
+            fresh = self._reread()
+        except ConfigError as error:
+            self._tell("warning", f"SIGHUP: the settings stay as they are: {error}")
+            return
+        self._config, reload = reloaded(self._config, fresh)
+        self._threshold_changed = self._threshold_changed or reload.threshold_changed
+        self._memory.limit_mb = self._config.app.memory_limit_mb
+        self._tell("reload", reload.text)
+        for feed in self._feeds:
+            self._supervisor.send(ANALYSIS, f"reload{feed.suffix}", reload)
+
+    def _summarise_all(self, values: Mapping[str, Mapping[str, Any]]) -> None:
+        totals = values.get(ANALYSIS)
+        if not totals:
+            return
+        for feed in self._feeds:
+            recording = values.get(feed.recorder_name)
+            self._summarise({**totals, "recording": recording}, feed.setup.plan.folder)
+
+    def _verdict(self, results: Sequence[RoleResult]) -> int:
+        failed = [result for result in results if not result.ok]
+        # Who was still starting when another failed is a consequence, not news.
+        failed = [result for result in failed if not result.terminated] or failed
+        failed = [result for result in failed if not result.role.startswith(PREFIX)]  # told when it happened
+        for result in failed:
+            self._line.say(f"sfam: {result.role}: {result.message}")
+            if self._verbose and result.trace:
+                self._line.say(result.trace)
+        essential = [result for result in failed if result.role not in ("overlay", "metrics")]
+        if not essential:
+            return OK
+        codes = [exit_code(list(result.error_names)) for result in essential]
+        return next((code for code in codes if code is not None), 1)

@@ -1,0 +1,51 @@
+"""A session in one process: capture and analysis one after the other."""
+
+from __future__ import annotations
+
+import signal
+
+from sfam.capture.pacing import ReplayControl
+
+from .config import ConfigError
+from .exit_codes import OK
+from .live_run import LiveRun, obey
+from .roles import run_single_process
+from .sink_roles import sink_roles
+
+
+class SingleProcess(LiveRun):
+    """Capture and analysis one after the other in this process."""
+
+    def run(self) -> int:
+        """Run to the end; errors of ours pass to the caller."""
+        if sink_roles(self._config.sinks):
+            raise ConfigError("--overlay and --metrics need processes of their own; leave --single-process out")
+        stopping = False
+
+        def on_interrupt(*_: object) -> None:
+            nonlocal stopping
+            if stopping:
+                raise KeyboardInterrupt
+            stopping = True
+
+        control = ReplayControl(self._cameras[0].capture.paused)
+
+        def stop() -> bool:
+            # Asked every 20 ms also while a paused replay waits, so keys are looked at here.
+            obey(self._keys.pressed(), control.toggle, control.step, control.paused)
+            return stopping
+
+        before = signal.signal(signal.SIGINT, on_interrupt)
+        try:
+            totals = run_single_process(
+                self._cameras[0].capture,
+                self._analysis,
+                stop=stop,
+                control=control,
+                tell=self._tell,
+                show_status=self._show,
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
+        self._summarise(totals, self._cameras[0].plan.folder)
+        return OK
