@@ -41,6 +41,11 @@ class AppConfig(BaseModel):
     analyzer_rate_hz: float = Field(5.0, gt=0, description="frames a second at most that each analyzer is given")
     subject: str = Field("anonymous", description="subject in events.csv and session.json")
     video: str | None = Field(None, description="video in events.csv; null = file stem or session id")
+    markers: str | None = Field(
+        None,
+        description="trial markers: lsl (all streams of type Markers), lsl:NAME, tcp://HOST:PORT of a ZeroMQ "
+        "publisher, or a replayed session's markers.jsonl",
+    )
 
     selftest: bool = Field(True, description="short self-test at the start of a session; its result in session.json")
     latency_budget_ms: float | None = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from sfam.capture.frame import Intrinsics
@@ -12,6 +13,7 @@ from sfam.sinks.session_info import SessionInfo
 from sfam.sinks.wire import Kind
 
 from .config import Config
+from .event_times import sync_test
 from .pipeline import Pipeline
 from .session_plan import SessionPlan
 
@@ -27,6 +29,7 @@ KINDS_OF_TIER: dict[str, tuple[Kind, ...]] = {
 def describe(plan: SessionPlan, info: SourceInfo, pipeline: Pipeline) -> SessionInfo:
     """All that stays the same during a session."""
     config = plan.config
+    tested = sync_test(config, info)
     return SessionInfo(
         session=plan.session,
         camera=info.camera,
@@ -43,6 +46,7 @@ def describe(plan: SessionPlan, info: SourceInfo, pipeline: Pipeline) -> Session
             "fps": info.fps,
             "warnings": list(info.warnings),
             "color": _pinhole(info.calibration.color),
+            "sync_test": None if tested is None else asdict(tested),
             **info.details,
         },
         clock=plan.clock,

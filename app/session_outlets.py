@@ -6,17 +6,21 @@ from collections.abc import Mapping
 from functools import partial
 
 from sfam.capture.frame import ColorImage
+from sfam.capture.marker import Marker
+from sfam.capture.marker_file import MARKERS_FILE
+from sfam.capture.source import SourceInfo
 from sfam.engine.events import Event
 from sfam.engine.model import ModelArtifact
 from sfam.sinks.blind import without_result, without_result_counters
 from sfam.sinks.curve import PublisherKeys
 from sfam.sinks.frame_result import FrameResult
+from sfam.sinks.growing_file import GrowingFile
 from sfam.sinks.pixelate import pixelated
 from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher
 from sfam.sinks.session_folder import SessionFolder
 from sfam.sinks.session_info import SessionInfo, SessionState
 from sfam.sinks.unfinished_session import UnfinishedSession
-from sfam.sinks.wire import Stamps
+from sfam.sinks.wire import Stamps, compact_json
 from sfam.sinks.wire_fields import (
     event_fields,
     face_fields,
@@ -29,6 +33,7 @@ from sfam.sinks.wire_fields import (
 from sfam.stream.head_pose import head_pose
 
 from .config import render_yaml
+from .event_times import EventTimes, event_times, known_markers
 from .pipeline import FrameAnalysis
 from .roles import Tell
 from .session_description import payload_kinds
@@ -54,6 +59,8 @@ class Outlets:
         self._pixelates = plan.config.sinks.privacy == "blurred"
         self._is_recorded = plan.config.capture.record != "none"
         self._folder: SessionFolder | None = None
+        self._markers: GrowingFile | None = None
+        self._times = EventTimes()
         self.publisher: Publisher | NullPublisher = NullPublisher()
 
     def open(self, info: SessionInfo, left: UnfinishedSession | None = None) -> None:
@@ -84,6 +91,23 @@ class Outlets:
         )
         self.publisher.session("running", {})
 
+    def know(self, source: SourceInfo) -> None:
+        """Take what the source says of clocks, and the trial markers that are there already.
+
+        Raises:
+            SourceError: the file of markers, or of the camera's sync test, cannot be read.
+        """
+        self._times = event_times(self._plan, source)
+        for marker in known_markers(self._plan):
+            self.mark(marker)
+
+    def mark(self, marker: Marker) -> None:
+        """A trial marker: events from its time on belong to its trial."""
+        self._times.mark(marker)
+        if self._markers is None:
+            self._markers = GrowingFile(self._plan.folder / MARKERS_FILE)
+        self._markers.append(compact_json(marker.fields()) + "\n")
+
     def note(self, name: str, value: object) -> None:
         """A key of session.json that becomes known while the session runs."""
         if self._folder is not None:
@@ -103,6 +127,7 @@ class Outlets:
 
     def store(self, result: FrameAnalysis) -> Stamps:
         """The rows of a frame; returns the stamps for what else belongs to it."""
+        self._times.seen(result.frame)
         stamps = Stamps.of(result.frame, {stage: spent / 1e3 for stage, spent in result.stage_ns.items()})
         for row in rows_of(result):
             self.row(row, stamps)
@@ -126,6 +151,7 @@ class Outlets:
 
     def event(self, event: Event, stamps: Stamps) -> None:
         """A state of an event: files, bus and, once confirmed, the operator."""
+        event = self._times.complete(event)
         if self._folder is not None:
             self._folder.event(event)
         if event.state == "confirmed" and self._is_recorded:
@@ -146,15 +172,21 @@ class Outlets:
         Raises:
             SinkError: the folder could not be written to the end.
         """
+        self._close_markers()
         if self._folder is not None:
             self._folder.close(totals, state)
         self.publisher.close(self._shown(totals), state)
 
     def abandon(self, totals: Mapping[str, object]) -> None:
         """Close what an error left open; after `close` nothing is left to do."""
+        self._close_markers()
         self.publisher.close(self._shown(totals), "failed")
         if self._folder is not None:
             self._folder.close(totals, "failed")
+
+    def _close_markers(self) -> None:
+        if self._markers is not None:
+            self._markers.close()
 
     def _shown(self, totals: Mapping[str, object]) -> Mapping[str, object]:
         """Totals as far as anybody but the session's files may know them."""
