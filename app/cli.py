@@ -15,12 +15,14 @@ from . import (
     cli_calibrate,
     cli_cameras,
     cli_doctor,
+    cli_erase,
     cli_evaluate,
     cli_export,
     cli_features,
     cli_files,
     cli_live,
     cli_model,
+    cli_notice,
     cli_record,
     cli_rehearse,
     cli_report,
@@ -43,6 +45,8 @@ app = typer.Typer(
 app.command("live")(cli_live.live)
 app.command("record")(cli_record.record)
 app.command("report")(cli_report.report)
+app.command("notice")(cli_notice.notice)
+app.command("erase")(cli_erase.erase)
 app.command("serve")(cli_serve.serve)
 app.command("repair")(cli_record.repair)
 app.command("convert")(cli_record.convert)

@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.app.free_port import free_address
 
 from sfam.app.config import Config
 from sfam.app.session_description import payload_kinds, retain_until
@@ -15,6 +14,7 @@ from sfam.sinks.wire_fields import parse_frame
 from sfam.stream.config import StreamConfig
 from sfam.stream.face import open_detector
 from tests.app.command import run, start
+from tests.app.free_port import free_address
 
 ENOUGH = 12
 
