@@ -63,7 +63,7 @@ _EN = _Words(
     unsuitable=UNSUITABLE_USES,
 )
 _DE = _Words(
-    results="Zahlen: zu jedem Bild die Lage des Gesichts, die Kopfbewegung und ein Messwert; die markierten Zeitpunkte.",
+    results="Zahlen: zu jedem Bild die Lage des Gesichts, die Kopfbewegung, ein Messwert; die markierten Zeitpunkte.",
     landmarks="Die Lage von 68 Punkten Ihres Gesichts in jedem Bild.",
     flow="Bewegungsfelder: wie sich die Haut bewegt hat, ohne ihr Aussehen.",
     blurred="Bilder werden an andere Programme nur als grobes Mosaik weitergegeben, in dem niemand erkennbar ist.",
