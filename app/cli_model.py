@@ -1,4 +1,4 @@
-"""Commands on models: `sfam model list | show | import | check | distill`."""
+"""Commands on models: `sfam model list | show | import | export | compile | check | distill`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import cli_model_files
 from .config import ConfigError
 from .exit_codes import ENGINE
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from sfam.engine.model import ModelArtifact
 
 app = typer.Typer(help="Models: which there are, what they are, whether they compute what they should.")
+
+
+app.command("export")(cli_model_files.export)
+app.command("compile")(cli_model_files.compile_plans)
 
 
 @app.command("list")

@@ -106,12 +106,17 @@ def plan_for(
     Raises:
         ModelError: it cannot be compiled.
     """
-    key = PlanKey(artifact.name, artifact.sha256, gpu, capability, library_name(), precision)
+    key = key_of(artifact, gpu, capability, precision)
     # Only RTX can name a capability; the other module always compiles for the GPU it sees.
     named = capability if hasattr(trt, "ComputeCapability") else None
     plan = cached_plan(key, lambda: compile_plan(graph_of(artifact, precision), named), folder)
     PLANS[plan.action] += 1
     return plan
+
+
+def key_of(artifact: ModelArtifact, gpu: str, capability: str, precision: str = "fp32") -> PlanKey:
+    """What a plan is stored under."""
+    return PlanKey(artifact.name, artifact.sha256, gpu, capability, library_name(), precision)
 
 
 def graph_of(artifact: ModelArtifact, precision: str) -> bytes:
