@@ -218,8 +218,7 @@ class RegionAligner:
                     np.add(cell, last, out=cell)
         for at, begin, pad, length in ((y0, y, most_y - 1, rows), (x0, x, most_x - 1, columns)):
             np.subtract(at, begin - pad, out=at)
-            far = at.view(np.uint32)  # what lies left of the box becomes huge and goes to the far edge too
-            np.minimum(far, length - 1, out=far)
+            np.clip(at, -1, length - 1, out=at)  # -1 is the far edge of the row (or layer) before
             np.multiply(cell, length, out=cell)
             np.add(cell, at, out=cell)
         np.copyto(window.target, cell)
@@ -230,7 +229,10 @@ class RegionAligner:
         sizes = product(range(least_y, most_y + 1), range(least_x, most_x + 1))
         for at, ((down, right), layer) in enumerate(zip(sizes, window.layers, strict=True)):
             target = window.spread if at else window.result
-            cv2.erode(layer, np.ones((down, right), np.uint8), dst=target, anchor=(right - 1, down - 1))
+            if right == down == 1:
+                np.copyto(target, layer)
+            else:
+                cv2.erode(layer, np.ones((down, right), np.uint8), dst=target, anchor=(right - 1, down - 1))
             if at:
                 cv2.min(window.result, window.spread, dst=window.result)
 

@@ -25,7 +25,7 @@ from .face_watch import FaceWatch
 from .flow import open_flow
 from .flow_window import FlowWindow
 from .grey_frame import GreyFrame
-from .past_frames import DepthRegion, depth_region, region_box
+from .past_frames import DepthRegion, depth_box, depth_region
 from .scene_flow import SceneFlow
 from .window import FramePeriod
 
@@ -192,7 +192,7 @@ class Analysis:
     def _measure(self, frame: RGBDFrame, grey: GreyFrame, face: FollowedFace) -> Motion:
         """Motion of one face in this frame."""
         started = time.perf_counter_ns()
-        depth = self._align(frame, region_box(face.crop))
+        depth = self._align(frame, depth_box(face.crop))
         self._stage_ns["align"] += time.perf_counter_ns() - started
         motion = self._motions.get(face.track_id)
         if motion is None:

@@ -37,10 +37,10 @@ def freeze_crop(landmarks: Landmarks, crop: Crop | None, dead_zone_px: int) -> C
         crop: the crop in use, None = choose one.
         dead_zone_px: how far, in crop pixels, the face's centre may be off the crop's centre.
     """
-    jaw = landmarks[:17]
-    width = float(np.ptp(jaw[:, 0]))
-    low, high = landmarks.min(axis=0), landmarks.max(axis=0)
-    centre_x, centre_y = float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2
+    jaw_x = landmarks[:17, 0]
+    width = float(jaw_x.max() - jaw_x.min())
+    left, top, across, down = landmark_box(landmarks)
+    centre_x, centre_y = left + across / 2, top + down / 2
     size = max(2 * round(width * CROP_PX / FACE_PX / 2), 16)
     if crop is not None:
         if abs(size / crop.size - 1.0) <= RESIZE_RATIO:
@@ -137,6 +137,9 @@ class FollowedFace:
 
     def _inside(self, grey: GreyFrame) -> bool:
         """Whether three quarters of the landmarks are in the image."""
+        left, top, width, height = self.box
+        if min(left, top) >= 0 and left + width < grey.shape[1] and top + height < grey.shape[0]:
+            return True
         x, y = self.landmarks[:, 0], self.landmarks[:, 1]
         seen = (x >= 0) & (y >= 0) & (x < grey.shape[1]) & (y < grey.shape[0])
         return bool(seen.mean() >= 0.75)

@@ -21,7 +21,7 @@ from .flow_window import FlowWindow
 from .grey_frame import GreyFrame
 from .head_motion import CropCamera, HeadMotionFit, rigid_mask
 from .noise_floor import DepthTrust, NoiseMeter
-from .past_frames import DepthRegion, PastFrame, PastFrames, region_box
+from .past_frames import DepthRegion, PastFrame, PastFrames, depth_box, region_box
 from .roi import CropBox, RegionFinder, Regions, cut_maps, to_crop
 from .scene_flow import Crop, FloatMap, HeadMotion, Mask, SceneFlow
 from .window import Span, find_span
@@ -102,7 +102,7 @@ class FaceMotion:
             frame: the frame, for its number, time and calibration.
             grey: the whole frame.
             face: where the face is in it.
-            depth: (side, side) uint16 on the color grid of `region_box(face.crop)`.
+            depth: (side, side) uint16 on the color grid of `depth_box(face.crop)`.
             period_ns: current frame period.
         """
         self.stage_ns = {"flow": 0, "depth": 0, "head_motion": 0, "window": 0}
@@ -117,6 +117,7 @@ class FaceMotion:
                 face.landmarks,
                 box,
                 grey.region(*box),
+                depth_box(face.crop),
                 depth,
                 frame.depth_scale_m,
             )
@@ -134,10 +135,10 @@ class FaceMotion:
         light = [self._light(index, face.crop, regions) for index in (span.begin, last)]
         if not all(light):
             return Motion(cause="saturated")
-        mask = self._rigid_mask(span.begin, face.crop)
+        mask = self._rigid_mask(span.begin, face.crop, regions)
         flow, moved_px = self._scene_flow(span.begin, last, field, mask)
         changed = max(light) > LIGHT_RATIO * min(light)
-        return self._window(flow, moved_px, span, frame.segment, changed)
+        return self._window(flow, regions, moved_px, span, frame.segment, changed)
 
     def between(self, sequence_a: int, sequence_b: int) -> SceneFlow | None:
         """Direct flow from one past frame to another (either order), None when one of them is no longer held.
@@ -239,18 +240,17 @@ class FaceMotion:
         moved_px = float(cv2.mean(cv2.magnitude(rigid_u, rigid_v), mask.view(np.uint8))[0])
         return field.u - rigid_u, field.v - rigid_v, w - rigid_w, head, moved_px
 
-    def _rigid_mask(self, first: int, crop: Crop) -> Mask:
+    def _rigid_mask(self, first: int, crop: Crop, regions: Regions) -> Mask:
         """Where the face moves with the head; held as still as the network's regions are."""
-        landmarks = self._past.frames[first].landmarks_px
-        regions = self._regions.regions(landmarks, crop)
         if self._mask is None or self._mask[0] is not regions:
-            self._mask = (regions, rigid_mask(to_crop(landmarks, crop)))
+            self._mask = (regions, rigid_mask(to_crop(self._past.frames[first].landmarks_px, crop)))
         return self._mask[1]
 
-    def _window(self, flow: SceneFlow, moved_px: float, span: Span, segment: int, light_changed: bool) -> Motion:
+    def _window(
+        self, flow: SceneFlow, regions: Regions, moved_px: float, span: Span, segment: int, light_changed: bool
+    ) -> Motion:
         """The network's input of a scene flow, with all that limits what it says."""
         started = time.perf_counter_ns()
-        regions = self._regions.regions(self._past.frames[span.begin].landmarks_px, flow.crop)
         flags = list(self._flags.push(flow, regions))
         deep = min(_share(flow.valid, box) for box in (regions.upper, regions.lower)) >= DEPTH_SHARE_MIN
         maps = cut_maps(flow, regions)

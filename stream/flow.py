@@ -122,7 +122,7 @@ class LucasKanade:
 
     def __init__(self) -> None:
         self.warps = [Warp(CROP_PX >> level) for level in range(LEVELS)]
-        self._pulls = [np.empty((CROP_PX >> level + 1, CROP_PX >> level + 1), np.float32) for level in range(LEVELS)]
+        self._pulls = [np.empty((2, CROP_PX >> level + 1, CROP_PX >> level + 1), np.float32) for level in range(LEVELS)]
 
     def prepare(self, grey: NDArray[np.uint8]) -> FlowProducts:
         """Compute the products of one crop, (128, 128) uint8."""
@@ -170,13 +170,10 @@ class LucasKanade:
         warp, pull = self.warps[level], self._pulls[level]
         warp.difference(grid, reference, moving)
         # Slope of the windowed square plus the pull of the field towards its own blur, in one blur.
-        slopes = []
-        for axis, slope in zip(grid, warp.slopes(reference), strict=True):
-            np.multiply(axis, PULL_GREY2, out=pull)
-            slope -= pull
-            smooth = blur(slope, WINDOW_SIGMA_PX / 2, 4)
-            smooth += pull
-            slopes.append(smooth)
-        xx, xy, yy = reference.inverse
-        grid[0] -= xx * slopes[0] + xy * slopes[1]
-        grid[1] -= xy * slopes[0] + yy * slopes[1]
+        np.multiply(grid, PULL_GREY2, out=pull)
+        slopes = warp.slopes(reference)
+        slopes -= pull
+        for axis, slope in zip(pull, slopes, strict=True):
+            axis += blur(slope, WINDOW_SIGMA_PX / 2, 4)
+        grid -= reference.inverse[:, 0] * pull[0]
+        grid -= reference.inverse[:, 1] * pull[1]

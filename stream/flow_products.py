@@ -24,9 +24,10 @@ PULL_GREY2 = 12.0
 """Weight of the pull towards the field under the same window: 3 x the variance of 2 grey levels of noise."""
 
 _BORDER = cv2.BORDER_REFLECT_101
-_ONE = np.ones(1, np.float32)
 DERIVATIVE = np.array([1, -8, 0, 8, -1], np.float32) / 12
 HALF_SAMPLE = np.array([3, -25, 150, 150, -25, 3], np.float32) / 256
+_DERIVATIVE_X, _HALF_SAMPLE_X = DERIVATIVE[None], HALF_SAMPLE[None]
+_DERIVATIVE_Y, _HALF_SAMPLE_Y = DERIVATIVE[:, None], HALF_SAMPLE[:, None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,10 +37,10 @@ class FlowLevel:
     image: FloatMap
     doubled: FloatMap
     """The image on half pixels."""
-    gradient_x: FloatMap
-    gradient_y: FloatMap
-    inverse: tuple[FloatMap, FloatMap, FloatMap]
-    """xx, xy, yy of the inverse structure tensor, on every second pixel."""
+    gradient: FloatMap
+    """(2, side, side): along x and y."""
+    inverse: FloatMap
+    """(2, 2, side / 2, side / 2): inverse structure tensor on every second pixel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,12 +106,11 @@ def _doubled(image: FloatMap) -> FloatMap:
     and takes four times as long; its Lanczos warp takes ten times as long.
     """
     side = image.shape[0]
-    out = np.empty((2 * side, 2 * side), np.float32)
-    along_x = cv2.sepFilter2D(image, -1, HALF_SAMPLE, _ONE, anchor=(2, 0), borderType=_BORDER)
-    out[::2, ::2] = image
-    out[::2, 1::2] = along_x
-    out[1::2, ::2] = cv2.sepFilter2D(image, -1, _ONE, HALF_SAMPLE, anchor=(0, 2), borderType=_BORDER)
-    out[1::2, 1::2] = cv2.sepFilter2D(along_x, -1, _ONE, HALF_SAMPLE, anchor=(0, 2), borderType=_BORDER)
+    tall, out = np.empty((2 * side, side), np.float32), np.empty((2 * side, 2 * side), np.float32)
+    tall[::2] = image
+    tall[1::2] = cv2.filter2D(image, -1, _HALF_SAMPLE_Y, anchor=(0, 2), borderType=_BORDER)
+    out[:, ::2] = tall
+    out[:, 1::2] = cv2.filter2D(tall, -1, _HALF_SAMPLE_X, anchor=(2, 0), borderType=_BORDER)
     return out
 
 
@@ -122,16 +122,16 @@ def _remove_local_mean(image: FloatMap) -> FloatMap:
 
 def flow_level(image: FloatMap) -> FlowLevel:
     """Products of one pyramid level."""
-    gradient_x = cast(FloatMap, cv2.sepFilter2D(image, -1, DERIVATIVE, _ONE, borderType=_BORDER))
-    gradient_y = cast(FloatMap, cv2.sepFilter2D(image, -1, _ONE, DERIVATIVE, borderType=_BORDER))
-    xx = window(gradient_x * gradient_x)
-    xy = window(gradient_x * gradient_y)
-    yy = window(gradient_y * gradient_y)
+    gradient = np.empty((2, *image.shape), np.float32)
+    x, y = gradient
+    cv2.filter2D(image, -1, _DERIVATIVE_X, dst=x, borderType=_BORDER)
+    cv2.filter2D(image, -1, _DERIVATIVE_Y, dst=y, borderType=_BORDER)
+    xx, xy, yy = window(x * x), window(x * y), window(y * y)
     xx += PULL_GREY2
     yy += PULL_GREY2
-    scale = np.reciprocal(xx * yy - xy * xy)
-    inverse = (yy * scale, -xy * scale, xx * scale)
-    return FlowLevel(image, _doubled(image), gradient_x, gradient_y, inverse)
+    inverse = np.array(((yy, -xy), (-xy, xx)))
+    inverse /= xx * yy - xy * xy
+    return FlowLevel(image, _doubled(image), gradient, inverse)
 
 
 class Warp:
@@ -139,35 +139,36 @@ class Warp:
 
     def __init__(self, side: int) -> None:
         ramp = np.arange(side, dtype=np.float32) * 2
-        self._base_x, self._base_y = (np.ascontiguousarray(grid) for grid in np.meshgrid(ramp, ramp))
-        self._map_x, self._map_y, self._product = (np.empty((side, side), np.float32) for _ in range(3))
-        self._twice = np.empty((side // 2, side // 2), np.float32)
+        self._base = np.stack(np.meshgrid(ramp, ramp))
+        self._map, self._product = (np.empty((2, side, side), np.float32) for _ in range(2))
+        self._twice, self._slopes = (np.empty((2, side // 2, side // 2), np.float32) for _ in range(2))
         self.error = np.empty((side, side), np.float32)
         """Moving image under the last motion minus reference, grey levels."""
 
     def difference(self, grid: FloatMap, reference: FlowLevel, moving: FlowLevel) -> None:
         """Fill `error` for a motion grid (2, side / 2, side / 2) px."""
-        for axis, base, place in ((grid[0], self._base_x, self._map_x), (grid[1], self._base_y, self._map_y)):
-            np.multiply(axis, 2, out=self._twice)
-            cv2.add(base, double(self._twice), dst=place)
+        np.multiply(grid, 2, out=self._twice)
+        for axis, place in zip(self._twice, self._map, strict=True):
+            cv2.resize(axis, place.shape, dst=place, interpolation=cv2.INTER_LINEAR)
+        self._map += self._base
         # What leaves the moving image keeps the reference's value: no error, so no weight.
         np.copyto(self.error, reference.image)
         cv2.remap(
             moving.doubled,
-            self._map_x,
-            self._map_y,
+            self._map[0],
+            self._map[1],
             cv2.INTER_LINEAR,
             dst=self.error,
             borderMode=cv2.BORDER_TRANSPARENT,
         )
         np.subtract(self.error, reference.image, out=self.error)
 
-    def slopes(self, reference: FlowLevel) -> tuple[FloatMap, FloatMap]:
-        """Gradient times `error` on every second pixel, not yet windowed."""
-        return (
-            halve(np.multiply(reference.gradient_x, self.error, out=self._product)),
-            halve(np.multiply(reference.gradient_y, self.error, out=self._product)),
-        )
+    def slopes(self, reference: FlowLevel) -> FloatMap:
+        """Gradient times `error` on every second pixel, not yet windowed; (2, side / 2, side / 2), overwritten."""
+        np.multiply(reference.gradient, self.error, out=self._product)
+        for product, slope in zip(self._product, self._slopes, strict=True):
+            cv2.resize(product, slope.shape, dst=slope, interpolation=cv2.INTER_AREA)
+        return self._slopes
 
     def mean_square(self) -> float:
         """Mean squared `error`."""

@@ -126,5 +126,5 @@ class PrimalDual:
 
 def _tensor(level: FlowLevel) -> tuple[FloatMap, FloatMap, FloatMap]:
     """xx, xy, yy of the structure tensor on every second pixel."""
-    x, y = level.gradient_x, level.gradient_y
+    x, y = level.gradient
     return window(x * x, WINDOW_SIGMA_PX), window(x * y, WINDOW_SIGMA_PX), window(y * y, WINDOW_SIGMA_PX)

@@ -8,7 +8,7 @@ lacks is added once from the exact one, so that the motion found is exact for th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -90,27 +90,45 @@ class _Points:
     depth_mm: Reals
     pivot: Reals
     model: Reals
-    """(6, 3 N): du, dv, dw of each point by rotation (rad) and translation (mm)."""
+    """(7, 3 N): du, dv, dw of each point by rotation (rad) and translation (mm), and what was measured."""
 
 
-def _points(rows: NDArray[np.intp], columns: NDArray[np.intp], depth_mm: Reals, camera: CropCamera) -> _Points:
-    count = len(rows)
-    rays = np.ones((3, count))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Places:
+    """Grid points of a mask, the same while the face's regions and the crop stay."""
+
+    mask: Mask
+    camera: CropCamera
+    flat: NDArray[np.intp]
+    """(N,): index into a flat crop."""
+    rays: Reals
+
+
+def _places(mask: Mask, camera: CropCamera) -> _Places:
+    start = STRIDE_PX // 2
+    step = slice(start, None, STRIDE_PX)
+    rows, columns = np.nonzero(mask[step, step])
+    rows, columns = rows * STRIDE_PX + start, columns * STRIDE_PX + start
+    rays = np.stack(((columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones(len(rows))))
+    return _Places(mask, camera, rows * CROP_PX + columns, rays)
+
+
+def _points(places: _Places, depth_mm: Reals, measured: Reals) -> _Points:
+    camera, rays, count = places.camera, places.rays, len(places.flat)
     a, b = rays[0], rays[1]
-    a[:] = (columns - camera.cx) / camera.fx
-    b[:] = (rows - camera.cy) / camera.fy
     space = rays * depth_mm
     pivot: Reals = space.sum(axis=1) / count
     space -= pivot[:, None]
     x, y, z = space
-    model = np.zeros((6, 3, count))
+    model = np.zeros((7, 3, count))
     u, v, w = model[:, 0], model[:, 1], model[:, 2]
     u[0], u[1], u[2], u[3], u[5] = -a * y, z + a * x, -y, 1.0, -a
     v[0], v[1], v[2], v[4], v[5] = -z - b * y, b * x, x, 1.0, -b
     w[0], w[1], w[5] = y, -x, 1.0
     u *= camera.fx / depth_mm
     v *= camera.fy / depth_mm
-    return _Points(rays, depth_mm, pivot, model.reshape(6, 3 * count))
+    model[6] = measured.reshape(3, count)
+    return _Points(rays, depth_mm, pivot, model.reshape(7, 3 * count))
 
 
 def _exact(points: _Points, parameters: Reals, camera: CropCamera) -> Reals:
@@ -141,36 +159,37 @@ def _robust_weights(misfit: Reals, w_weight: Reals) -> Reals:
     weights = squares[::2]
     middle = weights.shape[1] // 2
     medians = np.partition(weights, middle, axis=1)[:, middle]
-    weights *= (1.0 / np.maximum(SHARPNESS * medians, SMALLEST))[:, None]
-    weights += 1.0
-    weights *= SIGMAS[:, None]
+    weights *= (SIGMAS / np.maximum(SHARPNESS * medians, SMALLEST))[:, None]
+    weights += SIGMAS[:, None]
     np.square(np.reciprocal(weights, out=weights), out=weights)
     squares[1] = squares[0]
     squares[2] *= w_weight
     return squares.reshape(-1)
 
 
-def _solve(model: Reals, weights: Reals, measured: Reals) -> Reals:
-    weighted = model * weights
-    right = (weighted @ measured)[:, None]
-    _, solution = cv2.solve(weighted @ model.T + PRIOR, right, flags=cv2.DECOMP_CHOLESKY)
-    return cast(Reals, solution[:, 0])
+def _solve(model: Reals, weights: Reals) -> Reals:
+    """(7,) weighted least squares: the negated parameters and 1, so that times the model it gives the misfit."""
+    sums = (model * weights) @ model.T
+    _, solution = cv2.solve(sums[:6, :6] + PRIOR, sums[:6, 6:], flags=cv2.DECOMP_CHOLESKY)
+    return np.append(-solution[:, 0], 1.0)
 
 
-def _fit(points: _Points, measured: Reals, w_weight: Reals, camera: CropCamera) -> tuple[Reals, Reals]:
+def _fit(points: _Points, w_weight: Reals, camera: CropCamera) -> tuple[Reals, Reals]:
     """Parameters (6,) and the misfit (3 N,)."""
+    model, measured = points.model, points.model[6].copy()
     weights = np.full((3, len(w_weight)), SIGMA_PX**-2)
     np.multiply(w_weight, SIGMA_MM**-2, out=weights[2])
-    parameters = _solve(points.model, weights.reshape(-1), measured)
+    found = _solve(model, weights.reshape(-1))
     for _ in range(ITERATIONS):
-        weights = _robust_weights(measured - parameters @ points.model, w_weight)
-        parameters = _solve(points.model, weights, measured)
+        weights = _robust_weights(found @ model, w_weight)
+        found = _solve(model, weights)
+    parameters = -found[:6]
     large = np.abs(parameters[:3]).max() > LARGE_TURN_RAD
     for _ in range(2 if large else 1):
-        misfit = measured - _exact(points, parameters, camera)
-        step = _solve(points.model, weights, misfit)
-        parameters = parameters + step
-    return parameters, misfit - step @ points.model
+        np.subtract(measured, _exact(points, parameters, camera), out=model[6])
+        found = _solve(model, weights)
+        parameters -= found[:6]
+    return parameters, found @ model
 
 
 def _known_depth(depth_mm: Reals) -> Reals:
@@ -184,8 +203,9 @@ class HeadMotionFit:
     """Finds the head's motion in scene flow, and the scene flow of a head's motion."""
 
     def __init__(self) -> None:
-        ramp = np.arange(CROP_PX, dtype=np.float32)
-        self._columns, self._rows = ramp[None, :], ramp[:, None]
+        self._places: _Places | None = None
+        self._camera: CropCamera | None = None
+        self._powers: FloatMap = np.zeros((6, 0), np.float32)
 
     def fit(
         self, field: FlowLike, w: FloatMap, w_valid: Mask, depth_mm: FloatMap, camera: CropCamera, mask: Mask
@@ -203,17 +223,15 @@ class HeadMotionFit:
         Returns:
             The motion; no motion with a NaN residual when fewer than `MIN_POINTS` grid points are left.
         """
-        start = STRIDE_PX // 2
-        step = slice(start, None, STRIDE_PX)
-        rows, columns = np.nonzero(mask[step, step])
-        if len(rows) < MIN_POINTS:
+        places = self._places
+        if places is None or places.mask is not mask or places.camera != camera:
+            places = self._places = _places(mask, camera)
+        if len(places.flat) < MIN_POINTS:
             return HeadMotion()
-        rows, columns = rows * STRIDE_PX + start, columns * STRIDE_PX + start
-        places = rows * CROP_PX + columns
-        depth, valid = (image.take(places).astype(np.float64) for image in (depth_mm, w_valid))
-        measured = np.concatenate([image.take(places) for image in (field.u, field.v, w)]).astype(np.float64)
-        points = _points(rows, columns, _known_depth(depth), camera)
-        parameters, misfit = _fit(points, measured, valid, camera)
+        depth, valid = (image.take(places.flat).astype(np.float64) for image in (depth_mm, w_valid))
+        measured = np.concatenate([image.take(places.flat) for image in (field.u, field.v, w)]).astype(np.float64)
+        points = _points(places, _known_depth(depth), measured)
+        parameters, misfit = _fit(points, valid, camera)
         u, v, _ = misfit.reshape(3, -1)
         residual = float(np.sqrt(_median(u * u + v * v)))
         rotation, translation = parameters[:3].tolist(), parameters[3:].tolist()
@@ -225,30 +243,39 @@ class HeadMotionFit:
         """Scene flow of every pixel if only the head moved: u, v px and w mm, each (128, 128) float32."""
         rotation = cv2.Rodrigues(np.asarray(motion.rotation_rad))[0]
         pivot = np.asarray(motion.pivot_mm)
-        offset = (pivot + motion.translation_mm - rotation @ pivot).astype(np.float32)
+        offset = pivot + motion.translation_mm - rotation @ pivot
         known = depth_mm > 0
         if not known.all():
             mean = float(depth_mm[known].mean()) if known.any() else UNKNOWN_DEPTH_MM
             depth_mm = np.where(known, depth_mm, np.float32(mean))
-        along_x = (self._columns - np.float32(camera.cx)) / np.float32(camera.fx)
-        along_y = (self._rows - np.float32(camera.cy)) / np.float32(camera.fy)
-        turn = (rotation - np.eye(3)).astype(np.float32)
-        w = (turn[2, 0] * along_x + turn[2, 2]) + turn[2, 1] * along_y
-        w *= depth_mm
-        w += offset[2]
-        scale = w + depth_mm
-        np.reciprocal(scale, out=scale)
-        # u = fx (dX - x/z dZ) / (z + dZ); its factor of z is a plane in x/z and y/z times one of them, and so for v.
-        u = (turn[0, 1] - turn[2, 1] * along_x) * along_y
-        u += turn[0, 2] + (turn[0, 0] - turn[2, 2] - turn[2, 0] * along_x) * along_x
-        v = (turn[1, 0] - turn[2, 0] * along_y) * along_x
-        v += turn[1, 2] + (turn[1, 1] - turn[2, 2] - turn[2, 1] * along_y) * along_y
-        for image, shift, focal in (
-            (u, offset[0] - offset[2] * along_x, camera.fx),
-            (v, offset[1] - offset[2] * along_y, camera.fy),
-        ):
-            image *= depth_mm
-            image += shift
-            image *= scale
-            image *= np.float32(focal)
-        return u, v, w
+        if self._camera != camera:
+            self._camera, self._powers = camera, _powers(camera)
+        turned, shifted = _image_motion(rotation - np.eye(3), offset, camera) @ self._powers
+        flow = turned.reshape(3, CROP_PX, CROP_PX)
+        flow *= depth_mm
+        flow += shifted.reshape(3, CROP_PX, CROP_PX)
+        w = flow[2]
+        flow[:2] /= w + depth_mm
+        return flow[0], flow[1], w
+
+
+def _powers(camera: CropCamera) -> FloatMap:
+    """(6, 128 * 128) float32: 1, a, b, a a, a b, b b of every pixel, with a = x / z and b = y / z."""
+    ramp = np.arange(CROP_PX)
+    a = np.tile((ramp - camera.cx) / camera.fx, CROP_PX)
+    b = np.repeat((ramp - camera.cy) / camera.fy, CROP_PX)
+    return np.stack((np.ones_like(a), a, b, a * a, a * b, b * b)).astype(np.float32)
+
+
+def _image_motion(turn: Reals, offset: Reals, camera: CropCamera) -> FloatMap:
+    """(2, 3, 6): u, v, w of a rotation (less the identity) and a shift, as weights of `_powers`.
+
+    u = fx (dX - a dZ) / (z + dZ) with dX, dZ = z times a plane in a and b, plus the shift: the first set is what is
+    multiplied by z, the second what is not; both are still to be divided by z + dZ where it is u or v.
+    """
+    (xa, xb, x1), (ya, yb, y1), (za, zb, z1) = turn.tolist()
+    ox, oy, oz = offset.tolist()
+    turned = [[x1, xa - z1, xb, -za, -zb, 0], [y1, ya, yb - z1, 0, -za, -zb], [z1, za, zb, 0, 0, 0]]
+    shifted = [[ox, -oz, 0, 0, 0, 0], [oy, 0, -oz, 0, 0, 0], [oz, 0, 0, 0, 0, 0]]
+    scale = np.array((camera.fx, camera.fy, 1.0))[:, None]
+    return np.asarray(np.array((turned, shifted)) * scale, np.float32)

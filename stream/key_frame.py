@@ -19,13 +19,13 @@ POINTS = 24
 WINDOW = (17, 17)
 LEVELS = 2
 CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 15, 0.01)
-REGION_FACES = 1.7
+REGION_FACES = 1.5
 """Side of the followed region in face widths."""
 FIT_PX = 1.5
 """A point further than this from the fit (at a face width of 130 px) does not support it."""
 BACK_PX = 0.7
 """Largest forward-backward error of a point that is kept."""
-FIT_ROUNDS = 5
+FIT_ROUNDS = 4
 
 Points = NDArray[np.float32]
 
@@ -39,8 +39,9 @@ class Similarity:
 
     def move(self, points: Points) -> Points:
         """(N, 2) float32 points moved."""
-        moved = (points[:, 0] + 1j * points[:, 1]) * self.turn + self.shift
-        return np.stack((moved.real, moved.imag), axis=1).astype(np.float32)
+        a, b = self.turn.real, self.turn.imag
+        moved = points @ np.array(((a, b), (-b, a))) + (self.shift.real, self.shift.imag)
+        return np.asarray(moved, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,17 +22,31 @@ from .scene_flow import CROP_PX, Crop, FloatMap
 
 MARGIN = 0.15
 """Region kept around the crop, on each side, as a share of the crop's side."""
+DEPTH_MARGIN = 0.05
+"""The same for depth, whose alignment costs by the pixel; where a moved crop reaches further there is a hole."""
 SHRINK_DEPTH_BELOW = 0.6
 """Scale below which depth is averaged over its pixels rather than picked: large faces hold more than one per pixel."""
 
 DepthRegion = NDArray[np.uint16]
 
 
-def region_box(crop: Crop) -> tuple[int, int, int, int]:
-    """x, y, width, height of the region kept for a crop, in color pixels."""
-    margin = round(MARGIN * crop.size)
-    side = crop.size + 2 * margin
-    return crop.x - margin, crop.y - margin, side, side
+Box = tuple[int, int, int, int]
+"""x, y, width, height in color pixels."""
+
+
+def region_box(crop: Crop) -> Box:
+    """Region of grey kept for a crop."""
+    return _around(crop, MARGIN)
+
+
+def depth_box(crop: Crop) -> Box:
+    """Region of depth kept for a crop."""
+    return _around(crop, DEPTH_MARGIN)
+
+
+def _around(crop: Crop, margin: float) -> Box:
+    width = round(margin * crop.size)
+    return crop.x - width, crop.y - width, crop.size + 2 * width, crop.size + 2 * width
 
 
 @dataclass(slots=True, eq=False)
@@ -43,11 +57,13 @@ class PastFrame:
     t_ns: int
     landmarks_px: Landmarks
     """(68, 2) float32, color pixels."""
-    box: tuple[int, int, int, int]
+    box: Box
+    """Of `grey`."""
     grey: GreyImage
     """(side, side) uint8."""
+    depth_box: Box
     depth: DepthRegion
-    """(side, side) uint16 on the color grid, 0 = no data."""
+    """(side, side) uint16 of `depth_box` on the color grid, 0 = no data."""
     depth_scale_m: float
     light: tuple[Regions, float] | None = None
     """Mean grey level of the network's regions, and for which regions."""
@@ -74,8 +90,9 @@ def cut_grey(region: GreyImage, x: int, y: int, size: int) -> GreyImage:
 
 
 def cut_depth(region: DepthRegion, x: int, y: int, size: int, depth_scale_m: float) -> FloatMap:
-    """(128, 128) float32 mm, 0 = hole; no value ever mixes with a hole."""
-    part = region[y : y + size, x : x + size]
+    """(128, 128) float32 mm, 0 = hole, as outside the region; no value ever mixes with a hole."""
+    inside = min(x, y) >= 0 and y + size <= region.shape[0] and x + size <= region.shape[1]
+    part = region[y : y + size, x : x + size] if inside else cut(region, x, y, size, size, cv2.BORDER_CONSTANT)
     millimetres = np.float32(1000.0 * depth_scale_m)
     if CROP_PX / size >= SHRINK_DEPTH_BELOW:
         nearest = cv2.resize(part, (CROP_PX, CROP_PX), interpolation=cv2.INTER_NEAREST_EXACT)
@@ -161,16 +178,17 @@ class PastFrames:
             self._cuts.append(past)
         x, y = crop.x - past.box[0], crop.y - past.box[1]
         past.products = self._solver.prepare(cut_grey(past.grey, x, y, crop.size))
+        x, y = crop.x - past.depth_box[0], crop.y - past.depth_box[1]
         past.depth_mm = cut_depth(past.depth, x, y, crop.size, past.depth_scale_m)
         past.cut_crop, past.shape = crop, None
         return past.products
 
 
-def grey_region(grey: GreyImage, box: tuple[int, int, int, int]) -> GreyImage:
+def grey_region(grey: GreyImage, box: Box) -> GreyImage:
     """A copy of a box of the image; beyond the image's edge the edge is repeated."""
     return cut(grey, *box, cv2.BORDER_REPLICATE)
 
 
-def depth_region(depth: DepthRegion, box: tuple[int, int, int, int]) -> DepthRegion:
+def depth_region(depth: DepthRegion, box: Box) -> DepthRegion:
     """A copy of a box of depth that lies on the color grid; beyond the image's edge there is no depth."""
     return cut(depth, *box, cv2.BORDER_CONSTANT)

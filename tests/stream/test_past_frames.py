@@ -5,7 +5,16 @@ import pytest
 
 from sfam.stream.face_manual import template_landmarks
 from sfam.stream.flow import FlowProducts, open_flow
-from sfam.stream.past_frames import PastFrame, PastFrames, cut_depth, depth_region, grey_region, mean_depth, region_box
+from sfam.stream.past_frames import (
+    PastFrame,
+    PastFrames,
+    cut_depth,
+    depth_box,
+    depth_region,
+    grey_region,
+    mean_depth,
+    region_box,
+)
 from sfam.stream.scene_flow import Crop
 from tests.stream.moving_face import BOX, PERIOD_NS, frame, picture
 
@@ -17,7 +26,8 @@ SECOND = 1_000_000_000
 def past(index: int, crop: Crop = CROP, dx: float = 0.0) -> PastFrame:
     shown, box = frame(index, dx), region_box(crop)
     grey = grey_region(np.ascontiguousarray(shown.color[:, :, 0]), box)
-    return PastFrame(index, index * PERIOD_NS, LANDMARKS, box, grey, depth_region(shown.depth, box), 0.001)
+    depth = depth_region(shown.depth, depth_box(crop))
+    return PastFrame(index, index * PERIOD_NS, LANDMARKS, box, grey, depth_box(crop), depth, 0.001)
 
 
 def filled(count: int, mean: int = 1) -> PastFrames:
