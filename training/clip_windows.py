@@ -4,17 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sfam.stream.flow_window import MAP_PX
 
-from .dataset import AnnotatedInterval, emotion_class, subject_order
+from .dataset import AnnotatedInterval, DataSetError, emotion_class, subject_order
 
 FRAME_SKIP = 2
 """The published scores are every second frame's at 30 frames a second."""
 Maps = NDArray[np.float32]
+
+
+class MapStore(Protocol):
+    """(T, 3, 42, 42) maps that may lie in a file; what is indexed is an array in memory or a view of one."""
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        ...
+
+    def __getitem__(self, chosen: Any, /) -> Any:
+        """Maps of the chosen windows."""
+        ...
+
+
+class StoredMaps:
+    """Maps in an .npy file that is open only while something is read from it.
+
+    A corpus has more clips than a process may have open files, and a mapped array keeps its file open.
+    """
+
+    def __init__(self, path: Path, count: int) -> None:
+        """`count` windows lie in `path`."""
+        self._path, self._count = path, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, chosen: Any, /) -> Maps:
+        """Copies of the chosen windows, float32.
+
+        Raises:
+            DataSetError: the file is gone or damaged.
+        """
+        try:
+            maps = np.load(self._path, mmap_mode="r")
+            return np.array(maps[chosen], np.float32)
+        except (OSError, ValueError) as error:
+            raise DataSetError(f"{self._path}: cannot be read any more ({error}); run `sfam features` again") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +63,7 @@ class ClipWindows:
 
     subject: str
     video: str
-    maps: Maps
+    maps: MapStore
     """(T, 3, 42, 42) float32: u px, v px, w mm; may lie in a file and be read only where it is looked at."""
     frames: NDArray[np.int64]
     """(T,) the frame at which each window ends, counted from 0."""

@@ -95,7 +95,7 @@ def distill(
 
 
 def _windows(clips: Sequence[ClipWindows], rng: np.random.Generator) -> tuple[Maps, str]:
-    parts = [np.asarray(clip.maps, np.float32) for clip in clips if len(clip.maps)]
+    parts = [np.asarray(clip.maps[:], np.float32) for clip in clips if len(clip.maps)]
     if parts:
         return np.concatenate(parts), f"{sum(map(len, parts))} windows of {len(parts)} clips"
     size = np.exp(rng.uniform(np.log(0.02), np.log(LARGEST_FIELD), (FIELDS, 3, 1, 1))).astype(np.float32)

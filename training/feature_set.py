@@ -14,7 +14,7 @@ import numpy as np
 
 from sfam.stream.config import StreamConfig
 
-from .clip_windows import ClipWindows
+from .clip_windows import ClipWindows, StoredMaps
 from .dataset import AnnotatedInterval, DataSet, DataSetError
 from .executor import Executor
 from .features import CLIPS, ClipRecord, ClipTask, measure_clip, read_record, totals
@@ -91,13 +91,14 @@ def _read_clip(folder: Path) -> ClipWindows:
     if record is None:
         raise DataSetError(f"{folder}: listed in {INDEX}, but not whole; run `sfam features` again")
     try:
-        maps = np.load(folder / "maps.npy", mmap_mode="r" if record.windows else None)
+        count = len(np.load(folder / "maps.npy", mmap_mode="r" if record.windows else None))
         frames = np.load(folder / "frames.npy")
         apex_maps = np.load(folder / "apex_maps.npy")
     except (OSError, ValueError) as error:
         raise DataSetError(f"{folder}: damaged ({error}); remove it and run `sfam features` again") from error
-    if not len(maps) == len(frames) == record.windows:
-        raise DataSetError(f"{folder}: {len(maps)} maps for {record.windows} windows; run `sfam features` again")
+    if not count == len(frames) == record.windows:
+        raise DataSetError(f"{folder}: {count} maps for {record.windows} windows; run `sfam features` again")
+    maps = StoredMaps(folder / "maps.npy", count)
     intervals = tuple(AnnotatedInterval(**one) for one in record.intervals)
     return ClipWindows(
         record.subject, record.video, maps, frames, record.frames, intervals, apex_maps, record.apex_emotions

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sfam.engine.checkpoint import CheckpointError, read_checkpoint
 from sfam.engine.network import SFAMNet
 
-from .clip_windows import FRAME_SKIP, ClipWindows, scored_frames, subjects_of
+from .clip_windows import FRAME_SKIP, ClipWindows, MapStore, scored_frames, subjects_of
 from .dataset import DataSetError, emotion_class, subject_key
 from .executor import Executor
 from .feature_set import SUMMARY, read_features
@@ -272,7 +272,7 @@ def score_subject(
 
 
 def _score(
-    network: SFAMNet, maps: NDArray[np.float32], chosen: NDArray[np.int64], gain: float
+    network: SFAMNet, maps: MapStore, chosen: NDArray[np.int64], gain: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Spotting score and class of chosen maps, read a batch at a time."""
     spots, classes = [np.zeros(0, np.float32)], [np.zeros(0, np.int64)]

@@ -41,8 +41,8 @@ def test_windows_are_those_of_the_live_code(data: DataSet, tmp_path: Path) -> No
                 for window in analysis.push(frame)]  # fmt: skip
     analysis.close()
     assert clip.frames.tolist() == [number for number, _ in live]
-    assert np.array_equal(clip.maps, np.stack([maps for _, maps in live]))
-    assert isinstance(clip.maps, np.memmap)
+    assert np.array_equal(clip.maps[:], np.stack([maps for _, maps in live]))
+    assert len(clip.maps) == len(live)
     assert clip.length == source_clip.intervals[-1].offset + 1
     assert clip.intervals == source_clip.intervals
     assert clip.apex_maps.shape == (1, 3, 42, 42)
@@ -114,6 +114,19 @@ def test_unreadable_images_and_listed_ones_are_counted(tmp_path: Path) -> None:
     assert int(images[12].stem) - 1 not in frames
     assert int(images[18].stem) - 1 not in frames
     assert int(images[19].stem) - 1 in frames
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux shows them")
+def test_a_read_corpus_keeps_no_file_open(data: DataSet, tmp_path: Path) -> None:
+    write_features(data, tmp_path, STREAM, InThisProcess())
+    before = len(os.listdir("/proc/self/fd"))
+    clips = read_features(tmp_path)
+    parts = [clip.maps[[1, 3]] for clip in clips]
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert all(part.shape == (2, 3, 42, 42) for part in parts)
+    (tmp_path / "clips" / data.clips[0].name / "maps.npy").unlink()
+    with pytest.raises(DataSetError, match="run `sfam features` again"):
+        clips[0].maps[0]
 
 
 def test_the_index_lists_every_clip_and_a_lost_folder_is_named(data: DataSet, tmp_path: Path) -> None:
