@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from sfam.capture.source import SourceInfo
@@ -16,6 +17,8 @@ from .session_plan import SessionPlan
 from .supervisor import Retry, Role, RoleResult, Supervisor
 
 ANALYSIS = "analysis"
+JOINING_S = 10.0
+"""Frames wait for sinks that keep what they get, but no longer than this."""
 HANGS_AFTER_S = 10.0
 """An analysis that looks for no frame for so long hangs: a frame takes milliseconds."""
 
@@ -39,6 +42,7 @@ class CameraFeed:
         supervisor: gives the supervisor, which does not exist yet.
         tell: a line for the operator.
         cpus_capture, cpus_sinks: processors of the capture process, and of the recorder.
+        awaited: processes that have to join the bus before the first frame, so that they miss nothing.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class CameraFeed:
         tell: Callable[[str], None],
         cpus_capture: tuple[int, ...] = (),
         cpus_sinks: tuple[int, ...] = (),
+        awaited: Collection[str] = (),
     ) -> None:
         self.setup = setup
         self.suffix = f" {setup.label}" if setup.label else ""
@@ -57,6 +62,8 @@ class CameraFeed:
         self._cpus = (cpus_capture, cpus_sinks)
         self._readers = [ANALYSIS] + [self.recorder_name] * (setup.recording is not None)
         self._ready: set[str] = set()
+        self._awaited = set(awaited)
+        self._ready_s: float | None = None
         self._recovery = CameraRecovery(setup.capture, tell)
         self._recording_parts = 1
         self.info: SourceInfo | None = None
@@ -101,6 +108,11 @@ class CameraFeed:
         self._ready.add(role)
         self._start()
 
+    def joined(self, role: str) -> None:
+        """A sink follows the bus, or never will."""
+        self._awaited.discard(role)
+        self._start()
+
     def analysis_failed(self) -> tuple[str, SourceOffer]:
         """What the next analysis has to be told; until it is ready nobody asks whether it hangs."""
         self._ready.discard(ANALYSIS)
@@ -126,6 +138,11 @@ class CameraFeed:
         """Kill what hangs; tell the analysis when frames come again; end what stays away."""
         if self.ring is None:
             return
+        if self._awaited and self._ready_s is not None and time.monotonic() - self._ready_s > JOINING_S:
+            names = ", ".join(sorted(self._awaited))
+            self._tell(f"{names}: not on the bus after {JOINING_S:g} s; what comes now is missing there")
+            self._awaited.clear()
+            self._start()
         can_hang = ANALYSIS in self._ready and not self.setup.plan.lossless
         if can_hang and self.ring.reader_silence_s(0) > HANGS_AFTER_S:
             self._supervisor().kill(ANALYSIS, f"looked for no frame for {HANGS_AFTER_S:g} s")
@@ -160,6 +177,9 @@ class CameraFeed:
 
     def _start(self) -> None:
         if self.ring is None or self.started or self._ready != set(self._readers):
+            return
+        self._ready_s = self._ready_s or time.monotonic()
+        if self._awaited:
             return
         self.started = True
         start_capture(self._supervisor(), self.ring.name, self.capture_name)

@@ -28,6 +28,7 @@ from . import (
     cli_report,
     cli_selftest,
     cli_serve,
+    cli_sync,
     cli_synth,
     cli_train,
     cli_verify,
@@ -64,6 +65,7 @@ app.command("batch")(cli_batch.batch)
 app.command("doctor")(cli_doctor.doctor)
 app.command("rehearse")(cli_rehearse.rehearse)
 app.command("verify")(cli_verify.verify)
+app.command("sync-test")(cli_sync.sync_test)
 app.command("bench")(cli_bench.bench)
 app.command("selftest")(cli_selftest.selftest)
 app.add_typer(cli_model.app, name="model")

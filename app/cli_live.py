@@ -75,6 +75,10 @@ def live(
         bool, typer.Option("--blind", help="Keep scores, labels and events off screens and bus; files keep them.")
     ] = False,
     metrics: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this port of this machine.")] = None,
+    lsl: Annotated[bool, typer.Option("--lsl", help="Send scores and events as Lab Streaming Layer streams.")] = False,
+    markers: Annotated[
+        str | None, typer.Option(help="Trial markers: lsl, lsl:NAME, tcp://HOST:PORT or a session's markers.jsonl.")
+    ] = None,
     engine: Annotated[Engine | None, typer.Option(help="Who runs the network.")] = None,
     model: Annotated[str | None, typer.Option(help="Name of an installed model or an artifact folder.")] = None,
     calibration: Annotated[
@@ -114,12 +118,14 @@ def live(
         "sinks.overlay": overlay.value if overlay else None,
         "sinks.blind": blind or None,
         "sinks.metrics_port": metrics,
+        "sinks.lsl": lsl or None,
         "sinks.privacy": privacy,
         "app.speed": _speed(speed),
         "app.policy": policy,
         "app.duration_s": duration,
         "app.subject": subject,
         "app.video": video,
+        "app.markers": markers,
         "app.single_process": single_process or None,
     }
     settings = load_config(config, os.environ, assignment or (), flags)

@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from sfam.capture.clock import SessionClock
+from sfam.capture.lsl import load_lsl, monotonic_ahead_ns
 from sfam.capture.source import SOURCES
 from sfam.engine.model import load_model
 from sfam.stream.ring_segment import sweep
@@ -20,6 +21,7 @@ from .config import Config, ConfigError
 from .keys import Keys
 from .live_processes import LiveProcesses
 from .live_single import SingleProcess
+from .marker_role import require_markers, uses_lsl
 from .recording_role import (
     RecordedSessionPlan,
     RecordingPlan,
@@ -59,6 +61,7 @@ def run_live(
     """
     require_sinks(config.sinks)
     require_analyzers(config)
+    require_markers(config)
     sweep()
     clock = SessionClock.start()
     typer.echo(load_model(config.engine.model).card(), err=True)
@@ -114,6 +117,7 @@ def make_plan(config: Config, clock: SessionClock, force: bool = False) -> Sessi
         force=force,
         lossless=is_lossless(config),
         clock=clock,
+        lsl_ahead_ns=monotonic_ahead_ns(load_lsl().local_clock) if config.sinks.lsl or uses_lsl(config) else None,
     )
 
 

@@ -15,13 +15,14 @@ from .camera_feed import ANALYSIS, CameraFeed, CameraSetup
 from .config import ConfigError
 from .exit_codes import OK, exit_code
 from .live_run import LiveRun, obey
+from .marker_role import MARKER, marker_roles
 from .memory_watch import MemoryWatch
 from .recording_role import CLIP, SKIPPED
 from .reload import reloaded
 from .restarts import Restarts
 from .roles import AnalysisSettings, analysis_role
 from .session_plan import Resume
-from .sink_roles import METRICS_OPEN, PAGE_OPEN, announce, on_port, sink_roles
+from .sink_roles import AWAITED, JOINED, METRICS_OPEN, PAGE_OPEN, announce, on_port, sink_roles
 from .supervisor import Retry, Role, RoleResult, Supervisor
 from .terminal import terminal_gone
 
@@ -68,6 +69,7 @@ class LiveProcesses(LiveRun):
             lambda text: self._tell("warning", text),
             app.cpus_capture,
             app.cpus_sinks,
+            {role.name for role in sink_roles(self._config.sinks)} & AWAITED,
         )
 
     def _roles(self) -> list[Role]:
@@ -76,6 +78,7 @@ class LiveProcesses(LiveRun):
         roles = [feed.capture() for feed in self._feeds]
         roles.append(Role(ANALYSIS, analysis_role, self._analysis, cpus=config.app.cpus_analysis))
         sinks = sink_roles(config.sinks) + analyzer_roles(config, self._cameras[0].plan.folder)
+        sinks += marker_roles(config, self._cameras[0].plan.clock)
         roles += [replace(role, cpus=config.app.cpus_sinks) for role in sinks]
         return roles + [role for feed in self._feeds for role in feed.recorder()]
 
@@ -92,6 +95,12 @@ class LiveProcesses(LiveRun):
             if role == ANALYSIS and not feed.started and feed.info is not None:
                 offer_to_analyzers(self._supervisor, self._config, message, feed.info)
             feed.ready(role)
+        elif kind == MARKER:
+            for other in self._feeds:
+                self._supervisor.send(ANALYSIS, f"{MARKER}{other.suffix}", message)
+        elif kind == JOINED:
+            for other in self._feeds:
+                other.joined(role)
         elif kind == RESULT:
             self._supervisor.send(ANALYSIS, RESULT, message)
         elif kind in (SKIPPED, CLIP):
@@ -147,6 +156,8 @@ class LiveProcesses(LiveRun):
         pause_s = None if is_recorder and feed.setup.plan.lossless else self._restarts.pause_s(result)
         if pause_s is None:
             self._incident("sink_restart", f"{result.message}; the session goes on without it")
+            for other in self._feeds:
+                other.joined(role.name)
             return None
         self._incident("sink_restart", f"{result.message}; it is started again in {pause_s:g} s")
         if is_recorder:

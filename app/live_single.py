@@ -19,7 +19,7 @@ class SingleProcess(LiveRun):
     def run(self) -> int:
         """Run to the end; errors of ours pass to the caller."""
         if sink_roles(self._config.sinks):
-            raise ConfigError("--overlay and --metrics need processes of their own; leave --single-process out")
+            raise ConfigError("overlays and other sinks need processes of their own; leave --single-process out")
         stopping = False
 
         def on_interrupt(*_: object) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import time
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from sfam.sinks.bus_address import seen_from_here
 from sfam.sinks.config import SinksConfig
 from sfam.sinks.curve import PUBLIC, SECRET, SERVER, SubscriberKeys
+from sfam.sinks.lsl_out import require_lsl
 from sfam.sinks.overlay_web import WebOverlay, all_addresses, is_loopback
 from sfam.sinks.overlay_window import display_available
 from sfam.sinks.sink_error import SinkError
@@ -23,6 +25,12 @@ from .supervisor import Role
 PAGE_OPEN = "page"
 """Kind of message: the address under which the page can be opened."""
 METRICS_OPEN = "metrics"
+JOINED = "joined"
+"""Kind of message: the sink follows the bus."""
+AWAITED = frozenset({"lsl"})
+"""Sinks that keep what they get, so the first frame waits for them."""
+DRAIN_S = 5.0
+"""How long a sink goes on after it was asked to stop, to get the end of the session from the bus."""
 
 
 OVERLAY_KEY = "overlay"
@@ -47,12 +55,17 @@ def require_sinks(config: SinksConfig) -> None:
     """
     if config.overlay == "window" and not display_available():
         raise SinkError("--overlay window: no display answers here; run with --overlay web or none, or set DISPLAY")
-    overlay = f"--overlay {config.overlay}"
-    for asked, name in ((config.overlay != "none", overlay), (config.metrics_port is not None, "--metrics")):
+    for asked, name in (
+        (config.overlay != "none", f"--overlay {config.overlay}"),
+        (config.metrics_port is not None, "--metrics"),
+        (config.lsl, "--lsl"),
+    ):
         if asked and config.publish == "none":
             raise SinkError(f"{name} shows what is published; leave --publish none out")
         if asked:
             bus_watch(config)
+    if config.lsl:
+        require_lsl()
 
 
 def sink_roles(config: SinksConfig) -> list[Role]:
@@ -64,6 +77,8 @@ def sink_roles(config: SinksConfig) -> list[Role]:
         roles.append(Role("overlay", web_overlay_role, web_overlay(config), essential=False))
     if config.metrics_port is not None:
         roles.append(Role("metrics", metrics_role, bus_watch(config, config.metrics_port), essential=False))
+    if config.lsl:
+        roles.append(Role("lsl", lsl_role, bus_watch(config), essential=False))
     return roles
 
 
@@ -121,6 +136,31 @@ def metrics_role(watch: BusWatch, link: RoleLink) -> None:
         ready=lambda address: link.tell(METRICS_OPEN, address),
         keys=watch.keys,
     )
+
+
+def lsl_role(watch: BusWatch, link: RoleLink) -> Mapping[str, int]:
+    """Process 'lsl': sends results on as streams of Lab Streaming Layer; returns what was sent and held back."""
+    from sfam.sinks.lsl_out import serve_lsl
+
+    counts = serve_lsl(
+        watch.address, running=until_drained(link), joined=lambda: link.tell(JOINED, ""), keys=watch.keys
+    )
+    held_back = ", ".join(f"{count} {cause}" for cause, count in counts.items() if cause not in ("score", "event"))
+    if held_back:
+        link.tell("warning", f"lsl: {held_back}")
+    return counts
+
+
+def until_drained(link: RoleLink) -> Callable[[], bool]:
+    """True until the stop, and for `DRAIN_S` after it: the session's last messages are still on their way then."""
+    stopped_s: list[float] = []
+
+    def running() -> bool:
+        if link.stopping() and not stopped_s:
+            stopped_s.append(time.monotonic())
+        return not stopped_s or time.monotonic() - stopped_s[0] < DRAIN_S
+
+    return running
 
 
 def on_port(settings: Any, page: str) -> Any:

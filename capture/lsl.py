@@ -9,8 +9,8 @@ from typing import Any
 
 from .source import SourceError
 
-QUIET = "[log]\nlevel = -2\n"
-"""Settings for liblsl where the user has none: warnings only, no line for each stream."""
+QUIET = "[log]\nlevel = -3\n"
+"""Settings for liblsl where the user has none: it prints a line for each stream that comes or goes, and so do we."""
 READINGS = 9
 
 

@@ -159,6 +159,18 @@ def _outlet(
     return lsl.StreamOutlet(info)
 
 
+def require_lsl() -> Any:
+    """The module `pylsl`.
+
+    Raises:
+        SinkError: it is not installed.
+    """
+    try:
+        return load_lsl()
+    except LslError as error:
+        raise SinkError(f"--lsl: {error}") from error
+
+
 def serve_lsl(
     address: str,
     *,
@@ -178,10 +190,7 @@ def serve_lsl(
         SinkError: pylsl is not installed, or the address is malformed.
         WireError: something else publishes there.
     """
-    try:
-        lsl = load_lsl()
-    except LslError as error:
-        raise SinkError(f"--lsl: {error}") from error
+    lsl = require_lsl()
     output: LslOutput | None = None
     counts: Counter[str] = Counter()
     try:
