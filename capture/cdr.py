@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+import numpy as np
+
 from .frame import Extrinsics, Intrinsics
 from .realsense_names import from_quaternion, intrinsics
 
@@ -117,8 +119,7 @@ def extrinsics(data: bytes | memoryview) -> Extrinsics:
     """A `realsense2_camera_msgs/msg/Extrinsics`; its rotation is column-major."""
     reader = CdrReader(data)
     columns, moved = reader.numbers("d", 9), reader.numbers("d", 3)
-    rotation = tuple(columns[3 * column + row] for row in range(3) for column in range(3))
-    return Extrinsics(rotation, (moved[0], moved[1], moved[2]))
+    return Extrinsics.of(np.reshape(columns, (3, 3)).T, moved)
 
 
 def transforms(data: bytes | memoryview) -> dict[tuple[str, str], Extrinsics]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from . import cdr
 from .config import CaptureConfig
 from .decode_ahead import DecodeAhead
@@ -330,7 +332,4 @@ def _pose(texts: dict[str, str]) -> Extrinsics:
     """A pose from text; the rotation is column-major and has six decimals only."""
     columns = [float(one) for one in texts.get("rotation", "").split(",") if one]
     moved = [float(one) for one in texts.get("translation", "").split(",") if one]
-    if len(columns) != 9 or len(moved) != 3:
-        raise ValueError(f"a pose has {len(columns)} and {len(moved)} values, expected 9 and 3")
-    rotation = tuple(columns[3 * column + row] for row in range(3) for column in range(3))
-    return Extrinsics(rotation, (moved[0], moved[1], moved[2]))
+    return Extrinsics.of(np.reshape(columns, (3, -1)).T, moved)

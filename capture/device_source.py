@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
-from .camera_list import topic_name
+from .camera_list import pick, topic_name, wanted_serial
 from .config import CaptureConfig
 from .frame import Calibration, RGBDFrame
 from .live_frames import LiveFrames, SensorFrame
-from .source import FrameSource, SourceError, SourceInfo
+from .source import AbsentError, FrameSource, SourceError, SourceInfo
 
 READ_S = 0.2
 """Longest wait of one read, so that stops and stalls are noticed."""
+LOOK_S = 0.2
+"""Between two looks for a camera that is not there yet."""
 FIRST_FRAME_S = 4.0
 """A camera may take seconds to its first frame."""
+DeviceT = TypeVar("DeviceT")
 
 
 class DeviceSource(FrameSource):
     """A camera whose SDK hands out color and depth; pairing, segments and watching are done here.
 
-    An adapter's constructor fills the fields below, streams, and calls `warm_up` last.
+    An adapter's constructor fills the fields below and calls `start` last.
     """
 
     label: str
@@ -51,6 +55,43 @@ class DeviceSource(FrameSource):
     @abstractmethod
     def stop(self) -> None:
         """Release the device; called once."""
+
+    def find(self, kind: str, listed: Callable[[], Mapping[str, DeviceT]], wait_s: float, advice: str) -> DeviceT:
+        """The camera asked for, waited for up to `wait_s` (below 0 = for ever).
+
+        Args:
+            kind: as in `--camera`.
+            listed: what is connected, by serial number.
+            wait_s: seconds.
+            advice: what to do where none is there.
+
+        Raises:
+            AbsentError: it did not come.
+            SourceError: several are there and none was named.
+        """
+        wanted = wanted_serial(self.config.camera, self.config.serial_no)
+        until_s = time.monotonic() + wait_s
+        while True:
+            devices = listed()
+            serial = pick(kind, list(devices), wanted)
+            if serial is not None:
+                return devices[serial]
+            if wait_s >= 0 and time.monotonic() >= until_s:
+                break
+            time.sleep(LOOK_S)
+        if devices:
+            raise AbsentError(f"{kind}: no camera with serial {wanted}; connected: {', '.join(devices)}")
+        asked = f" with serial {wanted}" if wanted else ""
+        raise AbsentError(f"{kind}: no camera{asked} is connected. {advice}")
+
+    def start(self, stream: Callable[[], None]) -> None:
+        """Stream and warm up; whatever goes wrong leaves nothing open."""
+        try:
+            stream()
+            self.warm_up()
+        except BaseException:
+            self.close()
+            raise
 
     def freeze(self) -> None:
         """Fix exposure, gain and white balance at what they are."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 ColorImage = NDArray[np.uint8]
 DepthImage = NDArray[np.uint16]
@@ -56,6 +56,19 @@ class Extrinsics:
     rotation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
     translation_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
+    @classmethod
+    def of(cls, rotation: ArrayLike, translation_m: ArrayLike) -> Extrinsics:
+        """From a rotation of nine values, row by row in whatever shape, and a translation of three.
+
+        Raises:
+            ValueError: when they are not so many numbers.
+        """
+        turned = np.asarray(rotation, np.float64).ravel().tolist()
+        moved = np.asarray(translation_m, np.float64).ravel().tolist()
+        if len(turned) != 9 or len(moved) != 3:
+            raise ValueError(f"a pose has {len(turned)} and {len(moved)} values, expected 9 and 3")
+        return cls(tuple(turned), (moved[0], moved[1], moved[2]))
+
     def matrix(self) -> NDArray[np.float64]:
         """Rotation as a (3, 3) float64 array."""
         return np.array(self.rotation, dtype=np.float64).reshape(3, 3)
@@ -63,20 +76,13 @@ class Extrinsics:
     def inverse(self) -> Extrinsics:
         """The transform the other way round."""
         turned = self.matrix().T
-        moved = -turned @ np.array(self.translation_m)
-        return Extrinsics(
-            tuple(float(value) for value in turned.ravel()),
-            (float(moved[0]), float(moved[1]), float(moved[2])),
-        )
+        return Extrinsics.of(turned, -turned @ np.array(self.translation_m))
 
     def after(self, first: Extrinsics) -> Extrinsics:
         """One transform for two: `first`, then this one."""
         turned = self.matrix() @ first.matrix()
         moved = self.matrix() @ np.array(first.translation_m) + np.array(self.translation_m)
-        return Extrinsics(
-            tuple(float(value) for value in turned.ravel()),
-            (float(moved[0]), float(moved[1]), float(moved[2])),
-        )
+        return Extrinsics.of(turned, moved)
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,11 +93,8 @@ def _geometry(path: Path, sidecar: dict[str, Any]) -> Calibration:
         if sidecar.get("depth_aligned", False):
             return Calibration(color, color, depth_aligned=True)
         moved = sidecar["depth_to_color"]
-        x, y, z = (float(one) for one in moved["translation_m"])
-        rotation = tuple(float(one) for one in moved["rotation"])
-        if len(rotation) != 9:
-            raise ValueError(f"rotation has {len(rotation)} values")
-        return Calibration(color, _camera(sidecar["depth"]), Extrinsics(rotation, (x, y, z)))
+        pose = Extrinsics.of(moved["rotation"], moved["translation_m"])
+        return Calibration(color, _camera(sidecar["depth"]), pose)
     except (KeyError, TypeError, ValueError) as error:
         raise SourceError(
             f"{path / SIDECAR}: no usable calibration ({error!r}); color is needed, and depth with depth_to_color "

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .camera_list import CameraListing, pick, wanted_serial
+from .camera_list import CameraListing
 from .config import CaptureConfig
 from .device_source import DeviceSource, nearest
 from .frame import Calibration, ClockDomain, Distortion, Extrinsics, Intrinsics
@@ -23,7 +23,7 @@ COLOR_MODES = {
 }
 DEPTH_MODES = {(640, 576): "NFOV_UNBINNED", (320, 288): "NFOV_2X2BINNED", (512, 512): "WFOV_2X2BINNED"}
 RATES = (5, 15, 30)
-MM = 0.001
+_ADVICE = "It needs its power supply, a USB 3 port and, on Linux, the udev rule of the Azure Kinect SDK (idVendor 045e)"
 
 
 def sdk() -> Any:
@@ -93,12 +93,7 @@ class KinectSource(DeviceSource):
                 f"{self.label}: cannot be started; another program uses it, the port is not USB 3, or the depth engine "
                 "finds no display (it needs OpenGL)"
             ) from error
-        try:
-            self.calibration = self._calibration()
-            self.warm_up()
-        except BaseException:
-            self.close()
-            raise
+        self.start(self._read_calibration)
 
     def read(self, timeout_s: float) -> list[SensorFrame]:
         """One capture: color, depth or both."""
@@ -133,24 +128,20 @@ class KinectSource(DeviceSource):
             self._device.stop()
 
     def _find(self) -> tuple[int, str]:
-        wanted = wanted_serial(self.config.camera, self.config.serial_no)
-        until_s = time.monotonic() + self.config.wait_for_device_timeout
-        while True:
+        busy = 0
+
+        def listed() -> dict[str, tuple[int, str]]:
+            nonlocal busy
             serials = _serials(self._k4a)
-            found = pick("kinect", [serial for serial in serials if serial], wanted)
-            if found is not None:
-                return serials.index(found), found
-            if self.config.wait_for_device_timeout >= 0 and time.monotonic() >= until_s:
-                break
-            time.sleep(0.5)
-        if serials:
-            raise SourceError(
-                f"kinect: {len(serials)} connected, but none is free" + (f" with serial {wanted}" if wanted else "")
-            )
-        raise AbsentError(
-            "kinect: no camera is connected; it needs its power supply, a USB 3 port and, on Linux, the udev rules of "
-            "the Azure Kinect SDK (idVendor 045e)"
-        )
+            busy = serials.count("")
+            return {serial: (index, serial) for index, serial in enumerate(serials) if serial}
+
+        try:
+            return self.find("kinect", listed, self.config.wait_for_device_timeout, _ADVICE)
+        except AbsentError as error:
+            if not busy:
+                raise
+            raise SourceError(f"{error} {busy} more are connected, but another program uses them") from error
 
     def _settings(self) -> Any:
         k4a, config = self._k4a, self.config
@@ -175,16 +166,13 @@ class KinectSource(DeviceSource):
             synchronized_images_only=False,
         )
 
-    def _calibration(self) -> Calibration:
+    def _read_calibration(self) -> None:
         kinds, found = self._k4a.CalibrationType, self._device.calibration
         rotation, translation = found.get_extrinsic_parameters(kinds.DEPTH, kinds.COLOR)
-        moved = [float(value) for value in np.ravel(translation)]
-        return Calibration(
+        self.calibration = Calibration(
             color=_camera(found, kinds.COLOR, self._sizes[0]),
             depth=_camera(found, kinds.DEPTH, self._sizes[1]),
-            depth_to_color=Extrinsics(
-                tuple(float(value) for value in np.ravel(rotation)), (moved[0], moved[1], moved[2])
-            ),
+            depth_to_color=Extrinsics.of(rotation, translation),
         )
 
 

@@ -289,6 +289,4 @@ def color_intrinsics(camera: dict[str, Any], width: int, height: int) -> Intrins
 
 def _pose(camera: dict[str, Any]) -> Extrinsics:
     """What maps points of the device's origin into a camera."""
-    rotation = tuple(float(one) for one in camera["Rt"]["Rotation"])
-    x, y, z = (float(one) for one in camera["Rt"]["Translation"])
-    return Extrinsics(rotation, (x, y, z))
+    return Extrinsics.of(camera["Rt"]["Rotation"], camera["Rt"]["Translation"])

@@ -7,17 +7,21 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from .camera_list import CameraListing, pick, wanted_serial
+from .camera_list import CameraListing
 from .config import CaptureConfig
 from .device_source import DeviceSource
 from .frame import Calibration, ClockDomain, Intrinsics
 from .live_frames import SensorFrame
-from .source import AbsentError, SourceError
+from .source import SourceError
 
 SIZE = (640, 480)
 """Color, and depth which the camera itself lays on the color image."""
 QUEUE_FRAMES = 8
 RATES = (60, 30, 15)
+_UDEV = (
+    'On Linux it needs the udev rule \'SUBSYSTEM=="usb", ATTRS{idVendor}=="03e7", MODE="0666"\' in '
+    "/etc/udev/rules.d/80-movidius.rules"
+)
 
 
 def sdk() -> Any:
@@ -76,12 +80,7 @@ class OakSource(DeviceSource):
             self._device = self._dai.Device(found)
         except RuntimeError as error:
             raise SourceError(f"{self.label}: cannot be opened, another program may use it ({error})") from error
-        try:
-            self._stream()
-            self.warm_up()
-        except BaseException:
-            self.close()
-            raise
+        self.start(self._stream)
 
     def read(self, timeout_s: float) -> list[SensorFrame]:
         """What both queues hold, after waiting for the color one."""
@@ -118,21 +117,10 @@ class OakSource(DeviceSource):
             self._device.close()
 
     def _find(self) -> Any:
-        wanted = wanted_serial(self.config.camera, self.config.serial_no)
-        until_s = time.monotonic() + self.config.wait_for_device_timeout
-        while True:
-            known = {one.getDeviceId(): one for one in self._dai.Device.getAllConnectedDevices()}
-            serial = pick("oak", list(known), wanted)
-            if serial is not None:
-                return known[serial]
-            if self.config.wait_for_device_timeout >= 0 and time.monotonic() >= until_s:
-                break
-            time.sleep(0.5)
-        asked = f" with id {wanted}" if wanted else ""
-        raise AbsentError(
-            f"oak: no camera{asked} is connected; on Linux it needs the udev rule "
-            '\'SUBSYSTEM=="usb", ATTRS{idVendor}=="03e7", MODE="0666"\' in /etc/udev/rules.d/80-movidius.rules'
-        )
+        def listed() -> dict[str, Any]:
+            return {one.getDeviceId(): one for one in self._dai.Device.getAllConnectedDevices()}
+
+        return self.find("oak", listed, self.config.wait_for_device_timeout, _UDEV)
 
     def _stream(self) -> None:
         dai = self._dai

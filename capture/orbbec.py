@@ -9,20 +9,24 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .camera_list import CameraListing, pick, wanted_serial
+from .camera_list import CameraListing
 from .config import CaptureConfig
 from .device_source import DeviceSource
 from .frame import Calibration, ClockDomain, ColorImage, DepthImage, Distortion, Extrinsics, Intrinsics
 from .live_frames import SensorFrame
 from .pairing import Role
 from .realsense_profiles import Mode, ModePair, fallbacks
-from .source import AbsentError, SourceError
+from .source import SourceError
 
 COLOR_FORMATS = ("RGB", "BGR", "YUYV", "MJPG")
 """Best first: no conversion, no loss."""
 DEPTH_FORMATS = ("Y16", "Z16")
 WANTED = ModePair(Mode(1280, 720, 30), Mode(640, 576, 30))
 MM = 0.001
+_UDEV = (
+    'On Linux it needs the udev rule \'SUBSYSTEM=="usb", ATTRS{idVendor}=="2bc5", MODE="0666"\' in '
+    "/etc/udev/rules.d/99-obsensor.rules"
+)
 DISTORTIONS = {
     "NONE": Distortion.NONE,
     "BROWN_CONRADY": Distortion.BROWN_CONRADY,
@@ -116,12 +120,7 @@ class OrbbecSource(DeviceSource):
             device = self._reset(device)
         self._device = device
         self._pipeline = self._ob.Pipeline(device)
-        try:
-            self._stream()
-            self.warm_up()
-        except BaseException:
-            self.close()
-            raise
+        self.start(self._stream)
 
     def read(self, timeout_s: float) -> list[SensorFrame]:
         """One frame set: color, depth or both."""
@@ -151,25 +150,16 @@ class OrbbecSource(DeviceSource):
             self._pipeline.stop()
 
     def _find(self, wait_s: float) -> Any:
-        wanted = wanted_serial(self.config.camera, self.config.serial_no)
-        until_s = time.monotonic() + wait_s
-        while True:
+        def listed() -> dict[str, tuple[Any, str]]:
             devices = self._context.query_devices()
             serials = [devices.get_device_serial_number_by_index(index) for index in range(devices.get_count())]
-            serial = pick("orbbec", serials, wanted)
-            if serial is not None:
-                try:
-                    return devices.get_device_by_serial_number(serial)
-                except self._ob.OBError as error:
-                    raise SourceError(f"orbbec {serial}: another program uses it ({error})") from error
-            if wait_s >= 0 and time.monotonic() >= until_s:
-                break
-            time.sleep(0.5)
-        asked = f" with serial {wanted}" if wanted else ""
-        raise AbsentError(
-            f"orbbec: no camera{asked} is connected; on Linux it needs the udev rule "
-            '\'SUBSYSTEM=="usb", ATTRS{idVendor}=="2bc5", MODE="0666"\' in /etc/udev/rules.d/99-obsensor.rules'
-        )
+            return {serial: (devices, serial) for serial in serials}
+
+        devices, serial = self.find("orbbec", listed, wait_s, _UDEV)
+        try:
+            return devices.get_device_by_serial_number(serial)
+        except self._ob.OBError as error:
+            raise SourceError(f"orbbec {serial}: another program uses it ({error})") from error
 
     def _reset(self, device: Any) -> Any:
         device.reboot()
@@ -220,13 +210,10 @@ class OrbbecSource(DeviceSource):
             "color_format": self._color_format,
         }
         to_color = depth.get_extrinsic_to(color)
-        moved = [float(value) * MM for value in np.ravel(to_color.transform)]
         self.calibration = Calibration(
             color=_camera(color),
             depth=_camera(depth),
-            depth_to_color=Extrinsics(
-                tuple(float(value) for value in np.ravel(to_color.rot)), (moved[0], moved[1], moved[2])
-            ),
+            depth_to_color=Extrinsics.of(to_color.rot, np.multiply(to_color.transform, MM)),
         )
 
     def _frame(self, role: Role, frame: Any) -> SensorFrame:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
-from .camera_list import CameraListing, pick, wanted_serial
+from .camera_list import CameraListing
 from .config import CaptureConfig
 from .device_source import DeviceSource
 from .live_frames import SensorFrame
@@ -15,7 +15,7 @@ from .realsense_controls import Controls
 from .realsense_frames import Offered, offered, read_calibration, sensor_frame
 from .realsense_presets import choose_preset
 from .realsense_profiles import ModePair, fallbacks, usb2_message
-from .source import AbsentError, SourceError
+from .source import SourceError
 
 OLDEST_GOOD = (2, 58, 4)
 """Older SDKs shift aligned depth by half a pixel; nothing here aligns by SDK, but other tools on the data may."""
@@ -94,12 +94,7 @@ class RealSenseSource(DeviceSource):
         if config.initial_reset:
             self._reset()
         self._queue = self._rs.frame_queue(QUEUE_FRAMES, True)
-        try:
-            self._stream()
-            self.warm_up()
-        except BaseException:
-            self.close()
-            raise
+        self.start(self._stream)
 
     def read(self, timeout_s: float) -> list[SensorFrame]:
         """The next frame of either sensor."""
@@ -144,21 +139,10 @@ class RealSenseSource(DeviceSource):
             sensor.start(self._queue)
 
     def _find(self, wait_s: float) -> Any:
-        """The camera asked for, waiting for it up to `wait_s` (below 0 = for ever)."""
-        wanted = wanted_serial(self.config.camera, self.config.serial_no)
-        until_s = time.monotonic() + wait_s
-        while True:
-            devices = {_info(self._rs, device, "serial_number"): device for device in self._context.query_devices()}
-            serial = pick("realsense", list(devices), wanted)
-            if serial is not None:
-                return devices[serial]
-            if wait_s >= 0 and time.monotonic() >= until_s:
-                break
-            time.sleep(0.2)
-        if devices:
-            raise AbsentError(f"realsense: no camera with serial {wanted}; connected: {', '.join(devices)}")
-        asked = f" with serial {wanted}" if wanted else ""
-        raise AbsentError(f"realsense: no camera{asked} is connected. {_UDEV}")
+        def listed() -> dict[str, Any]:
+            return {_info(self._rs, device, "serial_number"): device for device in self._context.query_devices()}
+
+        return self.find("realsense", listed, wait_s, _UDEV)
 
     def _reset(self) -> None:
         """One reset of the hardware, then wait for the same serial to come back."""

@@ -60,12 +60,11 @@ def read_calibration(color: Any, depth: Any) -> Calibration:
     """
     to_color = depth.get_extrinsics_to(color)
     # The SDK keeps rotations column by column.
-    rotation = np.array(to_color.rotation, dtype=np.float64).reshape(3, 3).T.ravel()
-    moved = [float(value) for value in to_color.translation]
+    rotation = np.reshape(to_color.rotation, (3, 3)).T
     return Calibration(
         color=_intrinsics(color),
         depth=_intrinsics(depth),
-        depth_to_color=Extrinsics(tuple(float(value) for value in rotation), (moved[0], moved[1], moved[2])),
+        depth_to_color=Extrinsics.of(rotation, to_color.translation),
     )
 
 

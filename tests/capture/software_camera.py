@@ -38,6 +38,8 @@ class SoftwareCamera:
 
     def __init__(self, usb: str = "3.2", depth_sizes: tuple[tuple[int, int], ...] = ((640, 480), (848, 480))) -> None:
         self.behaviour = Behaviour()
+        self.sent = 0
+        """Number of the newest frames."""
         self.context = rs.context()
         self.device = rs.software_device()
         for name, value in {
@@ -106,6 +108,7 @@ class SoftwareCamera:
         while not self._stop.wait(max(0.0, due_s - time.monotonic())):
             due_s += 1 / self.behaviour.fps
             number += 1
+            self.sent = number
             units = self.depth.get_option(rs.option.depth_units)
             active = self.depth.get_active_streams()
             if active and "depth" not in self.behaviour.silent:
