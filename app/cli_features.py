@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sfam.sinks.sink_error import SinkError
+
 from .config import ConfigError, load_config
 
 if TYPE_CHECKING:
@@ -53,7 +55,11 @@ def features(
             if record is None:
                 bar.console.print(f"failed: {error}", markup=False)
 
-        run = write_features(data, out, settings.stream, runner, tell)
+        try:
+            run = write_features(data, out, settings.stream, runner, tell)
+        except OSError as error:
+            said = f"{out}: cannot be written ({error}); make room and run the same command again: what is done stays"
+            raise SinkError(said) from error
     windows = sum(record.windows for record in run.records)
     resumed = sum(record.resumed for record in run.records)
     dropped = sum(not finding.kept for finding in data.findings)

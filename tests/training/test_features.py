@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -138,3 +140,32 @@ def test_the_index_lists_every_clip_and_a_lost_folder_is_named(data: DataSet, tm
     os.remove(tmp_path / "clips" / rows[0]["folder"] / "clip.json")
     with pytest.raises(DataSetError, match="not whole"):
         read_features(tmp_path)
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+from sfam.stream.config import StreamConfig
+from sfam.training.casme3 import read_casme3
+from sfam.training.feature_set import write_features
+from tests.training.stand_in import InThisProcess
+run = write_features(read_casme3(Path(sys.argv[2])), Path(sys.argv[3]), StreamConfig(), InThisProcess())
+print(len(run.records), *run.failed.values(), sep="\\n")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files as POSIX systems can")
+def test_a_disk_that_takes_no_more_is_said_and_leaves_nothing_half_written(data: DataSet, tmp_path: Path) -> None:
+    root, tree_of = Path(__file__).parents[2], data.clips[0].recording.parents[1]
+    out = tmp_path / "windows"
+    command = [sys.executable, "-c", LIMITED, str(root), str(tree_of), str(out)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
+    assert told[0] == "0"
+    assert len(told) == 3
+    assert all("Error" in line and ("large" in line or "written" in line) for line in told[1:]), told
+    assert list((out / "clips").iterdir()) == [], "no clip is there, and no draft of one"
+    run = write_features(data, out, STREAM, InThisProcess())
+    assert (len(run.records), run.failed) == (2, {})
