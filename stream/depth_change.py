@@ -24,6 +24,10 @@ MIN_SHARE = 0.3
 """Below this share of depth under the kernel, w is not known."""
 MAX_CHANGE_MM = 40.0
 """A larger difference is an edge or a matching error, not skin or head motion within one window."""
+BEHIND_MM = 100.0
+"""What lies further than this behind the middle of the crop is not the face: it counts as a hole. At the silhouette the
+wall would otherwise mix with the cheek; with it the error of w on the face is 0.17 mm instead of 0.11."""
+MIDDLE = slice(CROP_PX // 4, 3 * CROP_PX // 4, 2)
 
 SUNKEN_MM = -1e38
 """So deep that interpolation with a hole is either exact (its share is 0) or far out, never rounded in between."""
@@ -35,7 +39,7 @@ class DepthProducts:
     """What is computed once per depth crop."""
 
     half_mm: FloatMap
-    """(64, 64) float32: depth averaged over what is there of 2 x 2 pixels, 0 where most is a hole."""
+    """(64, 64) float32: depth averaged over what is there of 2 x 2 pixels, 0 where most is hole or background."""
     sunken: FloatMap
     """(64, 64) float32: the same with holes far behind the camera, so that a sample that touches one shows it."""
     share: float
@@ -83,7 +87,8 @@ def smooth_depth(depth_mm: FloatMap) -> DepthProducts:
     """
     if depth_mm.shape != (CROP_PX, CROP_PX):
         raise ValueError(f"depth change needs a ({CROP_PX}, {CROP_PX}) crop, got {depth_mm.shape}")
-    depth = np.ascontiguousarray(depth_mm, np.float32)
+    found = int(np.count_nonzero(depth_mm > 0))
+    depth = _face_only(np.ascontiguousarray(depth_mm, np.float32))
     present = depth > 0
     weight = present.astype(np.float32)
     count = int(np.count_nonzero(present))
@@ -94,7 +99,17 @@ def smooth_depth(depth_mm: FloatMap) -> DepthProducts:
     half: FloatMap = np.divide(total, np.maximum(share, np.float32(0.25)), dtype=np.float32)
     sunken = half.copy()
     half[hole], sunken[hole] = 0, SUNKEN_MM
-    return DepthProducts(half, sunken, count / depth.size, _double(shape))
+    return DepthProducts(half, sunken, found / depth.size, _double(shape))
+
+
+def _face_only(depth: FloatMap) -> FloatMap:
+    """Depth without what lies far behind the middle of the crop."""
+    middle = depth[MIDDLE, MIDDLE]
+    known = middle[middle > 0]
+    if not len(known):
+        return depth
+    limit = np.partition(known, (len(known) - 1) // 2)[(len(known) - 1) // 2] + np.float32(BEHIND_MM)
+    return cast(FloatMap, cv2.threshold(depth, float(limit), 0.0, cv2.THRESH_TOZERO_INV)[1])
 
 
 _RAMP = np.arange(CROP_PX // 2, dtype=np.float32)

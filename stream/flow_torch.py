@@ -87,6 +87,13 @@ def _sample(image: Tensor, x: Tensor, y: Tensor, outside: Tensor | float) -> Ten
     return total
 
 
+def _face_only(depth: Tensor) -> Tensor:
+    """Depth (N, 128, 128) without what lies far behind the middle of each crop."""
+    middle = depth[:, depth_change.MIDDLE, depth_change.MIDDLE].flatten(1)
+    limit = torch.where(middle > 0, middle, torch.nan).nanmedian(dim=1).values + depth_change.BEHIND_MM
+    return torch.where(depth > limit[:, None, None], 0.0, depth)
+
+
 class TorchMotion:
     """Batched `iclk`, depth change and head motion.
 
@@ -125,7 +132,7 @@ class TorchMotion:
             pyramids = [self._prepare(self._tensor(grey[:, end])) for end in (0, 1)]
             grid = self._cold(pyramids, shift_px) if grid is None else self._warm(pyramids, grid)
             flow = _double(grid)
-            depths = [self._tensor(depth_mm[:, end]) for end in (0, 1)]
+            depths = [_face_only(self._tensor(depth_mm[:, end])) for end in (0, 1)]
             shape = self._shape(depths[0])
             w, valid = self._depth_change(depths, grid)
             head, rigid = self._head.fit(

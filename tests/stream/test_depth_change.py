@@ -79,8 +79,14 @@ def test_an_edge_in_depth_is_not_taken_for_motion() -> None:
     before, after = plane(0.0), plane(0.0, 0.5)
     before[:, 90:] += 900
     after[:, 92:] += 900
-    w, _ = depth_change(smooth_depth(before), smooth_depth(after), still())
-    assert np.abs(w - 0.5)[inner()].max() < 0.05
+    products = smooth_depth(before), smooth_depth(after)
+    w, valid = depth_change(*products, still())
+    near = (slice(16, 112), slice(16, 90))
+    assert valid[near].all()
+    assert np.abs(w - 0.5)[near].max() < 0.05
+    assert not valid[:, 100:].any(), "a wall is not the face"
+    assert products[0].share == 1.0, "but the camera sees it"
+    assert np.abs(products[0].shape_mm - plane(0.0))[near].max() < 2.0, "and it does not bend the cheek"
 
 
 def test_another_shape_is_refused() -> None:
