@@ -8,6 +8,7 @@ topic, so that whoever wants "everything" does not pull a video by accident.
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -27,12 +28,25 @@ TO_NOBODY = b"\x00"
 """A topic that no subscription is ever accepted for."""
 
 
+class CameraTopics:
+    """One camera on a socket: who wants what of it, and what newcomers are told."""
+
+    def __init__(self, topics: Mapping[Kind, bytes]) -> None:
+        self.topics = dict(topics)
+        self.wanted: Counter[Kind] = Counter()
+        """Subscriptions by kind."""
+        self.greeting: Sequence[bytes] = (TO_NOBODY,)
+        """What a new subscriber gets first; a message for nobody before the session of this camera has begun."""
+
+
 class GreetingSocket:
-    """The socket of one publisher. Not safe for threads: its owner lets one in at a time.
+    """The socket of one publisher, or of those of several cameras.
+
+    Not safe for threads: whoever uses it holds its `lock`.
 
     Args:
         address: as ZeroMQ writes it, checked before.
-        topics: of every kind.
+        cameras: all that will ever publish here, for a subscription cannot be widened later.
         high_water_mark: messages kept per subscriber; beyond it they are lost.
         keys: encrypt, and let only listed subscribers in.
 
@@ -41,9 +55,10 @@ class GreetingSocket:
     """
 
     def __init__(
-        self, address: str, topics: Mapping[Kind, bytes], high_water_mark: int, keys: PublisherKeys | None
+        self, address: str, cameras: Sequence[CameraTopics], high_water_mark: int, keys: PublisherKeys | None
     ) -> None:
-        self._topics = dict(topics)
+        self.lock = threading.RLock()
+        self._cameras = list(cameras)
         self._context = zmq.Context()
         self._guardian: ThreadAuthenticator | None = None
         self._socket = self._context.socket(zmq.XPUB)
@@ -61,15 +76,18 @@ class GreetingSocket:
         try:
             self._socket.bind(address)
         except zmq.ZMQError as error:
-            self.close()
+            self._close()
             raise SinkError(why_not_bound(address, error)) from error
         self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self.descriptor = int(self._socket.getsockopt(zmq.FD))
         """Readable when a subscription may have come; only `greet` makes it unreadable again."""
-        self.wanted: Counter[Kind] = Counter()
-        """Subscriptions by kind."""
-        self.greeting: Sequence[bytes] = (TO_NOBODY,)
-        """What a new subscriber gets first."""
+
+    def leave(self, camera: CameraTopics) -> None:
+        """A camera has ended; the last one closes the socket, which gives what was sent `FAREWELL_MS` to leave."""
+        if camera in self._cameras:
+            self._cameras.remove(camera)
+            if not self._cameras:
+                self._close()
 
     def send(self, parts: Sequence[bytes]) -> None:
         """Send to whoever subscribes to it; never waits."""
@@ -87,8 +105,7 @@ class GreetingSocket:
                 self._socket.send(TO_NOBODY)
         return True
 
-    def close(self) -> None:
-        """Give what was sent `FAREWELL_MS` to leave, and close."""
+    def _close(self) -> None:
         self._socket.close(linger=FAREWELL_MS)
         if self._guardian is not None:
             self._guardian.stop()
@@ -98,20 +115,28 @@ class GreetingSocket:
         """Accept or end one subscription.
 
         Whatever is sent next goes to this subscriber alone, so something has to be sent each time: the greeting
-        where the session was asked for, else a message that matches nobody. Leaving a small kind is left to the
-        subscriber's own filter: the same peer may still hold a longer or shorter prefix of it.
+        where the session was asked for, else a message that matches nobody. Of several cameras only the first can be
+        greeted for alone; the greetings of the others reach their old subscribers once more, as repeats. Leaving a
+        small kind is left to the subscriber's own filter: the same peer may still hold another prefix of it.
         """
-        asked = [kind for kind, topic in self._topics.items() if _covers(prefix, kind, topic)]
-        for kind in asked:
-            self.wanted[kind] = max(0, self.wanted[kind] + (1 if joins else -1))
-            if joins:
-                self._socket.setsockopt(zmq.SUBSCRIBE, self._topics[kind])
-            elif kind in PAYLOAD_KINDS:
-                self._socket.setsockopt(zmq.UNSUBSCRIBE, self._topics[kind])
-        if joins and "session" in asked:
-            self._socket.send_multipart(self.greeting)
-        else:
+        greetings = [self._note(camera, joins, prefix) for camera in self._cameras]
+        due = [greeting for greeting in greetings if greeting is not None]
+        for greeting in due:
+            self._socket.send_multipart(greeting)
+        if not due:
             self._socket.send(TO_NOBODY)
+
+    def _note(self, camera: CameraTopics, joins: bool, prefix: bytes) -> Sequence[bytes] | None:
+        """Enter a subscription where it means this camera; its greeting where one is due."""
+        asked = [kind for kind, topic in camera.topics.items() if _covers(prefix, kind, topic)]
+        for kind in asked:
+            camera.wanted[kind] = max(0, camera.wanted[kind] + (1 if joins else -1))
+            if joins:
+                self._socket.setsockopt(zmq.SUBSCRIBE, camera.topics[kind])
+            elif kind in PAYLOAD_KINDS:
+                self._socket.setsockopt(zmq.UNSUBSCRIBE, camera.topics[kind])
+        has_begun = camera.greeting[0] != TO_NOBODY
+        return camera.greeting if joins and has_begun and "session" in asked else None
 
 
 def _covers(prefix: bytes, kind: Kind, topic: bytes) -> bool:

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from .blind import RESULT_KINDS
 from .bus_address import PUBLISH_NOTHING, require_private
 from .curve import PublisherKeys
-from .greeting_socket import FAREWELL_MS, GreetingSocket
+from .greeting_socket import FAREWELL_MS, CameraTopics, GreetingSocket
 from .session_info import SessionInfo, SessionState
+from .shared_bus import SharedBus
 from .sink_error import SinkError
 from .wire import KINDS, PAYLOAD_KINDS, Kind, Stamps, WireError, encode_header, topic_of
 
@@ -54,6 +55,7 @@ class Publisher:
         payload_rate_hz: frame and flow messages a second at most.
         clock_ns: host monotonic clock, the one `Stamps.t_host_ns` was read from.
         first_seq: first number of each kind, where another publisher of this session came before.
+        bus: socket shared with the publishers of other cameras, in place of one of its own.
 
     Raises:
         SinkError: when the address is malformed, taken, or open to other machines without `insecure`.
@@ -71,13 +73,13 @@ class Publisher:
         payload_rate_hz: float = 15.0,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         first_seq: Mapping[str, int] | None = None,
+        bus: SharedBus | None = None,
     ) -> None:
         self._info = info
         self._topics = {kind: topic_of(info.camera, kind).encode() for kind in KINDS}
         self._sent_kinds = frozenset(KINDS) - frozenset(PAYLOAD_KINDS) | frozenset(payload_kinds)
         self._payload_gap_ns = round(1e9 / payload_rate_hz)
         self._clock_ns = clock_ns
-        self._lock = threading.Lock()
         self._seq: Counter[str] = Counter(first_seq or {})
         self._lost: Counter[Kind] = Counter()
         self._waiting: deque[_Outgoing] = deque()
@@ -85,7 +87,13 @@ class Publisher:
         self._closed = False
         self._failure: Exception | None = None
         require_private(address, insecure or keys is not None)
-        self._socket = GreetingSocket(address, self._topics, high_water_mark, keys)
+        if bus is None:
+            self._camera = CameraTopics(self._topics)
+            self._socket = GreetingSocket(address, [self._camera], high_water_mark, keys)
+        else:
+            self._camera = bus.camera(info.camera)
+            self._socket = bus.socket
+        self._lock = self._socket.lock
         self.address = self._socket.address
         self._bell, self._bell_heard = socket.socketpair()
         self.session("started", {})
@@ -131,7 +139,7 @@ class Publisher:
 
     def wants(self, kind: Kind) -> bool:
         """True when somebody subscribes to this kind and it may leave."""
-        return self._socket.wanted[kind] > 0 and kind in self._sent_kinds
+        return self._camera.wanted[kind] > 0 and kind in self._sent_kinds
 
     def due(self, kind: Kind) -> bool:
         """True when a frame or flow message is wanted and its turn has come; takes the turn.
@@ -172,7 +180,7 @@ class Publisher:
         self._thread.join(timeout=FAREWELL_MS / 1e3)
         with self._lock:
             self._send_small("session", self._seq["session"], self._info.fields(state, counters or {}), NO_STAMPS)
-            self._socket.close()
+            self._socket.leave(self._camera)
             self._bell.close()
             self._bell_heard.close()
 
@@ -190,11 +198,11 @@ class Publisher:
 
     def _send_small(self, kind: Kind, seq: int, fields: Mapping[str, object], stamps: Stamps) -> None:
         self._socket.greet()
-        if kind != "session" and not self._socket.wanted[kind]:
+        if kind != "session" and not self._camera.wanted[kind]:
             return
         parts = [self._topics[kind], self._header(kind, seq, fields, stamps)]
         if kind == "session":
-            self._socket.greeting = parts
+            self._camera.greeting = parts
         self._socket.send(parts)
         self._socket.greet()
 
@@ -282,6 +290,7 @@ def open_publisher(
     payload_kinds: Iterable[Kind] = PAYLOAD_KINDS,
     payload_rate_hz: float = 15.0,
     first_seq: Mapping[str, int] | None = None,
+    bus: SharedBus | None = None,
 ) -> Publisher | NullPublisher:
     """The publisher for an address; `none` gives one that sends nothing."""
     if address == PUBLISH_NOTHING:
@@ -295,4 +304,5 @@ def open_publisher(
         payload_kinds=payload_kinds,
         payload_rate_hz=payload_rate_hz,
         first_seq=first_seq,
+        bus=bus,
     )

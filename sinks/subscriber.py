@@ -47,7 +47,7 @@ def subscribe(
     utc_ns: Callable[[], int] = time.time_ns,
     running: Callable[[], bool] = lambda: True,
 ) -> Generator[Message, None, None]:
-    """Messages of a session as they arrive, until the session says that it ended.
+    """Messages of a session as they arrive, until the session says that it ended; of several cameras, the last one.
 
     Connects when the first message is asked for. A publisher that is not there yet is waited for, a lost connection
     is taken up again. Losses on the way stand in `Message.lost`. Close the iterator (or just drop it) to leave early.
@@ -123,6 +123,7 @@ def _receive(
 ) -> Generator[Message, None, None]:
     ledger = _Ledger()
     utc_offset_ns: dict[str, int] = {}
+    publishing: set[str] = set()
     heard = time.monotonic()
     wait_ms = POLL_MS if timeout_s is None else min(POLL_MS, round(timeout_s * 1e3) + 1)
     while running():
@@ -148,5 +149,9 @@ def _receive(
                 continue
         if message.kind in kinds:
             yield message
-        if message.kind == "session" and message.header["state"] in ("ended", "failed"):
-            return
+        if message.kind == "session":
+            publishing.add(message.topic)
+            if message.header["state"] in ("ended", "failed"):
+                publishing.discard(message.topic)
+                if not publishing:
+                    return
