@@ -13,7 +13,7 @@ import numpy as np
 from sfam.capture.frame import Intrinsics, RGBDFrame
 
 from .config import StreamConfig
-from .depth_change import DepthProducts, depth_change
+from .depth_change import depth_change
 from .face_follower import FollowedFace
 from .flags import MotionFlags
 from .flow import FlowField, FlowProducts, FlowSolver
@@ -76,7 +76,7 @@ class FaceMotion:
             round(PRODUCTS_SPARE * self._window_ns),
             config.depth_mean_frames,
         )
-        self._head = HeadMotionFit()
+        self._head, self._head_between = HeadMotionFit(), HeadMotionFit()
         self._regions = RegionFinder()
         self._noise = NoiseMeter()
         self._trust = DepthTrust(config.depth_noise_max_mm)
@@ -122,7 +122,7 @@ class FaceMotion:
                 frame.depth_scale_m,
             )
         )
-        span = find_span(self._past.times_ns(), self._window_ns, period_ns)
+        span = find_span(self._past.times_ns, self._window_ns, period_ns)
         if span.cause:
             self._warm = None
             return Motion(cause=span.cause)
@@ -136,7 +136,7 @@ class FaceMotion:
         if not all(light):
             return Motion(cause="saturated")
         mask = self._rigid_mask(span.begin, face.crop, regions)
-        flow, moved_px = self._scene_flow(span.begin, last, field, mask)
+        flow, moved_px = self._scene_flow(span.begin, last, field, mask, self._head)
         changed = max(light) > LIGHT_RATIO * min(light)
         return self._window(flow, regions, moved_px, span, frame.segment, changed)
 
@@ -154,7 +154,7 @@ class FaceMotion:
             return None
         field = self._solver.solve(reference[0], moving[0], shift_px=self._shift(first, second, crop))
         mask = rigid_mask(to_crop(self._past.frames[first].landmarks_px, crop))
-        return self._scene_flow(first, second, field, mask)[0]
+        return self._scene_flow(first, second, field, mask, self._head_between)[0]
 
     def _shift(self, first: int, second: int, crop: Crop) -> tuple[float, float]:
         """How far the tracker says the face went, crop pixels."""
@@ -198,7 +198,9 @@ class FaceMotion:
         self._residuals.append(field.residual_grey)
         return field
 
-    def _scene_flow(self, first: int, second: int, field: FlowField, mask: Mask) -> tuple[SceneFlow, float]:
+    def _scene_flow(
+        self, first: int, second: int, field: FlowField, mask: Mask, fit: HeadMotionFit
+    ) -> tuple[SceneFlow, float]:
         """Scene flow of a field, head motion removed; and how many crop pixels the head moved on average."""
         started = time.perf_counter_ns()
         assert self._view is not None
@@ -210,7 +212,8 @@ class FaceMotion:
         depth_done = time.perf_counter_ns()
         u, v, head, moved_px = field.u, field.v, HeadMotion(), 0.0
         if self._config.head_motion:
-            u, v, w, head, moved_px = self._without_head(field, w, known, reference[1], mask, crop_camera(color, crop))
+            camera = crop_camera(color, crop)
+            u, v, w, head, moved_px = _without_head(fit, field, w, known, reference[1].shape_mm, mask, camera)
         self.stage_ns["depth"] = depth_done - started
         self.stage_ns["head_motion"] = time.perf_counter_ns() - depth_done
         flow = SceneFlow(
@@ -230,15 +233,6 @@ class FaceMotion:
             noise=self._noise.floor,
         )
         return flow, moved_px
-
-    def _without_head(
-        self, field: FlowField, w: FloatMap, known: Mask, depth: DepthProducts, mask: Mask, camera: CropCamera
-    ) -> tuple[FloatMap, FloatMap, FloatMap, HeadMotion, float]:
-        """u, v, w without what the head did, the head's motion, and its mean length on the face in crop pixels."""
-        head = self._head.fit(field, w, known, depth.shape_mm, camera, mask)
-        rigid_u, rigid_v, rigid_w = self._head.induced(head, depth.shape_mm, camera)
-        moved_px = float(cv2.mean(cv2.magnitude(rigid_u, rigid_v), mask.view(np.uint8))[0])
-        return field.u - rigid_u, field.v - rigid_v, w - rigid_w, head, moved_px
 
     def _rigid_mask(self, first: int, crop: Crop, regions: Regions) -> Mask:
         """Where the face moves with the head; held as still as the network's regions are."""
@@ -285,6 +279,22 @@ class FaceMotion:
         )
         self.stage_ns["window"] = time.perf_counter_ns() - started
         return Motion(flow, window)
+
+
+def _without_head(
+    fit: HeadMotionFit,
+    field: FlowField,
+    w: FloatMap,
+    known: Mask,
+    shape_mm: FloatMap,
+    mask: Mask,
+    camera: CropCamera,
+) -> tuple[FloatMap, FloatMap, FloatMap, HeadMotion, float]:
+    """u, v, w without what the head did, the head's motion, and its mean length on the face in crop pixels."""
+    head = fit.fit(field, w, known, shape_mm, camera, mask)
+    rigid_u, rigid_v, rigid_w = fit.induced(head, shape_mm, camera)
+    moved_px = float(cv2.mean(cv2.magnitude(rigid_u, rigid_v), mask.view(np.uint8))[0])
+    return field.u - rigid_u, field.v - rigid_v, w - rigid_w, head, moved_px
 
 
 def crop_camera(color: Intrinsics, crop: Crop) -> CropCamera:

@@ -21,6 +21,8 @@ Reals = NDArray[np.float64]
 STRIDE_PX = 5
 MIN_POINTS = 30
 ITERATIONS = 5
+WARM_ITERATIONS = 2
+"""Enough where the weights of the window before, of the same points, are at hand."""
 LARGE_TURN_RAD = 0.01
 """Above it the exact model is visited a second time."""
 SIGMA_PX = 0.08
@@ -174,13 +176,17 @@ def _solve(model: Reals, weights: Reals) -> Reals:
     return np.append(-solution[:, 0], 1.0)
 
 
-def _fit(points: _Points, w_weight: Reals, camera: CropCamera) -> tuple[Reals, Reals]:
-    """Parameters (6,) and the misfit (3 N,)."""
+def _fit(points: _Points, w_weight: Reals, camera: CropCamera, warm: Reals | None) -> tuple[Reals, Reals, Reals]:
+    """Parameters (6,), the misfit (3 N,) and the weights (3 N,); begins with the weights `warm` where given."""
     model, measured = points.model, points.model[6].copy()
-    weights = np.full((3, len(w_weight)), SIGMA_PX**-2)
-    np.multiply(w_weight, SIGMA_MM**-2, out=weights[2])
+    if warm is None:
+        weights = np.full((3, len(w_weight)), SIGMA_PX**-2)
+        weights[2] = SIGMA_MM**-2
+    else:
+        weights = warm.reshape(3, -1)
+    weights[2] *= w_weight
     found = _solve(model, weights.reshape(-1))
-    for _ in range(ITERATIONS):
+    for _ in range(ITERATIONS if warm is None else WARM_ITERATIONS):
         weights = _robust_weights(found @ model, w_weight)
         found = _solve(model, weights)
     parameters = -found[:6]
@@ -189,7 +195,7 @@ def _fit(points: _Points, w_weight: Reals, camera: CropCamera) -> tuple[Reals, R
         np.subtract(measured, _exact(points, parameters, camera), out=model[6])
         found = _solve(model, weights)
         parameters -= found[:6]
-    return parameters, found @ model
+    return parameters, found @ model, weights
 
 
 def _known_depth(depth_mm: Reals) -> Reals:
@@ -200,10 +206,14 @@ def _known_depth(depth_mm: Reals) -> Reals:
 
 
 class HeadMotionFit:
-    """Finds the head's motion in scene flow, and the scene flow of a head's motion."""
+    """Finds the head's motion in scene flow, and the scene flow of a head's motion.
+
+    A fit with the mask and camera of the one before begins with its weights: one instance per stream of windows.
+    """
 
     def __init__(self) -> None:
         self._places: _Places | None = None
+        self._weights: Reals | None = None
         self._camera: CropCamera | None = None
         self._powers: FloatMap = np.zeros((6, 0), np.float32)
 
@@ -226,12 +236,13 @@ class HeadMotionFit:
         places = self._places
         if places is None or places.mask is not mask or places.camera != camera:
             places = self._places = _places(mask, camera)
+            self._weights = None
         if len(places.flat) < MIN_POINTS:
             return HeadMotion()
         depth, valid = (image.take(places.flat).astype(np.float64) for image in (depth_mm, w_valid))
         measured = np.concatenate([image.take(places.flat) for image in (field.u, field.v, w)]).astype(np.float64)
         points = _points(places, _known_depth(depth), measured)
-        parameters, misfit = _fit(points, valid, camera)
+        parameters, misfit, self._weights = _fit(points, valid, camera, self._weights)
         u, v, _ = misfit.reshape(3, -1)
         residual = float(np.sqrt(_median(u * u + v * v)))
         rotation, translation = parameters[:3].tolist(), parameters[3:].tolist()

@@ -56,15 +56,15 @@ class RegionFinder:
     def regions(self, landmarks: Landmarks, crop: Crop) -> Regions:
         """Regions for these landmarks (color pixels) on this crop."""
         if self._regions is None or crop != self._crop or self._moved(landmarks, crop) > HOLD_PX:
-            self._crop, self._anchor = crop, landmarks
+            self._crop, self._anchor = crop, landmarks[17:]
             self._regions = find_regions(to_crop(landmarks, crop))
         return self._regions
 
     def _moved(self, landmarks: Landmarks, crop: Crop) -> float:
         """How far the inner landmarks went on the crop since the boxes were made, on average and along either axis."""
         assert self._anchor is not None
-        step = (landmarks[17:] - self._anchor[17:]).mean(axis=0)
-        return max(abs(float(step[0])), abs(float(step[1]))) * crop.scale
+        across, down = np.add.reduce(landmarks[17:] - self._anchor, axis=0).tolist()
+        return float(max(abs(across), abs(down))) / len(self._anchor) * crop.scale
 
 
 def find_regions(points: NDArray[np.float32]) -> Regions:
