@@ -1,6 +1,6 @@
 """Damaged recordings of every form: read up to the damage or refused in one line, never anything else.
 
-500 inputs in all; `benchmarks/fuzz_readers.py` runs many more of the same, each in a process that may be killed.
+150 inputs of each form; `benchmarks/fuzz_readers.py` runs many more of the same, each in a process that may be killed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pytest
 from tests.capture.fuzz_cases import FORMS, examine, write_mutation
 from tests.shared_data import shared
 
-PER_FORM = -(-500 // len(FORMS))
+PER_FORM = 150
 FIRST_SEED = 1_000_000
 """Beyond those of the long run."""
 FOUND = {
@@ -38,6 +38,7 @@ def test_the_undamaged_recording_is_read(base: tuple[str, Path]) -> None:
     assert examine(base[1]) == "frames"
 
 
+@pytest.mark.slow  # some 2,500 recordings are written, inspected and read
 def test_damage_never_escapes(base: tuple[str, Path], tmp_path: Path) -> None:
     form, recording = base
     results = []
