@@ -5,7 +5,7 @@ PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 # Debian's names; the first two belong to OpenCV's wheel, libusb to the RealSense SDK, the rest to the overlays' tests.
 LIVE_PACKAGES := libgl1 libglib2.0-0
-TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-driver gcc libc6-dev libzmq3-dev
+TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-driver gcc libc6-dev libzmq3-dev iproute2
 
 .PHONY: live test check bench soak chaos clean
 

@@ -11,11 +11,12 @@ from sfam.capture.frame_message import Packing
 from sfam.capture.source import SourceInfo
 from sfam.sinks.curve import PublisherKeys
 from sfam.sinks.frame_server import FrameServer
-from sfam.stream.ring_reader import RingReader
+from sfam.stream.ring_reader import OVERWRITTEN, RingReader, StreamEnd
 
 from .role_link import RoleLink
 from .roles import STATUS_EVERY_S, SourceOffer, end_of, until_end
 
+FATE_S = 0.3
 SERVING = "serving"
 """Kind of message: the address that other hosts may name now."""
 
@@ -65,12 +66,16 @@ def serving_role(plan: ServingPlan, link: RoleLink) -> Mapping[str, Any]:
         began_s, told_s = time.monotonic(), 0.0
         for frame in until_end(reader, link):
             if frame is not None:
-                server.push(frame, reader.drops)
+                # what the ring lost left a hole in the numbers, which the other host counts itself
+                server.push(frame, {cause: lost for cause, lost in reader.drops.items() if cause != OVERWRITTEN})
             if time.monotonic() - told_s >= STATUS_EVERY_S:
                 told_s = time.monotonic()
                 last = -1 if frame is None else frame.sequence
                 link.report("status", _status(server, last, offer.info.frames, told_s - began_s))
+        link.wait_stop(FATE_S)  # a supervisor that was killed ends capture as if the operator had
         end = end_of(reader, link)
+        if link.orphaned:
+            end = StreamEnd("failed", "the supervising process died")
         server.close(end.state, end.reason)
         return {"frames": server.sent_frames, "bytes": server.sent_bytes, "drops": dict(reader.drops)}
 

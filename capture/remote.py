@@ -29,7 +29,7 @@ WAITING_MESSAGES = 8
 """Frames kept here while the reader is busy; more wait on the camera host, or are lost there and show in `seq`."""
 ANSWER_S, FIRST_FRAME_S = 4.0, 4.0
 QUESTIONS, ENOUGH_S = 8, 2.0
-"""Answers that are enough, and the time after which one is."""
+"""Answers in time that are enough, and seconds after the first one after which it is enough."""
 ROOT = b"sfam/"
 LINK, HOST = "lost_on_link", "lost_on_camera_host"
 
@@ -178,17 +178,21 @@ class RemoteSource(FrameSource):
         """
         name = QUESTION + secrets.token_hex(8).encode()
         self._socket.send(b"\x01" + name)
-        began_s = time.monotonic()
+        end_s, prompt = time.monotonic() + limit_s, 0
         answers: list[tuple[ClockOffset, Greeting]] = []
-        while len(answers) < QUESTIONS and time.monotonic() - began_s < (ENOUGH_S if answers else limit_s):
-            asked_ns = time.monotonic_ns()
-            self._socket.send(name + b"/%d" % asked_ns)
-            if self._socket.poll(READ_MS):
+        while prompt < QUESTIONS and time.monotonic() < end_s:
+            last_ns = time.monotonic_ns()
+            self._socket.send(name + b"/%d" % last_ns)
+            while self._socket.poll(READ_MS):
                 answer, heard_ns = self._understood(self._socket.recv_multipart()), time.monotonic_ns()
                 asked_ns = int(answer.question.rpartition(b"/")[2])
+                end_s = end_s if answers else time.monotonic() + ENOUGH_S
                 there_ns = answer.sent_ns - answer.received_ns
                 ahead_ns = (answer.received_ns - asked_ns + answer.sent_ns - heard_ns) // 2
                 answers.append((ClockOffset(ahead_ns, (heard_ns - asked_ns - there_ns) // 2), answer))
+                if asked_ns == last_ns:  # earlier ones waited for the connection, or crossed a slow network
+                    prompt += 1
+                    break
         if not answers:
             raise AbsentError(
                 f"{self._address}: no answer for {limit_s:g} s; does sfam serve run there (a session's results are no "
