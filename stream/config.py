@@ -12,7 +12,7 @@ class StreamConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    face_backend: Literal["dlib", "manual"] = Field("dlib", description="who finds the face")
+    face_backend: Literal["dlib", "mediapipe", "manual"] = Field("dlib", description="who finds the face")
     face_model: str | None = Field(
         None, description="mediapipe backend: path of face_landmarker.task; null = fetched once and kept"
     )

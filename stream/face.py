@@ -52,7 +52,11 @@ class FaceDetector(ABC):
         """
 
 
-BACKENDS: dict[str, str] = {"dlib": "face_dlib:DlibDetector", "manual": "face_manual:ManualDetector"}
+BACKENDS: dict[str, str] = {
+    "dlib": "face_dlib:DlibDetector",
+    "mediapipe": "face_mediapipe:MediapipeDetector",
+    "manual": "face_manual:ManualDetector",
+}
 """Detectors by name as 'module:class' in this room."""
 
 

@@ -18,12 +18,13 @@ import numpy as np
 import pytest
 
 from sfam.stream import face_landmarker
+from sfam.stream.analysis import Analysis
 from sfam.stream.analyzer import AnalyzerError, open_analyzer
 from sfam.stream.config import StreamConfig
 from sfam.stream.face import FaceError
 from sfam.stream.face_landmarker import FaceLandmarker, fetched_model, mesh_faces, model_file
 from sfam.stream.face_manual import template_landmarks
-from sfam.stream.face_mediapipe import BROWS, EYES, JAW, LIPS, MESH_OF_LANDMARK, NOSE, MediapipeDetector, landmarks_of
+from sfam.stream.face_mediapipe import BROWS, EYES, JAW, LIPS, MESH_OF_LANDMARK, NOSE, landmarks_of
 
 MODEL = b"a face landmarker"
 SHA256 = hashlib.sha256(MODEL).hexdigest()
@@ -94,7 +95,7 @@ def test_another_file_at_the_address_is_refused_and_not_kept(address: str, tmp_p
 
 def test_without_a_network_it_says_how_to_do_without(nowhere: None, tmp_path: Path) -> None:
     with pytest.raises(FaceError, match=r"could not be fetched .* name the file as stream\.face_model"):
-        MediapipeDetector(StreamConfig())
+        Analysis(StreamConfig(face_backend="mediapipe"))
     with pytest.raises(AnalyzerError, match=r"analyzer blendshapes: .* could not be fetched .* the option model"):
         open_analyzer("blendshapes", {})
     with pytest.raises(FaceError, match=r"looked for at .*absent\.task, where there is no file"):
