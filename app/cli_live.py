@@ -50,7 +50,9 @@ Exit codes: 0 ok, 2 usage or config, 3 source, 4 model or engine, 5 sink.
 def live(
     camera: Annotated[
         list[str] | None,
-        typer.Option("--camera", "--input", help="demo, realsense[:SERIAL], kinect, orbbec or a recording."),
+        typer.Option(
+            "--camera", "--input", help="demo, realsense[:SERIAL], orbbec, a recording; repeatable."
+        ),
     ] = None,
     color_only: Annotated[
         bool, typer.Option("--color-only", help="Take input without depth (video, webcam); w is zero and flagged.")
@@ -85,7 +87,9 @@ def live(
         Path | None, typer.Option(help="File of sfam calibrate: its threshold, and a false-alarm rate with each event.")
     ] = None,
     policy: Annotated[str | None, typer.Option(help="Under load: latest, lossless (files) or decimate:N.")] = None,
-    privacy: Annotated[str | None, typer.Option(help="results, flow, blurred or full: what may be stored or leave.")] = None,
+    privacy: Annotated[
+        str | None, typer.Option(help="results, flow, blurred or full: what may be stored or leave.")
+    ] = None,
     subject: Annotated[str | None, typer.Option(help="Subject in the tables.")] = None,
     video: Annotated[str | None, typer.Option(help="Video in the tables; default the file's stem.")] = None,
     record: Annotated[
@@ -101,7 +105,8 @@ def live(
 ) -> None:
     """Spot micro-expressions in a camera stream or recording; see --help."""
     flags: dict[str, object] = {
-        "capture.camera": _one_camera(camera),
+        "capture.camera": camera[0] if camera else None,
+        "app.cameras": tuple(camera[1:]) if camera and len(camera) > 1 else None,
         "capture.preset": preset,
         "capture.color_only": color_only or None,
         "capture.from_s": from_s,
@@ -141,12 +146,6 @@ def live(
 
 
 live.__doc__ = EXAMPLES
-
-
-def _one_camera(cameras: list[str] | None) -> str | None:
-    if cameras and len(cameras) > 1:
-        raise ConfigError(f"{len(cameras)} cameras named; this version runs one camera per session: start one each")
-    return cameras[0] if cameras else None
 
 
 def _box(text: str | None) -> tuple[int, ...] | None:

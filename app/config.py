@@ -47,6 +47,7 @@ class AppConfig(BaseModel):
         "publisher, or a replayed session's markers.jsonl",
     )
 
+    cameras: tuple[str, ...] = Field((), description="further cameras of the same session, as --camera repeated")
     selftest: bool = Field(True, description="short self-test at the start of a session; its result in session.json")
     latency_budget_ms: float | None = Field(
         100.0, gt=0, description="live: alarm when results come later than this (p95 of 10 s); null = none"

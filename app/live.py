@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -18,6 +19,7 @@ from sfam.stream.ring_segment import sweep
 from .analyzer_role import require_analyzers
 from .camera_feed import CameraSetup
 from .config import Config, ConfigError
+from .exit_codes import OK
 from .keys import Keys
 from .live_processes import LiveProcesses
 from .live_single import SingleProcess
@@ -33,6 +35,7 @@ from .recording_role import (
 from .roles import AnalysisSettings, CaptureSettings
 from .session import open_session
 from .session_plan import SessionPlan
+from .several_cameras import Overview, configs_of, plans_of
 from .sink_roles import require_sinks
 from .status_line import StatusLine
 
@@ -66,23 +69,63 @@ def run_live(
     clock = SessionClock.start()
     typer.echo(load_model(config.engine.model).card(), err=True)
     plan = make_plan(config, clock, force)
+    if config.app.cameras:
+        return _run_several(config, plan, force, Operator(quiet, verbose, step, reread))
+    setup = _setup(config, plan, step)
+    analysis = AnalysisSettings(open_session=open_session, config=plan)
+    if setup.recording is not None and config.app.single_process:
+        recorded = RecordedSessionPlan(open_session, plan, setup.recording)
+        analysis = AnalysisSettings(open_session=open_recorded_session, config=recorded)
+    run = SingleProcess if config.app.single_process else LiveProcesses
+    with StatusLine(quiet) as line, Keys() as keys:
+        return run(config, [setup], analysis, line, keys, verbose, reread).run()
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """How the operator wants it."""
+
+    quiet: bool
+    verbose: bool
+    step: bool
+    reread: Callable[[], Config] | None
+
+
+def _run_several(config: Config, base: SessionPlan, force: bool, operator: Operator) -> int:
+    """A session with several cameras.
+
+    Raises:
+        ConfigError: in one process, of different kinds, or into a folder that is not empty.
+    """
+    if config.app.single_process:
+        raise ConfigError("several cameras need processes of their own; leave --single-process out")
+    plans = plans_of(base, configs_of(config))
+    if len({is_lossless(plan.config) for plan in plans.values()}) > 1:
+        raise ConfigError("live cameras and recordings cannot share a session: the ones do not wait, the others do")
+    overview = Overview(base.folder, plans, force)
+    setups = [replace(_setup(plan.config, plan, operator.step), label=label) for label, plan in plans.items()]
+    analysis = AnalysisSettings(open_session=open_session, config=base)
+    state = "failed"
+    try:
+        with StatusLine(operator.quiet) as line, Keys() as keys:
+            code = LiveProcesses(config, setups, analysis, line, keys, operator.verbose, operator.reread).run()
+        state = "ended" if code == OK else "failed"
+        return code
+    finally:
+        overview.write(state)
+
+
+def _setup(config: Config, plan: SessionPlan, step: bool) -> CameraSetup:
     capture = CaptureSettings(
         config=config.capture,
-        clock=clock,
+        clock=plan.clock,
         speed=_speed(config),
         duration_s=config.app.duration_s,
         keep_every=_keep_every(config.app.policy),
         paused=step,
     )
-    analysis = AnalysisSettings(open_session=open_session, config=plan)
     recording = plan_recording(config, plan) if config.capture.record != "none" else None
-    if recording is not None and config.app.single_process:
-        recorded = RecordedSessionPlan(open_session, plan, recording)
-        analysis = AnalysisSettings(open_session=open_recorded_session, config=recorded)
-    run = SingleProcess if config.app.single_process else LiveProcesses
-    with StatusLine(quiet) as line, Keys() as keys:
-        setup = CameraSetup(plan, capture, recording)
-        return run(config, [setup], analysis, line, keys, verbose, reread).run()
+    return CameraSetup(plan, capture, recording)
 
 
 def plan_recording(config: Config, plan: SessionPlan) -> RecordingPlan:
