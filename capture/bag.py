@@ -15,22 +15,12 @@ from pathlib import Path
 from .bag_stamps import peek_stamps
 from .config import CaptureConfig
 from .encoding import color_image, depth_image
-from .frame import Calibration, ClockDomain, ColorImage, DepthImage, Extrinsics, Intrinsics
-from .pairing import Role
-from .realsense_names import (
-    DOMAINS,
-    STREAM_TOPIC,
-    between,
-    device_details,
-    positive,
-    sensor_ns,
-    stream_name,
-    stream_role,
-)
-from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
+from .frame import ColorImage, DepthImage
+from .realsense_names import STREAM_TOPIC, positive, sensor_ns
+from .realsense_recording import RealSenseRecording, SdkStream
+from .recording import FrameStamp, RecordedStream, StreamFrame
 from .ros1 import ImageHeader, camera_info, float32, image_header, key_value, stream_info, trailing_unit_m, transform
 from .rosbag1 import Chunk, Connection, Rosbag1
-from .source import SourceError
 
 IMAGE = "image/data"
 METADATA = "image/metadata"
@@ -38,20 +28,6 @@ _HEAD_CHUNKS = 400
 """Extrinsics come with the first frames; no recording needs more chunks than this to show them."""
 _HELD = 3
 """Images held back until their metadata, which follows each of them, has surely been read."""
-
-
-@dataclass(slots=True)
-class _Stream:
-    """What the head of a bag says about one stream."""
-
-    kind: str
-    index: int
-    sensor: str
-    topic: str
-    fps: int = 0
-    encoding: str = ""
-    camera: Intrinsics | None = None
-    poses: dict[str, Extrinsics] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -65,7 +41,7 @@ class _Held:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-class BagRecording(Recording):
+class BagRecording(RealSenseRecording):
     """One RealSense bag."""
 
     def __init__(self, path: Path, config: CaptureConfig) -> None:
@@ -76,38 +52,17 @@ class BagRecording(Recording):
         """
         super().__init__(path, config)
         self._bag = Rosbag1(path)
-        self._device: dict[str, str] = {}
         self._options: dict[str, float] = {}
-        self._found: dict[str, _Stream] = {}
-        self._version = 0
         self._compression = ""
-        self._domains: dict[str, ClockDomain] = {}
         self._read_head()
         self.container = f"ROS1 bag, {self._compression or 'no'} chunks"
-        self.writer = f"RealSense SDK, file version {self._version}" if self._version else "unknown"
-        self.streams = tuple(self._recorded(one) for one in self._found.values() if one.encoding)
+        self.writer = self.name_writer()
+        self.streams = tuple(self.recorded(one, self._images(one)) for one in self.found.values() if one.encoding)
         self.choose_streams()
-        self.depth_unit_m = self._option_unit_m()
+        self.depth_unit_m = self.unit_or_usual(self._option_unit_m())
         if self._bag.index_damage:
             self.recovered = True
             self.warnings.append(f"{self._bag.index_damage}; reading what lies before the damage")
-
-    @property
-    def calibration(self) -> Calibration:
-        """Intrinsics and extrinsics of the chosen streams, as the first frames carried them."""
-        color, depth = self.require_streams()
-        cameras = [self._found[stream.source].camera for stream in (color, depth)]
-        if cameras[0] is None or cameras[1] is None:
-            raise SourceError(f"{self.path}: no usable camera_info for color or depth; the recording cannot be aligned")
-        return Calibration(cameras[0], cameras[1], self._depth_to_color(color, depth))
-
-    def color_camera(self) -> Intrinsics | None:
-        """Intrinsics of the color stream alone."""
-        return self._found[self.color.source].camera if self.color is not None else None
-
-    def details(self) -> dict[str, str | int | float | bool]:
-        """Device name, serial number, firmware, USB type, as recorded."""
-        return device_details(self._device)
 
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth images in file order; those before any damage, which `warnings` then count."""
@@ -116,8 +71,8 @@ class BagRecording(Recording):
     def frames_from(self, first: int) -> Iterator[StreamFrame]:
         """The same from the `first`-th image on; with an index the chunks before it are not touched."""
         self._bag.verify = self.verify
-        chosen = {f"{one.source}/{IMAGE}": one for one in (self.color, self.depth) if one is not None}
-        described = {f"{one.source}/{METADATA}": one for one in (self.color, self.depth) if one is not None}
+        chosen = {f"{one.source}/{IMAGE}": one for one in self.chosen()}
+        described = {f"{one.source}/{METADATA}": one for one in self.chosen()}
         held: deque[_Held] = deque()
         given = 0
         topics = {*chosen, *described}
@@ -148,14 +103,13 @@ class BagRecording(Recording):
         if self._bag.index is None:
             yield from super().stamps()
             return
-        chosen = {f"{one.source}/{IMAGE}": one for one in (self.color, self.depth) if one is not None}
+        chosen = {f"{one.source}/{IMAGE}": one for one in self.chosen()}
         given = 0
         for topic, header in peek_stamps(self._bag, chosen):
             given += 1
             stream = chosen[topic]
-            role: Role = "depth" if stream is self.depth else "color"
-            domain = self._domains.get(stream.source, ClockDomain.UNKNOWN)
-            yield FrameStamp(stream.name, role, header.number, header.stamp_ns, domain)
+            domain = self.domain_of(stream, {})
+            yield FrameStamp(stream.name, self.role_of(stream), header.number, header.stamp_ns, domain)
         self._note_damage(given)
 
     def close(self) -> None:
@@ -212,16 +166,13 @@ class BagRecording(Recording):
             self.unreadable["depth" if is_depth else "color"] += 1
             return
         image.flags.writeable = False
-        known = DOMAINS.get(held.metadata.get("timestamp_domain", "").lower())
-        if known is not None:
-            self._domains[stream.source] = known
         yield StreamFrame(
             stream=stream.name,
             role="depth" if is_depth else "color",
             image=image,
             number=header.number,
             t_device_ns=header.stamp_ns,
-            clock_domain=self._domains.get(stream.source, ClockDomain.UNKNOWN),
+            clock_domain=self.domain_of(stream, held.metadata),
             t_sensor_ns=sensor_ns(held.metadata),
             t_arrival_ms=positive(held.metadata.get("Time Of Arrival") or held.metadata.get("system_time")),
             depth_unit_m=trailing_unit_m(held.data, header) if is_depth else None,
@@ -272,70 +223,48 @@ class BagRecording(Recording):
 
     def _is_complete(self) -> bool:
         """True once color and depth are known with calibration and pose."""
-        ready = [one.kind.lower() for one in self._found.values() if one.camera is not None and one.poses]
+        ready = [one.kind.lower() for one in self.found.values() if one.camera is not None and one.poses]
         return "color" in ready and "depth" in ready
 
     def _take(self, connection: Connection, data: memoryview) -> None:
         """One message of the head."""
         topic = connection.topic
         if topic == "/file_version":
-            self._version = int.from_bytes(data[:4], "little")
+            self.version = int.from_bytes(data[:4], "little")
         elif topic.endswith("/value") and "/option/" in topic:
             self._options[topic] = float32(data)
         elif match := STREAM_TOPIC.match(topic):
             sensor, kind, index, rest = match.groups()
             base = topic[: -len(rest) - 1]
-            stream = self._found.setdefault(base, _Stream(kind, int(index), sensor, base))
+            stream = self.found.setdefault(base, SdkStream(kind, int(index), sensor, base))
             if rest == "info":
-                stream.fps, stream.encoding = stream_info(data)
+                fps, stream.encoding = stream_info(data)
+                stream.fps = float(fps) or None
             elif rest == "info/camera_info":
                 stream.camera = camera_info(data)
             elif rest.startswith("tf/"):
                 stream.poses[rest] = transform(data)
-            elif rest == METADATA and base not in self._domains:
+            elif rest == METADATA and base not in self.domains:
                 key, value = key_value(data)
-                if key == "timestamp_domain" and value.lower() in DOMAINS:
-                    self._domains[base] = DOMAINS[value.lower()]
+                self.note_domain(base, {key: value})
         elif topic.endswith("/info") and topic.count("/") == 2:
             key, value = key_value(data)
-            self._device[key] = value
+            self.device[key] = value
 
-    def _recorded(self, stream: _Stream) -> RecordedStream:
-        """A stream of the head as the contract wants it."""
-        camera, index = stream.camera, self._bag.index
-        frames = None
-        if index is not None:
-            topic = f"{stream.topic}/{IMAGE}"
-            numbers = {number for number, one in self._bag.connections.items() if one.topic == topic}
-            frames = sum(counts.get(number, 0) for _, counts in index.chunks for number in numbers)
-        return RecordedStream(
-            stream_name(stream.kind, stream.index),
-            stream.topic,
-            stream_role(stream.kind),
-            stream.encoding,
-            camera.width if camera else 0,
-            camera.height if camera else 0,
-            frames,
-            float(stream.fps) if stream.fps else None,
-        )
-
-    def _depth_to_color(self, color: RecordedStream, depth: RecordedStream) -> Extrinsics:
-        """Extrinsics through the reference stream that both poses share."""
-        poses = [self._found[stream.source].poses for stream in (color, depth)]
-        shared = sorted(poses[0].keys() & poses[1].keys())
-        if shared:
-            return between(poses[1][shared[0]], poses[0][shared[0]])
-        self.warn("no extrinsics between depth and color in the file; taken as one camera")
-        return Extrinsics()
+    def _images(self, stream: SdkStream) -> int | None:
+        """Images of a stream by the index, None without one."""
+        if self._bag.index is None:
+            return None
+        topic = f"{stream.topic}/{IMAGE}"
+        numbers = {number for number, one in self._bag.connections.items() if one.topic == topic}
+        return sum(counts.get(number, 0) for _, counts in self._bag.index.chunks for number in numbers)
 
     def _option_unit_m(self) -> float | None:
-        """Metres per depth unit from the depth sensor's options, else the usual one with a warning."""
+        """Metres per depth unit from the depth sensor's options."""
         if self.depth is None:
             return None
-        sensor = self._found[self.depth.source].sensor
+        sensor = self.found[self.depth.source].sensor
         for topic, value in self._options.items():
             if f"/{sensor}/option/" in topic and topic.split("/")[-2].replace(" ", "_") == "Depth_Units" and value > 0:
                 return value
-        if self.config.depth_unit_m is None:
-            self.warnings.append("the file does not say its depth unit; 0.001 m taken, the cameras' default")
-        return self.config.depth_unit_m or 0.001
+        return None

@@ -19,41 +19,18 @@ from .config import CaptureConfig
 from .decode_ahead import DecodeAhead
 from .encoding import Payload, decode_payload
 from .file_time import ns_from_text
-from .frame import Calibration, ClockDomain, Extrinsics, Intrinsics
+from .frame import ClockDomain, Extrinsics, Intrinsics
 from .pairing import Role
-from .realsense_names import (
-    DOMAINS,
-    STREAM_TOPIC,
-    between,
-    device_details,
-    intrinsics,
-    positive,
-    sensor_ns,
-    stream_name,
-    stream_role,
-)
+from .realsense_names import STREAM_TOPIC, intrinsics, positive, sensor_ns
+from .realsense_recording import RealSenseRecording, SdkStream
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .ros2_topics import RosTopicRecording
 from .rosbag2 import Rosbag2
-from .source import SourceError
 
 IMAGES = ("image/data", "image/data/compressedDepth", "image/data/compressed")
 METADATA = "image/metadata"
 _ENCODINGS = {"z16": "mono16", "rgb8": "rgb8", "bgr8": "bgr8", "rgba8": "rgba8", "bgra8": "bgra8", "y8": "mono8"}
 _HELD = 3
-
-
-@dataclass(slots=True)
-class _Stream:
-    """What the texts say about one stream."""
-
-    kind: str
-    index: int
-    topic: str
-    image_topic: str = ""
-    info: dict[str, str] = field(default_factory=dict)
-    camera: Intrinsics | None = None
-    poses: dict[str, Extrinsics] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -69,7 +46,7 @@ class _Held:
     domain: ClockDomain = ClockDomain.FILE
 
 
-class Db3Recording(Recording):
+class Db3Recording(RealSenseRecording):
     """One RealSense .db3."""
 
     def __init__(self, path: Path, config: CaptureConfig, bag: Rosbag2) -> None:
@@ -80,40 +57,16 @@ class Db3Recording(Recording):
         """
         super().__init__(path, config)
         self._bag = bag
-        self._found: dict[str, _Stream] = {}
-        self._device: dict[str, str] = {}
-        self._domains: dict[str, ClockDomain] = {}
-        self._version = 0
         self._read_head()
-        forms = {one.image_topic.rpartition("/")[2] for one in self._found.values()}
+        forms = {one.image_topic.rpartition("/")[2] for one in self.found.values()}
         form = "PNG images" if any("compressed" in one for one in forms) else "raw images"
         self.container = f"ROS 2 bag (SQLite), {'zstd messages' if bag.compressed else form}"
-        self.writer = f"RealSense SDK, file version {self._version}" if self._version else "unknown"
-        self.streams = tuple(self._recorded(one) for one in self._found.values() if one.image_topic)
+        self.writer = self.name_writer()
+        self.streams = tuple(
+            self.recorded(one, bag.counts[one.image_topic]) for one in self.found.values() if one.image_topic
+        )
         self.choose_streams()
-        self.depth_unit_m = self._first_unit_m()
-
-    @property
-    def calibration(self) -> Calibration:
-        """Intrinsics and extrinsics of the chosen streams."""
-        color, depth = self.require_streams()
-        cameras = [self._found[stream.source].camera for stream in (color, depth)]
-        if cameras[0] is None or cameras[1] is None:
-            raise SourceError(f"{self.path}: no usable camera_info for color or depth; the recording cannot be aligned")
-        poses = [self._found[stream.source].poses for stream in (color, depth)]
-        shared = sorted(poses[0].keys() & poses[1].keys())
-        if shared:
-            return Calibration(cameras[0], cameras[1], between(poses[1][shared[0]], poses[0][shared[0]]))
-        self.warn("no extrinsics between depth and color in the file; taken as one camera")
-        return Calibration(cameras[0], cameras[1])
-
-    def color_camera(self) -> Intrinsics | None:
-        """Intrinsics of the color stream alone."""
-        return self._found[self.color.source].camera if self.color is not None else None
-
-    def details(self) -> dict[str, str | int | float | bool]:
-        """Device name, serial number, firmware, USB type, as recorded."""
-        return device_details(self._device)
+        self.depth_unit_m = self.unit_or_usual(self._first_unit_m())
 
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth images in file order, decoded on two threads where they are compressed."""
@@ -121,7 +74,7 @@ class Db3Recording(Recording):
 
     def frames_from(self, first: int) -> Iterator[StreamFrame]:
         """The same from the `first`-th image on."""
-        packed = self._bag.compressed or any(self._is_compressed(one) for one in self._chosen())
+        packed = self._bag.compressed or any(self._is_compressed(one) for one in self.chosen())
         threads = 2 if packed else 0
         for frame in DecodeAhead(self._decode, threads=threads).over(islice(self._with_metadata(), first, None)):
             if isinstance(frame, StreamFrame):
@@ -131,11 +84,11 @@ class Db3Recording(Recording):
 
     def stamps(self) -> Iterator[FrameStamp]:
         """Stamps from the metadata alone."""
-        topics = {f"{one.source}/{METADATA}": one for one in self._chosen()}
+        topics = {f"{one.source}/{METADATA}": one for one in self.chosen()}
         for topic, time_ns, data in self._bag.messages(topics):
             stream, metadata = topics[topic], _metadata(data)
             number, stamp_ns, domain = self._read_metadata(stream, metadata, time_ns)
-            yield FrameStamp(stream.name, self._role(stream), number, stamp_ns, domain)
+            yield FrameStamp(stream.name, self.role_of(stream), number, stamp_ns, domain)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -143,20 +96,12 @@ class Db3Recording(Recording):
 
     def _is_compressed(self, stream: RecordedStream) -> bool:
         """True where every image costs a decoder's time."""
-        return not self._found[stream.source].image_topic.endswith(IMAGES[0])
-
-    def _chosen(self) -> list[RecordedStream]:
-        """Color and depth, as far as they are there."""
-        return [one for one in (self.color, self.depth) if one is not None]
-
-    def _role(self, stream: RecordedStream) -> Role:
-        """What a chosen stream is used as."""
-        return "depth" if stream is self.depth else "color"
+        return not self.found[stream.source].image_topic.endswith(IMAGES[0])
 
     def _with_metadata(self) -> Iterator[_Held]:
         """Images in file order, each with the metadata that follows it."""
-        images = {self._found[one.source].image_topic: one for one in self._chosen()}
-        texts = {f"{one.source}/{METADATA}": one for one in self._chosen()}
+        images = {self.found[one.source].image_topic: one for one in self.chosen()}
+        texts = {f"{one.source}/{METADATA}": one for one in self.chosen()}
         held: deque[_Held] = deque()
         for topic, time_ns, data in self._bag.stored({*images, *texts}):
             if topic in images:
@@ -178,7 +123,7 @@ class Db3Recording(Recording):
 
     def _decode(self, held: _Held) -> StreamFrame | Role:
         """The image as a frame, or the role of one that does not decode."""
-        stream, role = held.stream, self._role(held.stream)
+        stream, role = held.stream, self.role_of(held.stream)
         try:
             data = self._bag.plain(held.data)
             message = cdr.compressed_image(data) if self._is_compressed(stream) else cdr.image(data)
@@ -217,11 +162,8 @@ class Db3Recording(Recording):
             stamp_ns = ns_from_text(metadata["timestamp"], 10**6)
         except (KeyError, ValueError):
             return -1, file_ns, ClockDomain.FILE
-        known = DOMAINS.get(metadata.get("timestamp_domain", "").lower())
-        if known is not None:
-            self._domains[stream.source] = known
         number = metadata.get("Frame number", "")
-        domain = self._domains.get(stream.source, ClockDomain.UNKNOWN)
+        domain = self.domain_of(stream, metadata)
         return int(number) if number.isascii() and number.isdigit() and len(number) < 19 else -1, stamp_ns, domain
 
     def _read_head(self) -> None:
@@ -230,9 +172,9 @@ class Db3Recording(Recording):
             match = STREAM_TOPIC.match(topic)
             if match is None:
                 continue
-            _, kind, index, rest = match.groups()
+            sensor, kind, index, rest = match.groups()
             base = topic[: -len(rest) - 1]
-            stream = self._found.setdefault(base, _Stream(kind, int(index), base))
+            stream = self.found.setdefault(base, SdkStream(kind, int(index), sensor, base))
             if rest in IMAGES:
                 stream.image_topic = topic
         wanted = [topic for topic in self._bag.topics if topic.endswith(("/info", "/camera_info", "/file_version"))]
@@ -248,49 +190,32 @@ class Db3Recording(Recording):
     def _take(self, topic: str, data: bytes) -> None:
         """One text."""
         if topic == "/file_version":
-            self._version = cdr.uint32(data)
+            self.version = cdr.uint32(data)
             return
         texts = _texts(cdr.string(data))
         match = STREAM_TOPIC.match(topic)
         if match is None:
             if topic.count("/") == 2:
-                self._device.update(texts)
+                self.device.update(texts)
             return
         rest = match.group(4)
-        stream = self._found[topic[: -len(rest) - 1]]
+        stream = self.found[topic[: -len(rest) - 1]]
         if rest == "info":
-            stream.info = texts
+            name, fps = texts.get("encoding", ""), texts.get("fps", "")
+            stream.encoding = _ENCODINGS.get(name.lower(), name)
+            stream.fps = float(fps) if fps.isdigit() and int(fps) else None
         elif rest == "camera_info":
             stream.camera = _camera(texts)
         elif rest.startswith("tf/"):
             stream.poses[rest] = _pose(texts)
 
-    def _recorded(self, stream: _Stream) -> RecordedStream:
-        """A stream as the contract wants it."""
-        name, camera = stream.info.get("encoding", ""), stream.camera
-        fps = stream.info.get("fps", "")
-        return RecordedStream(
-            stream_name(stream.kind, stream.index),
-            stream.topic,
-            stream_role(stream.kind),
-            _ENCODINGS.get(name.lower(), name),
-            camera.width if camera else 0,
-            camera.height if camera else 0,
-            self._bag.counts[stream.image_topic],
-            float(fps) if fps.isdigit() and int(fps) else None,
-        )
-
     def _first_unit_m(self) -> float | None:
-        """Metres per depth unit of the first depth frame, else the cameras' default, with a warning."""
+        """Metres per depth unit of the first depth frame."""
         if self.depth is None:
             return None
         for _, _, data in self._bag.messages([f"{self.depth.source}/{METADATA}"], 1):
-            unit = positive(_metadata(data).get("depth_units"))
-            if unit is not None:
-                return unit
-        if self.config.depth_unit_m is None:
-            self.warnings.append("the file does not say its depth unit; 0.001 m taken, the cameras' default")
-        return self.config.depth_unit_m or 0.001
+            return positive(_metadata(data).get("depth_units"))
+        return None
 
 
 def open_db3(path: Path, config: CaptureConfig) -> Recording:
