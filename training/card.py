@@ -23,8 +23,8 @@ LIMITS = (
     "corners pulled, surprise = brows raised, others = lips pressed, neutral = none of these",
     "base rates in training (5 micros, 1-2 macros in 20 s) are far above those of real life, where most detections of "
     "any such model are false alarms; published systems reach a spotting F1 of 0.03 to 0.07 on CAS(ME)^3",
-    "a score is how often a window of a synthetic session with that score moves; where expressions are rarer, as in real "
-    "life, it is less often",
+    "a score is how often a window of a synthetic session with that score moves; where expressions are rarer, as in "
+    "real life, it is less often",
     "movements below 0.2 px of a 110 px wide face, or below the noise of the camera, are not seen",
     "talking, chewing, strong light changes and hands before the face can look like expressions",
 )
