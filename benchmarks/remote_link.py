@@ -81,8 +81,10 @@ def run_case(case: Case, camera: str, seconds: float) -> Received:
         try:
             command = [*link.inside(1), sys.executable, "-m", "benchmarks.remote_link", "--receive", str(seconds)]
             lab = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            assert lab.stdout is not None
+            lab.stdout.readline()  # frames flow
             if case.outage_s:
-                time.sleep(3.0 + seconds / 2)
+                time.sleep(seconds / 4)
                 link.cut()
                 time.sleep(case.outage_s)
                 link.mend()
@@ -95,7 +97,7 @@ def run_case(case: Case, camera: str, seconds: float) -> Received:
 
 def receive(seconds: float) -> Received:
     """Take frames for a while, in the analysing host's namespace."""
-    config = CaptureConfig(camera=ADDRESS, wait_for_device_timeout=30, stall_timeout=5)
+    config = CaptureConfig(camera=ADDRESS, wait_for_device_timeout=30, stall_timeout=10)
     delays: list[int] = []
     error = ""
     with open_source(config) as source:
@@ -104,6 +106,8 @@ def receive(seconds: float) -> Received:
         try:
             for frame in source.frames():
                 # t_capture_ns is moved by the measured offset; taken back, it is the one clock of this machine
+                if not delays:
+                    print("frames flow", flush=True)
                 delays.append(frame.t_host_ns - frame.t_capture_ns - int(details["camera_clock_ahead_ns"]))
                 if time.monotonic() - began_s >= seconds:
                     break
