@@ -17,6 +17,7 @@ from sfam.sinks.curve import PUBLIC, SECRET, SERVER, SubscriberKeys
 from sfam.sinks.lsl_out import require_lsl
 from sfam.sinks.overlay_web import WebOverlay, all_addresses, is_loopback
 from sfam.sinks.overlay_window import display_available
+from sfam.sinks.results_mcap import PICTURE_TIERS
 from sfam.sinks.sink_error import SinkError
 
 from .role_link import RoleLink
@@ -27,7 +28,7 @@ PAGE_OPEN = "page"
 METRICS_OPEN = "metrics"
 JOINED = "joined"
 """Kind of message: the sink follows the bus."""
-AWAITED = frozenset({"lsl"})
+AWAITED = frozenset({"lsl", "mcap"})
 """Sinks that keep what they get, so the first frame waits for them."""
 DRAIN_S = 5.0
 """How long a sink goes on after it was asked to stop, to get the end of the session from the bus."""
@@ -47,6 +48,16 @@ class BusWatch:
     """To serve on, where it serves something."""
 
 
+@dataclass(frozen=True, slots=True)
+class FileWatch:
+    """What a process needs to keep what the bus says."""
+
+    bus: BusWatch
+    path: Path
+    pictures: bool
+    """The privacy tier lets pictures be stored."""
+
+
 def require_sinks(config: SinksConfig) -> None:
     """Refuse an overlay or metrics that cannot work, before anything starts.
 
@@ -59,6 +70,7 @@ def require_sinks(config: SinksConfig) -> None:
         (config.overlay != "none", f"--overlay {config.overlay}"),
         (config.metrics_port is not None, "--metrics"),
         (config.lsl, "--lsl"),
+        (config.mcap is not None, "--mcap"),
     ):
         if asked and config.publish == "none":
             raise SinkError(f"{name} shows what is published; leave --publish none out")
@@ -66,6 +78,8 @@ def require_sinks(config: SinksConfig) -> None:
             bus_watch(config)
     if config.lsl:
         require_lsl()
+    if config.mcap is not None and Path(config.mcap).exists():
+        raise SinkError(f"--mcap {config.mcap}: exists already and is never overwritten; choose another name")
 
 
 def sink_roles(config: SinksConfig) -> list[Role]:
@@ -79,6 +93,9 @@ def sink_roles(config: SinksConfig) -> list[Role]:
         roles.append(Role("metrics", metrics_role, bus_watch(config, config.metrics_port), essential=False))
     if config.lsl:
         roles.append(Role("lsl", lsl_role, bus_watch(config), essential=False))
+    if config.mcap is not None:
+        mcap = FileWatch(bus_watch(config), Path(config.mcap), config.privacy in PICTURE_TIERS)
+        roles.append(Role("mcap", mcap_role, mcap, essential=False))
     return roles
 
 
@@ -149,6 +166,20 @@ def lsl_role(watch: BusWatch, link: RoleLink) -> Mapping[str, int]:
     if held_back:
         link.tell("warning", f"lsl: {held_back}")
     return counts
+
+
+def mcap_role(watch: FileWatch, link: RoleLink) -> Mapping[str, int]:
+    """Process 'mcap': writes results, and pictures by tier, into a file; returns its messages by channel."""
+    from sfam.sinks.mcap_sink import write_mcap
+
+    return write_mcap(
+        watch.bus.address,
+        watch.path,
+        pictures=watch.pictures,
+        running=until_drained(link),
+        joined=lambda: link.tell(JOINED, ""),
+        keys=watch.bus.keys,
+    )
 
 
 def until_drained(link: RoleLink) -> Callable[[], bool]:

@@ -44,4 +44,5 @@ class SinksConfig(BaseModel):
     web_also: tuple[str, ...] = Field((), description="web overlay: bus addresses of further sessions, shown as tabs")
     metrics_port: int | None = Field(None, ge=0, le=65535, description="Prometheus metrics on this port; null = none")
     lsl: bool = Field(False, description="scores and events as Lab Streaming Layer streams")
+    mcap: str | None = Field(None, description="MCAP file for Foxglove: scores, events, pictures by tier; null = none")
     frame_rate_hz: float = Field(15.0, gt=0, description="frame and flow messages a second at most")

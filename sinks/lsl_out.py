@@ -53,7 +53,6 @@ class LslOutput:
         local_clock_s: Callable[[], float] | None = None,
         monotonic_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        self.session = str(session["session"])
         self._classes: Sequence[str] = session["classes"]
         self._monotonic_ns = monotonic_ns
         self._local_clock_s: Callable[[], float] = local_clock_s or lsl.local_clock
@@ -191,17 +190,16 @@ def serve_lsl(
         WireError: something else publishes there.
     """
     lsl = require_lsl()
-    output: LslOutput | None = None
-    counts: Counter[str] = Counter()
+    outputs: dict[str, LslOutput] = {}
     try:
         for message in subscribe(address, SENT_KINDS, keys=keys, running=running):
-            if output is None and message.kind == "session":
-                output = LslOutput(message.header, lsl)
-                counts = output.counts
+            camera = str(message.header["camera"])
+            if message.kind == "session" and camera not in outputs:
+                outputs[camera] = LslOutput(message.header, lsl)
                 joined()
-            elif output is not None and message.header["session"] == output.session:
-                output.take(message)
+            elif camera in outputs:
+                outputs[camera].take(message)
     finally:
-        if output is not None:
+        for output in outputs.values():
             output.close()
-    return dict(counts)
+    return dict(sum((output.counts for output in outputs.values()), Counter[str]()))
