@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
+from sfam.capture.pacing import is_live
 from sfam.capture.source import SourceInfo
 from sfam.stream.ring import Policy, Ring
 
 from .interruption import Interruption
+from .pause import HOLD, PauseRequest
 from .recording_role import RecordingPlan, recorder_role
 from .recovery import CameraRecovery
 from .roles import CaptureSettings, SourceOffer, capture_role, offer_ring, start_capture
@@ -72,6 +74,21 @@ class CameraFeed:
         self.started = False
         """True once frames were allowed to flow."""
         self.interruptions: list[Interruption] = []
+        self.request = PauseRequest(setup.plan.folder)
+        self._held = False
+        if setup.plan.force:
+            self.request.clear()  # of the session that is overwritten
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the camera goes on while nobody takes its frames; False before it was opened."""
+        return self.info is not None and is_live(self.info, self.setup.capture.speed)
+
+    def obey_request(self) -> None:
+        """Hold frames back, or let them go on, where somebody has asked for it."""
+        if self.started and self.request.is_set != self._held:
+            self._held = not self._held
+            self._supervisor().send(self.capture_name, HOLD, self._held)
 
     def capture(self) -> Role:
         """The capture process."""
@@ -158,7 +175,9 @@ class CameraFeed:
             self.ring.fail(self._recovery.cause)
 
     def close(self) -> None:
-        """Remove the ring."""
+        """Remove the ring, and what asked for a pause."""
+        if self.started:
+            self.request.clear()
         if self.ring is not None:
             self.ring.close()
 

@@ -23,6 +23,7 @@ from . import (
     cli_live,
     cli_model,
     cli_notice,
+    cli_pause,
     cli_record,
     cli_rehearse,
     cli_report,
@@ -46,6 +47,8 @@ app = typer.Typer(
 app.command("live")(cli_live.live)
 app.command("record")(cli_record.record)
 app.command("report")(cli_report.report)
+app.command("pause")(cli_pause.pause)
+app.command("resume")(cli_pause.resume)
 app.command("notice")(cli_notice.notice)
 app.command("erase")(cli_erase.erase)
 app.command("serve")(cli_serve.serve)

@@ -14,9 +14,10 @@ from .analyzer_role import PREFIX, RESULT, analyzer_roles, offer_to_analyzers
 from .camera_feed import ANALYSIS, CameraFeed, CameraSetup
 from .config import ConfigError
 from .exit_codes import OK, exit_code
-from .live_run import LiveRun, obey
+from .live_run import PAUSE_KEY, LiveRun, obey
 from .marker_role import MARKER, marker_roles
 from .memory_watch import MemoryWatch
+from .pause import HELD, HOLD
 from .recording_role import CLIP, SKIPPED
 from .reload import reloaded
 from .restarts import Restarts
@@ -90,6 +91,8 @@ class LiveProcesses(LiveRun):
         feed = self._feed_of(kind if role == ANALYSIS else role)
         kind = kind.removesuffix(feed.suffix)
         if kind == "opened":
+            if feed.request.is_set:  # before any frame of a camera that comes back in a pause
+                self._supervisor.send(feed.capture_name, HOLD, True)
             feed.opened(message, self._config.app.ring_slots)
         elif kind == "ready" and not role.startswith(PREFIX):
             if role == ANALYSIS and not feed.started and feed.info is not None:
@@ -101,6 +104,8 @@ class LiveProcesses(LiveRun):
         elif kind == JOINED:
             for other in self._feeds:
                 other.joined(role)
+        elif kind == HELD:
+            self._supervisor.send(ANALYSIS, f"{HOLD}{feed.suffix}", message)
         elif kind == RESULT:
             self._supervisor.send(ANALYSIS, RESULT, message)
         elif kind in (SKIPPED, CLIP):
@@ -175,6 +180,7 @@ class LiveProcesses(LiveRun):
     def _on_tick(self) -> None:
         for feed in self._feeds:
             feed.watch()
+            feed.obey_request()
         held = self._memory.look(self._supervisor.pids())
         if held is not None:
             self._judge_memory(held)
@@ -183,7 +189,12 @@ class LiveProcesses(LiveRun):
             self._paused = not self._paused
             self._to_captures("pause")
 
-        obey(self._keys.pressed(), toggle, lambda: self._to_captures("step"), self._paused)
+        key = self._keys.pressed()
+        if key == PAUSE_KEY or (key == " " and self._feeds[0].is_live):
+            for feed in self._feeds:
+                feed.request.toggle()
+            return
+        obey(key, toggle, lambda: self._to_captures("step"), self._paused)
 
     def _to_captures(self, command: str) -> None:
         for feed in self._feeds:

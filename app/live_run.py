@@ -18,6 +18,9 @@ from .recording_role import recording_summary
 from .roles import AnalysisSettings
 from .status_line import StatusLine
 
+PAUSE_KEY = "x"
+"""Of a participant's pause; space does the same where a camera is live."""
+
 
 class LiveRun:
     """One session from start to end.

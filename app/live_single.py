@@ -8,7 +8,8 @@ from sfam.capture.pacing import ReplayControl
 
 from .config import ConfigError
 from .exit_codes import OK
-from .live_run import LiveRun, obey
+from .live_run import PAUSE_KEY, LiveRun, obey
+from .pause import PauseRequest
 from .roles import run_single_process
 from .sink_roles import sink_roles
 
@@ -28,11 +29,19 @@ class SingleProcess(LiveRun):
                 raise KeyboardInterrupt
             stopping = True
 
+        plan = self._cameras[0].plan
+        request = PauseRequest(plan.folder)
+        if plan.force:
+            request.clear()  # of the session that is overwritten
         control = ReplayControl(self._cameras[0].capture.paused)
 
         def stop() -> bool:
             # Asked every 20 ms also while a paused replay waits, so keys are looked at here.
-            obey(self._keys.pressed(), control.toggle, control.step, control.paused)
+            key = self._keys.pressed()
+            if key == PAUSE_KEY:
+                request.toggle()
+            else:
+                obey(key, control.toggle, control.step, control.paused)
             return stopping
 
         before = signal.signal(signal.SIGINT, on_interrupt)
@@ -44,8 +53,10 @@ class SingleProcess(LiveRun):
                 control=control,
                 tell=self._tell,
                 show_status=self._show,
+                held=lambda: request.is_set,
             )
+            request.clear()
         finally:
             signal.signal(signal.SIGINT, before)
-        self._summarise(totals, self._cameras[0].plan.folder)
+        self._summarise(totals, plan.folder)
         return OK

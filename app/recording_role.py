@@ -24,6 +24,7 @@ from sfam.stream.ring_reader import RingReader, StreamEnd
 
 from .config import ConfigError
 from .interruption import Interruption
+from .pause import Hold
 from .role_link import RoleLink
 from .roles import STATUS_EVERY_S, AnalysisSession, SourceOffer, Tell, end_of, until_end
 from .session_plan import Reload
@@ -222,6 +223,10 @@ class RecordedSession:
     def memory(self, memory_mb: float) -> None:
         """The session's business."""
         self._session.memory(memory_mb)
+
+    def pause(self, hold: Hold) -> None:
+        """The session's business; no frame comes meanwhile."""
+        self._session.pause(hold)
 
     def reload(self, reload: Reload) -> None:
         """The session's business."""

@@ -14,7 +14,7 @@ from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.marker import Marker
-from sfam.capture.pacing import ReplayControl, delivered, limited
+from sfam.capture.pacing import ReplayControl, delivered, is_live, limited
 from sfam.capture.source import FrameSource, SourceError, SourceInfo, open_source
 from sfam.sinks.incident import Incident
 from sfam.stream.analyzer import AnalyzerResult
@@ -23,6 +23,7 @@ from sfam.stream.ring_reader import RingReader, StreamEnd
 from sfam.stream.ring_writer import RingWriter
 
 from .interruption import Interruption
+from .pause import HELD, HOLD, Hold, PauseGate
 from .role_link import RoleLink
 from .session_plan import Reload
 
@@ -92,6 +93,9 @@ class AnalysisSession(Protocol):
     def analyzed(self, result: AnalyzerResult) -> None:
         """An analyzer's process found something in an earlier frame."""
 
+    def pause(self, hold: Hold) -> None:
+        """A participant's pause begins or ends; frames that were captured before it may still come."""
+
     def idle(self) -> None:
         """No frame came for a while; called some 20 times a second until one comes."""
 
@@ -150,7 +154,8 @@ def start_capture(supervisor: Supervisor, ring_name: str, role: str = "capture")
 def capture_role(settings: CaptureSettings, link: RoleLink) -> dict[str, Any]:
     """Process 'capture': opens the source, reports 'opened' with its `SourceInfo`, fills the ring it is given.
 
-    Obeys 'pause' (toggles) and 'step'. Returns frames written, drops by cause and the source's warnings.
+    Obeys 'pause' (toggles) and 'step' of a replay, and 'hold' (True or False) of a participant's pause, which it
+    confirms. Returns frames written, drops by cause and the source's warnings.
 
     Raises:
         SourceError: the source cannot be opened or breaks off; the ring's readers get the text as the end.
@@ -159,6 +164,8 @@ def capture_role(settings: CaptureSettings, link: RoleLink) -> dict[str, Any]:
     link.on("pause", lambda _: control.toggle())
     link.on("step", lambda _: control.step())
     with open_source(settings.config) as source:
+        gate = PauseGate(is_live(source.info, settings.speed), control)
+        link.on(HOLD, partial(_hold, gate, link))
         link.report("opened", source.info)
         name = link.receive("ring")
         if name is None:
@@ -166,14 +173,22 @@ def capture_role(settings: CaptureSettings, link: RoleLink) -> dict[str, Any]:
         capture = Capture(source, settings, link.stopping, control)
         with RingWriter(name) as writer:
             earlier = Counter(writer.earlier_drops)
-            for frame in following(capture.frames(), writer.last):
+
+            def write(frame: RGBDFrame) -> bool:
                 writer.report_drops(earlier + Counter(capture.drops))
-                if not writer.write(frame, capture.stage_ns, link.stopping):
-                    break
+                return writer.write(frame, capture.stage_ns, link.stopping)
+
+            for passed in gate.passed(following(capture.frames(), writer.last), write, link.stopping):
+                if not passed:
+                    writer.beat()
             drops = dict(earlier + Counter(capture.drops))
             writer.report_drops(drops)
             writer.end(source.info.warnings)
             return {"frames": writer.written, "drops": drops, "warnings": source.info.warnings}
+
+
+def _hold(gate: PauseGate, link: RoleLink, paused: bool) -> None:
+    link.tell(HELD, gate.hold(paused))
 
 
 def following(frames: Iterable[RGBDFrame], last: tuple[int, int] | None) -> Iterator[RGBDFrame]:
@@ -204,6 +219,7 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
             link.on("interruption", lambda outage: commands.put(partial(session.interrupted, outage)))
             link.on("incident", lambda incident: commands.put(partial(session.note, incident)))
             link.on("memory", lambda memory_mb: commands.put(partial(session.memory, memory_mb)))
+            link.on(HOLD, lambda hold: commands.put(partial(session.pause, hold)))
             link.on("reload", lambda reload: commands.put(partial(session.reload, reload)))
             link.on("marker", lambda marker: commands.put(partial(session.mark, marker)))
             found: deque[AnalyzerResult] = deque(maxlen=256)
@@ -296,8 +312,16 @@ def run_single_process(
     control: ReplayControl,
     tell: Tell,
     show_status: Callable[[Mapping[str, Any]], None],
+    held: Callable[[], bool] = lambda: False,
 ) -> Mapping[str, Any]:
     """The work of capture and analysis in this process, without a ring; returns the session's totals.
+
+    Args:
+        capture, analysis: as for the processes.
+        stop: ends it; asked for each frame and every 20 ms.
+        control: of a replay.
+        tell, show_status: for the operator.
+        held: whether a participant's pause is asked for; looked at as often as `stop`.
 
     Raises:
         SourceError: as in `capture_role`, after the session was finished with the error's text.
@@ -306,11 +330,25 @@ def run_single_process(
     try:
         with open_source(capture.config) as source:
             session.begin(source.info)
-            work = Capture(source, capture, stop, control)
+            gate = PauseGate(is_live(source.info, capture.speed), control)
+
+            def look() -> bool:
+                if held() != gate.closed:
+                    session.pause(gate.hold(not gate.closed))
+                    session.idle()
+                return stop()
+
+            work = Capture(source, capture, look, control)
             shown_s = 0.0
             try:
-                for frame in work.frames():
+
+                def push(frame: RGBDFrame) -> bool:
                     session.push(frame, work.stage_ns, work.drops)
+                    return True
+
+                for passed in gate.passed(work.frames(), push, look):
+                    if not passed:
+                        session.idle()
                     if time.monotonic() - shown_s >= STATUS_EVERY_S:
                         shown_s = time.monotonic()
                         show_status(session.status())

@@ -33,6 +33,7 @@ from .disk_watch import DiskWatch
 from .interruption import Interruption
 from .latency import StageLatencies
 from .latency_alarm import LatencyAlarm
+from .pause import Hold
 from .pipeline import FrameAnalysis, Pipeline
 from .roles import Tell
 from .session_accounts import Accounts
@@ -86,6 +87,7 @@ class Session:
         self._analyzer_results: Counter[str] = Counter()
         self._blind = plan.config.sinks.blind
         self._is_recorded = plan.config.capture.record != "none"
+        self._hold = Hold(False, 0)
         self._segment: int | None = None
         self._after_gap = plan.resume is not None
         self._last: FrameAnalysis | None = None
@@ -105,6 +107,8 @@ class Session:
         self._out.know(info)
         self._out.note("start_check", self._check.fields() if left is None else left.start_check)
         self._silent_until_s = 0.0 if left is None else time.monotonic() + RECONNECT_S
+        if self._accounts.is_paused:  # the analysis before this one died in a pause
+            self._out.enter("paused", self.totals())
 
     def push(self, frame: RGBDFrame, stage_ns: Mapping[str, int], drops: Mapping[str, int]) -> None:
         """Analyse a frame, write its rows, publish it."""
@@ -164,8 +168,19 @@ class Session:
         self._alarm.budget_ms = None if self._plan.lossless else reload.latency_budget_ms
         self.note(Incident("reload", time.monotonic_ns(), reload.text, values=reload.values()))
 
+    def pause(self, hold: Hold) -> None:
+        """Go silent once the frames from before have been dealt with; go on."""
+        self._hold = hold
+        if not hold.held and self._accounts.is_paused:
+            self._accounts.resumed(self._plan.clock.utc_ns(hold.at_ns))
+            self._rate_from = (time.monotonic(), self._accounts.analysed)
+            self._out.enter("running", self.totals())
+
     def idle(self) -> None:
-        """Keep the heartbeat going while no frame comes."""
+        """Keep the heartbeat going while no frame comes; in a pause, say so once and then nothing."""
+        if self._hold.held and not self._accounts.is_paused:
+            self._accounts.paused(self._plan.clock.utc_ns(self._hold.at_ns))
+            self._out.enter("paused", self.totals())
         if self._last is not None and time.monotonic() - self._beat_s >= HEARTBEAT_S:
             self._heartbeat(time.monotonic())
 
@@ -182,6 +197,7 @@ class Session:
             "face": last.tracks[0].state if last and last.tracks else "none",
             "spot": last.scores[0].spot if last and last.scores and not self._blind else None,
             "events": None if self._blind else self._accounts.events["confirmed"],
+            "paused": self._accounts.is_paused,
             "next_seq": self._out.publisher.next_seq(),
         }
 
@@ -340,6 +356,8 @@ class Session:
         self._withdraw(orphans)
 
     def _heartbeat(self, now_s: float) -> None:
+        if self._accounts.is_paused:
+            return
         if now_s < self._silent_until_s:
             return
         self._withdraw_orphans()

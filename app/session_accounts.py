@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sfam.engine.events import Event
@@ -11,6 +12,7 @@ from sfam.sinks.incident import Incident
 from sfam.sinks.unfinished_session import UnfinishedSession
 
 from .interruption import Interruption
+from .pause import Pause
 from .session_plan import ANALYSIS_RESTART, Change, SessionPlan
 
 MOST_INCIDENTS = 1000
@@ -49,6 +51,7 @@ class Accounts:
         self.incidents: list[dict[str, Any]] = []
         self.incident_count = 0
         self.changes: list[Change] = []
+        self.pauses: list[Pause] = []
         self._news: deque[Incident] = deque(maxlen=MOST_INCIDENTS)
 
     def source_skips(self, skipped: Mapping[int, str]) -> None:
@@ -71,6 +74,7 @@ class Accounts:
         self.incidents = list(left.counters.get("incidents", ()))
         self.incident_count = len(self.incidents) + int(left.counters.get("further_incidents", 0))
         self.changes = [Change(**found) for found in left.counters.get("changes", ())]
+        self.pauses = [Pause(**found) for found in left.counters.get("pauses", ())]
 
     def missing_before(self, sequence: int, drops: Mapping[str, int]) -> Iterator[tuple[int, str]]:
         """Frames that never came before this one, each with its cause, counted; the frame itself is offered now."""
@@ -126,6 +130,19 @@ class Accounts:
         """True while the camera is away."""
         return bool(self.interruptions) and self.interruptions[-1].ended_ns is None
 
+    def paused(self, utc_ns: int) -> None:
+        """A pause begins."""
+        self.pauses.append(Pause(utc_ns, self.next_frame - 1))
+
+    def resumed(self, utc_ns: int) -> None:
+        """It ends."""
+        self.pauses[-1] = replace(self.pauses[-1], ended_utc_ns=utc_ns)
+
+    @property
+    def is_paused(self) -> bool:
+        """True while a participant's pause lasts."""
+        return bool(self.pauses) and self.pauses[-1].ended_utc_ns is None
+
     def dropped(self) -> dict[str, int]:
         """Drops by cause: those before a frame had a number, and those that left a hole in the numbers."""
         return {**self.drops, **self.lost}
@@ -139,6 +156,7 @@ class Accounts:
             "interruptions": [interruption.fields() for interruption in self.interruptions],
             "incidents": list(self.incidents),
             "further_incidents": self.incident_count - len(self.incidents),
+            "pauses": [pause.fields() for pause in self.pauses],
             "changes": [change.fields() for change in self.changes],
             "events": dict(self.events),
         }

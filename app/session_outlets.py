@@ -113,6 +113,12 @@ class Outlets:
         if self._folder is not None:
             self._folder.describe(name, value)
 
+    def enter(self, state: SessionState, totals: Mapping[str, object]) -> None:
+        """Write and say where the session stands."""
+        if self._folder is not None:
+            self._folder.enter(state, totals)
+        self.publisher.session(state, self._shown(totals))
+
     def count(self, totals: Mapping[str, object]) -> None:
         """Totals for session.json."""
         if self._folder is not None:

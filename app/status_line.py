@@ -60,6 +60,8 @@ class StatusLine:
 def _text(status: Mapping[str, Any]) -> str:
     if "text" in status:
         return str(status["text"])
+    if status.get("paused"):
+        return "PAUSED: nothing is stored or sent; sfam resume, or x, goes on"
     latency = status.get("latency_ms") or {}
     parts = [
         f"frame {status.get('frame', 0)}",

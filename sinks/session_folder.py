@@ -84,6 +84,7 @@ class SessionFolder:
         self._closed = False
         self._closing = False
         self._state: SessionState = "running"
+        self._written_summary = ""
         self._counters: Mapping[str, object] = {}
         self._rows_lost = 0
         self._extras: dict[str, object] = {}
@@ -133,6 +134,11 @@ class SessionFolder:
     def describe(self, name: str, value: object) -> None:
         """Add a key to session.json that becomes known while the session runs."""
         self._extras[name] = value
+
+    def enter(self, state: SessionState, counters: Mapping[str, object]) -> None:
+        """Where the session stands and its totals, written to session.json within a second."""
+        self._state = state
+        self.count(counters)
 
     def count(self, counters: Mapping[str, object]) -> None:
         """Replace the totals in session.json; they are written once a second and at the end."""
@@ -250,7 +256,9 @@ class SessionFolder:
             "rows_lost": self._rows_lost,
         }
         text = json.dumps(json_ready(summary), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        _replace(self.path / SESSION, text)
+        if text != self._written_summary:  # nothing is written while nothing happens, above all in a pause
+            _replace(self.path / SESSION, text)
+            self._written_summary = text
 
 
 class Reserve:

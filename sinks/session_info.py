@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from sfam.capture.clock import SessionClock
 
-SessionState = Literal["started", "running", "ended", "failed"]
+SessionState = Literal["started", "running", "paused", "ended", "failed"]
 
 NOT_A_LIE_DETECTOR = "Research instrument. Not a lie detector."
 UNSUITABLE_USES = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sfam.app.interruption import Interruption
+from sfam.app.pause import Hold
 from sfam.app.roles import Tell
 from sfam.app.session_plan import Reload
 from sfam.capture.frame import RGBDFrame
@@ -56,6 +57,9 @@ class CountingSession:
 
     def memory(self, memory_mb: float) -> None:
         self._tell("memory", memory_mb)
+
+    def pause(self, hold: Hold) -> None:
+        self._tell("pause", hold)
 
     def reload(self, reload: Reload) -> None:
         self._tell("reloaded", reload)
