@@ -14,6 +14,7 @@ from .exit_codes import ENGINE
 
 if TYPE_CHECKING:
     from sfam.engine.model import ModelArtifact
+    from sfam.engine.response import GainFit
 
 app = typer.Typer(help="Models: which there are, what they are, whether they compute what they should.")
 
@@ -99,8 +100,7 @@ def import_model(
     folder = (out or user_models_folder()) / name
     if folder.exists() and not force:
         raise ConfigError(f"model folder {folder} exists; choose another --name, or --force to replace it")
-    if gain_from is not None:
-        gain = _fitted_gain(path, name, gain_from, folds, exclude_subject)
+    fit = None if gain_from is None else _fitted_gain(path, name, gain_from, folds, exclude_subject)
     report = import_checkpoints(
         path,
         name,
@@ -108,7 +108,8 @@ def import_model(
         folds=folds,
         exclude_subject=exclude_subject,
         strict=strict,
-        gain=(gain, gain, gain),
+        gain=(gain, gain, gain) if fit is None else fit.channels,
+        gain_note="" if fit is None or gain_from is None else f"{fit.text} ({gain_from.name})",
         overwrite=force,
     )
     for file, reason in report.skipped.items():
@@ -118,8 +119,8 @@ def import_model(
     )
 
 
-def _fitted_gain(path: Path, name: str, recording: Path, folds: int | None, exclude_subject: str | None) -> float:
-    """A gain under which the score spans its range on a recording."""
+def _fitted_gain(path: Path, name: str, recording: Path, folds: int | None, exclude_subject: str | None) -> GainFit:
+    """Gains under which the score spans its range on a recording."""
     import tempfile
 
     from sfam.engine.backend import open_backend
@@ -134,7 +135,7 @@ def _fitted_gain(path: Path, name: str, recording: Path, folds: int | None, excl
         backend = open_backend(EngineConfig(model=str(report.artifact.path)), report.artifact)
         fit = fit_gain(backend, windows_of(recording))
     typer.echo(fit.text, err=True)
-    return fit.gain
+    return fit
 
 
 @app.command("check")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from .backend import Backend, Float32, Outputs, ParityError, ParityReport, check_parity, open_backend
-from .config import EngineConfig
 from .model import ModelArtifact, ModelError
+
+if TYPE_CHECKING:
+    from .config import EngineConfig
 
 FASTER = "tensorrt"
 MODULES = ("tensorrt", "tensorrt_rtx")

@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import EngineConfig
 from .model import ModelArtifact, ModelError
+
+if TYPE_CHECKING:
+    from .config import EngineConfig
 
 Float32 = NDArray[np.float32]
 

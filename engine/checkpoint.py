@@ -106,6 +106,7 @@ def import_checkpoints(
     exclude_subject: str | None = None,
     strict: bool = False,
     gain: Triple = NO_GAIN,
+    gain_note: str = "",
     classes: tuple[str, ...] | None = None,
     licence: str = LICENCE,
     overwrite: bool = False,
@@ -120,6 +121,7 @@ def import_checkpoints(
         exclude_subject: leave out the fold of this subject (number or name as in the file name).
         strict: refuse a folder with an unusable file instead of skipping it.
         gain: u, v, w are multiplied by this before the network.
+        gain_note: how the gain was found, for the model card.
         classes: names in the order of the outputs, neutral last; default the published orders of 5 and 8 outputs.
         licence: as it shall stand in the model card.
         overwrite: replace an existing artifact.
@@ -143,7 +145,7 @@ def import_checkpoints(
         PaperSpec(),
         out,
         normalisation=Normalisation(gain=gain),
-        extra={"imported_from": path.name, "skipped": skipped},
+        extra={"imported_from": path.name, "skipped": skipped, **({"gain_note": gain_note} if gain_note else {})},
         overwrite=overwrite,
     )
     return ImportReport(artifact, tuple(networks), skipped)

@@ -94,6 +94,7 @@ class ModelArtifact:
             f"{', '.join(self.classes)}; decoding {self.decoding}, windows of {self.window_ms:g} ms",
             f"trained on: {self.training_data}",
             f"input: {self.normalisation.text}",
+            *([f"input: {self.description['gain_note']}"] if self.description.get("gain_note") else []),
             f"licence: {self.licence}",
             *(f"limit: {limit}" for limit in self.limits),
             NOT_A_LIE_DETECTOR,

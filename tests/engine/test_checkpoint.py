@@ -126,10 +126,19 @@ def test_response_covers_every_channel_and_amplitude(tmp_path: Path) -> None:
 def test_fitted_gain_undoes_a_scale_the_model_was_not_made_for(tmp_path: Path) -> None:
     path = shared("sfamnet/pretrained_weights/4emo/subject_1.pkl")
     backend = open_backend(EngineConfig(), import_checkpoints(path, "x", tmp_path / "m").artifact)
-    maps = default_parity_maps(64) * np.float32(0.1)
+    maps = default_parity_maps(64)
     fit, tiny = fit_gain(backend, maps), fit_gain(backend, maps * np.float32(0.1))
     assert fit.span > fit.span_without
     assert tiny.gain == pytest.approx(10 * fit.gain, rel=0.3)
+    assert fit.gain_w <= fit.gain
     assert "fitted on 64 windows" in fit.text
     with pytest.raises(ValueError, match="too few"):
         fit_gain(backend, maps[:10])
+
+
+def test_a_fitted_gain_stands_in_the_model_and_its_card(tmp_path: Path) -> None:
+    model = import_checkpoints(
+        save(tmp_path / "one.pkl"), "one", tmp_path / "a", gain=(0.2, 0.2, 0.01), gain_note="gain was fitted on 40"
+    ).artifact
+    assert model.normalisation.gain == (0.2, 0.2, 0.01)
+    assert "gain was fitted on 40" in model.card()
