@@ -38,6 +38,11 @@ class StartCheck:
         self._result: SelfTestResult | str | None = None if selftest else "not asked for (app.selftest)"
         self._told = False
 
+    @property
+    def collected(self) -> bool:
+        """True once no further frame is needed."""
+        return self._test is None
+
     def push(self, frame: RGBDFrame, windows: Sequence[FlowWindow], tracks: Sequence[FaceTrack]) -> None:
         """Look at a frame while the test still collects."""
         if self._test is None or not tracks:

@@ -1,0 +1,180 @@
+"""Whole sessions in which a process is killed: the others go on, and the gap is declared wherever somebody may look."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from benchmarks.live_session import LiveSession, free_address, wrong_in
+from sfam.app.config import Config
+from sfam.app.replay import replay_config, run_replay
+from sfam.app.verify import compare, subject
+from sfam.sinks.subscriber import subscribe
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="SIGHUP, and processes found by their names")
+WAIT_S = 60.0
+
+
+def wait_for(condition: Callable[[], bool], what: str, session: LiveSession) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert session.running, f"the session ended\n{session.log}"
+        assert time.monotonic() < deadline_s, f"{what}\n{session.log[-3000:]}"
+        time.sleep(0.05)
+
+
+class Listener:
+    """What a stable subscriber hears of a session."""
+
+    def __init__(self, address: str) -> None:
+        self.incidents: list[dict[str, Any]] = []
+        self.states: dict[int, str] = {}
+        self.seq: dict[str, list[int]] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._listen, args=(address,), daemon=True)
+        self._thread.start()
+
+    def _listen(self, address: str) -> None:
+        for message in subscribe(address, ("status", "event", "score"), running=lambda: not self._over.is_set()):
+            self.seq.setdefault(message.kind, []).append(message.header["seq"])
+            if message.kind == "status":
+                self.incidents += message.header["incidents"]
+            elif message.kind == "event":
+                self.states[message.header["id"]] = message.header["state"]
+
+    def kinds(self) -> list[str]:
+        return [incident["kind"] for incident in self.incidents]
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join(WAIT_S)
+
+
+@LINUX
+@pytest.mark.alone
+@pytest.mark.slow  # a whole recorded session whose analysis is killed, then replayed
+def test_a_session_outlives_its_analysis_and_replays_to_the_same_events(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("engine: {threshold: 0.4}\napp: {selftest: false, latency_budget_ms: null}\n")
+    options = ("--config", str(settings), "--record", "all", "--privacy", "full")
+    session = LiveSession(tmp_path / "session", options)
+    listener = Listener(session.address)
+    try:
+        session.wait_rows(60)
+        wait_for(lambda: len(listener.seq.get("score", ())) > 10, "no score was heard", session)
+        session.role("analysis").kill()
+        wait_for(lambda: "analysis_restart" in listener.kinds(), "the restart was not published", session)
+        settings.write_text("engine: {threshold: 0.5}\napp: {selftest: false, latency_budget_ms: null}\nstream: {window_ms: 300}\n")
+        os.kill(session.process.pid, signal.SIGHUP)
+        wait_for(lambda: "reload" in listener.kinds(), "the reload was not published", session)
+        session.wait_rows(session.rows() + 60)
+        session.process.send_signal(signal.SIGINT)
+        assert session.end() == 0, session.log
+        assert session.left_behind() == []
+    finally:
+        listener.close()
+        session.kill()
+    assert wrong_in(session.out, finished=True) == []
+    summary = json.loads((session.out / "session.json").read_text())
+    counters = summary["counters"]
+    assert [incident["kind"] for incident in counters["incidents"]] == ["analysis_restart", "reload"]
+    gap = counters["incidents"][0]
+    with (session.out / "scores.csv").open(newline="") as lines:
+        causes = {int(row["frame"]): row["cause"] for row in csv.DictReader(lines)}
+    missing = [frame for frame, cause in causes.items() if cause == "analysis_restart"]
+    assert missing == list(range(gap["from_frame"], gap["to_frame"] + 1))
+    assert counters["dropped"]["analysis_restart"] == len(missing) > 0
+    assert [(change["kind"], change["value"]) for change in counters["changes"]] == [
+        ("restart", None),
+        ("threshold", 0.5),
+    ]
+    assert "engine.threshold from 0.4 to 0.5" in counters["incidents"][1]["text"]
+    assert "stream.window_ms can only change with a new session" in counters["incidents"][1]["text"]
+    for numbers in listener.seq.values():
+        assert numbers == sorted(set(numbers)), "numbers go on; none comes twice"
+    assert "provisional" not in listener.states.values()
+    again = subject(session.out, Config()).replay
+    run_replay(replace(again, config=replay_config(again.config, single_process=True)), tmp_path / "replay")
+    assert compare(session.out, tmp_path / "replay") is None
+
+
+@LINUX
+@pytest.mark.alone
+@pytest.mark.slow  # a whole session with page and recorder, both killed
+def test_dead_sinks_come_back_alone_where_they_were(tmp_path: Path) -> None:
+    port = free_address().rpartition(":")[2]
+    options = ("--overlay", "web", "--set", f"sinks.web_address=127.0.0.1:{port}", "--record", "all")
+    session = LiveSession(tmp_path / "session", (*options, "--privacy", "full", "--set", "app.selftest=false"))
+
+    def page_is_served() -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    try:
+        session.wait_rows(30)
+        wait_for(page_is_served, "the page never came", session)
+        analysis = session.role("analysis").pid
+        for name in ("overlay", "recorder"):
+            dead = session.role(name)
+            dead.kill()
+            while session.role(name).pid == dead.pid:
+                time.sleep(0.05)
+        wait_for(page_is_served, "the page did not come back", session)
+        wait_for((session.out / "recording_2.mcap").exists, "nothing is recorded any more", session)
+        session.wait_rows(session.rows() + 60)
+        assert session.role("analysis").pid == analysis
+        session.process.send_signal(signal.SIGINT)
+        assert session.end() == 0, session.log
+        assert session.left_behind() == []
+    finally:
+        session.kill()
+    assert wrong_in(session.out, finished=True) == []
+    counters = json.loads((session.out / "session.json").read_text())["counters"]
+    texts = [incident["text"] for incident in counters["incidents"] if incident["kind"] == "sink_restart"]
+    assert [re.sub(r" in [\d.]+ s", "", text) for text in texts] == [
+        f"the {name} process was killed by SIGKILL; it is started again" for name in ("overlay", "recorder")
+    ]
+    assert counters["dropped"] == {} or set(counters["dropped"]) == {"ring_overwritten"}
+
+
+@LINUX
+def test_a_replay_whose_analysis_dies_has_failed(tmp_path: Path) -> None:
+    session = LiveSession(tmp_path / "session", ("--speed", "0.5", "--policy", "lossless", "--set", "app.selftest=no"))
+    try:
+        session.wait_rows(5)
+        session.role("analysis").kill()
+        assert session.end() == 1
+        assert "the analysis process was killed by SIGKILL" in session.log
+        assert "started" not in session.log
+        assert session.left_behind() == []
+    finally:
+        session.kill()
+
+
+@LINUX
+def test_a_process_that_holds_too_much_is_ended_by_name(tmp_path: Path) -> None:
+    session = LiveSession(tmp_path / "session", ("--speed", "0.5", "--set", "app.memory_limit_mb=60"))
+    try:
+        assert session.end(WAIT_S) != 0
+        assert re.search(r"the \w+ process held \d+ MB, over app\.memory_limit_mb=60", session.log), session.log
+        assert session.left_behind() == []
+    finally:
+        session.kill()
+    assert psutil.pid_exists(session.process.pid) is False
