@@ -1,0 +1,174 @@
+"""What takes effect in the middle of a session is written down, published, and done again in its replay."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sfam.app.clock_watch import ClockWatch
+from sfam.app.config import load_config
+from sfam.app.live import make_plan
+from sfam.app.session import Session
+from sfam.app.session_plan import Change, Reload, SessionPlan
+from sfam.app.table_difference import first_difference
+from sfam.capture.clock import SessionClock
+from sfam.capture.config import CaptureConfig
+from sfam.capture.frame import RGBDFrame
+from sfam.capture.source import SourceInfo
+from sfam.capture.synthetic import SyntheticSource
+from sfam.stream.ring_reader import StreamEnd
+from tests.app.test_clock_watch import Clocks
+
+SETTINGS = ("sinks.publish=none", "app.selftest=false", "app.policy=latest")
+FRAMES = 70
+NOTICED = 30
+"""The frame before which something happens."""
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[tuple[SourceInfo, list[RGBDFrame]]]:
+    with SyntheticSource(CaptureConfig()) as source:
+        yield source.info, [frame for _, frame in zip(range(FRAMES), source.frames(), strict=False)]
+
+
+def plan_for(folder: Path, changes: Sequence[Change] = (), lost: Sequence[int] = ()) -> SessionPlan:
+    config = load_config(assignments=[*SETTINGS, f"sinks.out={folder}"])
+    left_out = dict.fromkeys(lost, "analysis_restart")
+    return replace(make_plan(config, SessionClock.start()), changes=tuple(changes), left_out=left_out)
+
+
+class Played:
+    """A session in this process, with a hand on its clocks."""
+
+    def __init__(
+        self,
+        demo: tuple[SourceInfo, list[RGBDFrame]],
+        folder: Path,
+        changes: Sequence[Change] = (),
+        lost: Sequence[int] = (),
+    ) -> None:
+        self.info, self.frames = demo
+        self.folder = folder
+        self.clocks = Clocks()
+        self.told: list[tuple[str, Any]] = []
+        self.session = Session(plan_for(folder, changes, lost), lambda kind, text: self.told.append((kind, text)))
+        self.session._clock_watch = self.clocks.watch()
+        self.session.begin(self.info)
+
+    def push(self, first: int, last: int, but: Sequence[int] = ()) -> None:
+        for frame in self.frames[first:last]:
+            if frame.sequence not in but:
+                self.session.push(frame, {}, {})
+
+    def look(self) -> None:
+        """The heartbeat, which otherwise comes once a second."""
+        self.session._heartbeat(1e12)
+
+    def finish(self) -> dict[str, Any]:
+        self.session.finish(StreamEnd("ended"), {})
+        self.session.close()
+        return dict(json.loads((self.folder / "session.json").read_text())["counters"])
+
+
+def causes(folder: Path) -> list[str]:
+    with (folder / "scores.csv").open(newline="") as lines:
+        return [row["cause"] for row in csv.DictReader(lines)]
+
+
+def same_tables(first: Path, second: Path) -> bool:
+    return all(first_difference(first / table, second / table) is None for table in ("scores.csv", "events.csv"))
+
+
+def test_a_sleep_breaks_windows_and_is_repeated_in_a_replay(
+    demo: tuple[SourceInfo, list[RGBDFrame]], tmp_path: Path
+) -> None:
+    live = Played(demo, tmp_path / "live")
+    live.push(0, NOTICED)
+    live.clocks.sleep(90.0)
+    live.look()
+    live.push(NOTICED, FRAMES)
+    counters = live.finish()
+    assert [incident["kind"] for incident in counters["incidents"]] == ["suspend"]
+    assert counters["incidents"][0]["values"]["slept_s"] == 90.0
+    assert counters["changes"] == [{"frame": NOTICED, "kind": "gap", "value": None}]
+    assert [text for kind, text in live.told if kind == "warning"] == [counters["incidents"][0]["text"]]
+    found = causes(live.folder)
+    assert found[NOTICED - 1] == ""
+    assert found[NOTICED] == "gap"
+    assert found[-1] == ""
+    again = Played(demo, tmp_path / "again", [Change(**change) for change in counters["changes"]])
+    again.push(0, FRAMES)
+    again.finish()
+    assert same_tables(live.folder, again.folder)
+    unaware = Played(demo, tmp_path / "unaware")
+    unaware.push(0, FRAMES)
+    unaware.finish()
+    assert not same_tables(live.folder, unaware.folder)
+
+
+def test_a_clock_step_is_recorded_and_changes_no_table(
+    demo: tuple[SourceInfo, list[RGBDFrame]], tmp_path: Path
+) -> None:
+    live, calm = Played(demo, tmp_path / "live"), Played(demo, tmp_path / "calm")
+    for played, step_s in ((live, -3600.0), (calm, 0.0)):
+        played.push(0, NOTICED)
+        played.clocks.set(step_s)
+        played.look()
+        played.push(NOTICED, FRAMES)
+    counters = live.finish()
+    assert [incident["kind"] for incident in counters["incidents"]] == ["clock_step"]
+    assert counters["incidents"][0]["values"] == {"utc_step_s": -3600.0}
+    assert counters["changes"] == []
+    assert calm.finish()["incidents"] == []
+    assert same_tables(live.folder, calm.folder)
+
+
+def test_a_new_threshold_decides_from_its_frame_on_also_in_a_replay(
+    demo: tuple[SourceInfo, list[RGBDFrame]], tmp_path: Path
+) -> None:
+    live = Played(demo, tmp_path / "live")
+    live.push(0, NOTICED)
+    live.session.reload(Reload("settings reloaded: engine.threshold from 0.5 to 0.9", True, 0.9, None))
+    live.push(NOTICED, FRAMES)
+    counters = live.finish()
+    assert counters["changes"] == [{"frame": NOTICED, "kind": "threshold", "value": 0.9}]
+    assert counters["incidents"][0]["values"]["threshold"] == 0.9
+    again = Played(demo, tmp_path / "again", [Change(**change) for change in counters["changes"]])
+    again.push(0, FRAMES)
+    assert again.finish()["changes"] == counters["changes"]
+    assert same_tables(live.folder, again.folder)
+
+
+def test_a_restart_is_repeated_in_a_replay_that_leaves_the_lost_frames_out(
+    demo: tuple[SourceInfo, list[RGBDFrame]], tmp_path: Path
+) -> None:
+    lost = range(NOTICED, NOTICED + 8)
+    changes = [Change(lost.stop, "restart")]
+    tables = []
+    for name in ("first", "second"):
+        played = Played(demo, tmp_path / name, changes, lost)
+        played.push(0, FRAMES, but=lost)
+        counters = played.finish()
+        assert counters["dropped"] == {"analysis_restart": len(lost)}
+        tables.append(played.folder)
+    found = causes(tables[0])
+    assert found[lost.start : lost.stop] == ["analysis_restart"] * len(lost)
+    assert (found[lost.start - 1], found[lost.stop], found[-1]) == ("", "detecting", "")
+    assert "gap" in found[lost.stop :]
+    assert "warm_up" not in found[lost.stop :]
+    assert len(found) == FRAMES
+    assert same_tables(*tables)
+
+
+def test_the_watch_of_a_real_session_is_quiet(demo: tuple[SourceInfo, list[RGBDFrame]], tmp_path: Path) -> None:
+    played = Played(demo, tmp_path / "quiet")
+    played.session._clock_watch = ClockWatch(SessionClock.start())
+    played.push(0, 10)
+    played.look()
+    assert played.finish()["incidents"] == []
