@@ -13,7 +13,7 @@ from tests.stream.two_heads import Head, Way, both, head
 
 TWO = StreamConfig(max_faces=2, detect_every_s=1.0)
 LEFT = head(0, lambda _: (-90.0, 0.0, 0.0))
-RIGHT = head(3, lambda _: (100.0, 10.0, 60.0))
+RIGHT = head(3, lambda _: (112.0, 10.0, 60.0))
 BEFORE = head(0, lambda t_s: (-130.0 + 110.0 * t_s, 0.0, 0.0))
 BEHIND = head(3, lambda t_s: (130.0 - 60.0 * t_s, -10.0, 260.0))
 
