@@ -29,6 +29,9 @@ from .window import Span, find_span
 COLD_RESIDUAL = 1.5
 """A warm field whose photometric residual exceeds this multiple of its running median is solved again, cold."""
 RESIDUALS_KEPT = 31
+OCCLUSION_RESIDUAL = 3.5
+"""From this multiple of its running median on, what was seen is not there any more: something moves over the face.
+Measured 5 to 9 for a board, 3 for a blink."""
 DEPTH_SHARE_MIN = 0.5
 """Share of valid depth that each network region needs; below it w says nothing and is zeroed."""
 WHITE_GREY = 250
@@ -198,6 +201,10 @@ class FaceMotion:
         self._residuals.append(field.residual_grey)
         return field
 
+    def _is_disturbed(self, residual_grey: float) -> bool:
+        """Whether flow explains the picture far worse than it uses to."""
+        return len(self._residuals) > 3 and residual_grey > OCCLUSION_RESIDUAL * max(median(self._residuals), 1e-3)
+
     def _scene_flow(
         self, first: int, second: int, field: FlowField, mask: Mask, fit: HeadMotionFit
     ) -> tuple[SceneFlow, float]:
@@ -258,6 +265,8 @@ class FaceMotion:
             flags.append("head_motion")
         if light_changed:
             flags.append("light")
+        elif "blink" not in flags and self._is_disturbed(flow.residual_grey):
+            flags.append("occlusion")
         if still:
             flags.append("below_noise")
         if span.missing_ns:

@@ -34,5 +34,5 @@ class FlowWindow:
     depth_valid_share: float = float("nan")
     noise: NoiseFloor = field(default_factory=NoiseFloor)
     flags: tuple[str, ...] = ()
-    """Of blink, speech, head_motion, light (it changed), below_noise, gap; no_depth (w is 0: most of a region has none)
-    and noisy_depth (w is 0: it would be noise, see `depth_noise_max_mm`)."""
+    """Of blink, speech, head_motion, light (it changed), occlusion (something moves over the face), below_noise, gap;
+    no_depth (w is 0: most of a region has none) and noisy_depth (w is 0: it would be noise; `depth_noise_max_mm`)."""

@@ -109,6 +109,10 @@ def test_a_face_of_which_a_third_is_covered_goes_on() -> None:
     followed = follow(sequence, 40, covered)
     assert all(window is not None for window in followed.windows[9:])
     assert {(track.track_id, track.state) for tracks in followed.tracks[8:] for track in tracks} == {(0, "tracked")}
+    flagged = [index for index, window in enumerate(followed.windows) if window and "occlusion" in window.flags]
+    assert flagged[0] == 16
+    assert len(flagged) >= 5, "while the board moves"
+    assert max(flagged) < 30
     assert followed.strongest(30, 39) < 0.1, "once the board stands still nothing moves"
     (track,) = followed.tracks[-1]
     assert np.abs(track.landmarks_px - points)[:, 0].mean() < 3.0, "the board does not pull the face along"
