@@ -21,8 +21,9 @@ from .pause import HELD, HOLD
 from .recording_role import CLIP, SKIPPED
 from .reload import reloaded
 from .restarts import Restarts
-from .roles import AnalysisSettings, analysis_role
+from .roles import analysis_role
 from .session_plan import Resume
+from .several_cameras import SeveralPlan, several_analysis_role
 from .sink_roles import AWAITED, JOINED, METRICS_OPEN, PAGE_OPEN, announce, on_port, sink_roles
 from .supervisor import Retry, Role, RoleResult, Supervisor
 from .terminal import terminal_gone
@@ -77,11 +78,18 @@ class LiveProcesses(LiveRun):
         """Upstream first."""
         config = self._config
         roles = [feed.capture() for feed in self._feeds]
-        roles.append(Role(ANALYSIS, analysis_role, self._analysis, cpus=config.app.cpus_analysis))
+        roles.append(self._analysis_role())
         sinks = sink_roles(config.sinks) + analyzer_roles(config, self._cameras[0].plan.folder)
         sinks += marker_roles(config, self._cameras[0].plan.clock)
         roles += [replace(role, cpus=config.app.cpus_sinks) for role in sinks]
         return roles + [role for feed in self._feeds for role in feed.recorder()]
+
+    def _analysis_role(self) -> Role:
+        cpus = self._config.app.cpus_analysis
+        if len(self._cameras) == 1:
+            return Role(ANALYSIS, analysis_role, self._analysis, cpus=cpus)
+        plans = {setup.label: setup.plan for setup in self._cameras}
+        return Role(ANALYSIS, several_analysis_role, SeveralPlan(plans), cpus=cpus)
 
     def _feed_of(self, name: str) -> CameraFeed:
         """The camera that a role's or a message's name ends in."""
@@ -135,8 +143,12 @@ class LiveProcesses(LiveRun):
         if pause_s is None:
             return None
         self._tell("warning", f"{result.message}; another one is started in {pause_s:g} s")
-        plans = {feed.suffix: self._resumed(feed, result.message) for feed in self._feeds}
-        return Retry(self._analysis_of(plans), pause_s, tuple(feed.analysis_failed() for feed in self._feeds))
+        plans = {
+            feed.setup.label: replace(feed.setup.plan, resume=self._resumed(feed, result.message))
+            for feed in self._feeds
+        }
+        settings = SeveralPlan(plans) if len(plans) > 1 else replace(self._analysis, config=plans[""])
+        return Retry(settings, pause_s, tuple(feed.analysis_failed() for feed in self._feeds))
 
     def _resumed(self, feed: CameraFeed, cause: str) -> Resume:
         seen = self._next_seq.get(feed.suffix, {})
@@ -150,10 +162,6 @@ class LiveProcesses(LiveRun):
             self._threshold_changed,
             self._config.engine.threshold if self._threshold_changed else None,
         )
-
-    def _analysis_of(self, resumes: Mapping[str, Resume]) -> AnalysisSettings:
-        plan = replace(self._cameras[0].plan, resume=resumes[self._feeds[0].suffix])
-        return replace(self._analysis, config=plan)
 
     def _sink_again(self, role: Role, result: RoleResult, feed: CameraFeed) -> Retry | None:
         """Start a sink again, alone; one that says what is wrong, or dies again and again, stays away."""
@@ -235,8 +243,9 @@ class LiveProcesses(LiveRun):
         if not totals:
             return
         for feed in self._feeds:
-            recording = values.get(feed.recorder_name)
-            self._summarise({**totals, "recording": recording}, feed.setup.plan.folder)
+            label, recording = feed.setup.label, values.get(feed.recorder_name)
+            of_camera = totals["cameras"].get(label, {}) if label else totals
+            self._summarise({**of_camera, "recording": recording} if of_camera else {}, feed.setup.plan.folder)
 
     def _verdict(self, results: Sequence[RoleResult]) -> int:
         failed = [result for result in results if not result.ok]

@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sfam.capture.frame import RGBDFrame
@@ -14,9 +15,11 @@ from sfam.capture.source import SourceInfo
 from sfam.engine.backend import check_parity
 from sfam.engine.events import Event
 from sfam.engine.model import ModelArtifact
+from sfam.engine.scorer import Scorer
 from sfam.sinks.frame_result import FrameResult
 from sfam.sinks.incident import Incident
 from sfam.sinks.session_info import SessionState
+from sfam.sinks.shared_bus import SharedBus
 from sfam.sinks.sink_error import SinkError
 from sfam.sinks.status import Status
 from sfam.sinks.unfinished_session import UnfinishedSession
@@ -43,8 +46,8 @@ from .session_plan import Change, Reload, Resume, SessionPlan
 from .start_check import StartCheck
 
 HEARTBEAT_S = 1.0
-RECONNECT_S = 1.0
-"""Subscribers of a dead analysis have found the next one after this time; what all must hear waits for them."""
+RECONNECT_S = 3.0
+"""Subscribers of a dead analysis look for the next one every two seconds; what all must hear waits for them."""
 
 
 def open_session(plan: SessionPlan, tell: Tell) -> Session:
@@ -58,15 +61,21 @@ class Session:
     Args:
         plan: what to do.
         tell: carries lines to the operator: ('event', text) and ('warning', text).
+        scorer: shared with other cameras of this process.
+        bus: shared with them too.
 
     Raises:
         ModelError, SinkError, FaceError: as the parts do.
     """
 
-    def __init__(self, plan: SessionPlan, tell: Tell) -> None:
+    def __init__(
+        self, plan: SessionPlan, tell: Tell, *, scorer: Scorer | None = None, bus: SharedBus | None = None
+    ) -> None:
         self._plan = plan
         self._tell = tell
-        self._pipeline = Pipeline(plan.config, may_swap=not plan.lossless, say=lambda text: tell("engine", text))
+        say = partial(tell, "engine")
+        self._pipeline = Pipeline(plan.config, scorer, may_swap=not plan.lossless, say=say)
+        self._bus = bus
         self._model: ModelArtifact = self._pipeline.model
         self._out = Outlets(plan, self._model, tell)
         self._latencies = StageLatencies()
@@ -103,7 +112,7 @@ class Session:
         self._total = info.frames
         self._accounts.source_skips(info.skipped)
         left = self._taken_up()
-        self._out.open(describe(self._plan, info, self._pipeline), left)
+        self._out.open(describe(self._plan, info, self._pipeline), left, self._bus)
         self._out.know(info)
         self._out.note("start_check", self._check.fields() if left is None else left.start_check)
         self._silent_until_s = 0.0 if left is None else time.monotonic() + RECONNECT_S
@@ -123,7 +132,6 @@ class Session:
         started = time.perf_counter_ns()
         self._store(result)
         self._out.send(result)
-        self._check.push(frame, result.windows, result.tracks)
         spent = {
             **stage_ns,
             **result.stage_ns,
@@ -133,6 +141,7 @@ class Session:
         self._latencies.add(spent)
         self._alarm.add(spent["total"])
         self._last_row_s = time.monotonic()
+        self._check.push(frame, result.windows, result.tracks)
         if self._last_row_s - self._beat_s >= HEARTBEAT_S:
             self._heartbeat(self._last_row_s)
 

@@ -19,6 +19,7 @@ from sfam.sinks.pixelate import pixelated
 from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher
 from sfam.sinks.session_folder import SessionFolder
 from sfam.sinks.session_info import SessionInfo, SessionState
+from sfam.sinks.shared_bus import SharedBus
 from sfam.sinks.unfinished_session import UnfinishedSession
 from sfam.sinks.wire import Stamps, compact_json
 from sfam.sinks.wire_fields import (
@@ -63,8 +64,8 @@ class Outlets:
         self._times = EventTimes()
         self.publisher: Publisher | NullPublisher = NullPublisher()
 
-    def open(self, info: SessionInfo, left: UnfinishedSession | None = None) -> None:
-        """Make the folder, or take up what is `left` in it, and bind the bus.
+    def open(self, info: SessionInfo, left: UnfinishedSession | None = None, bus: SharedBus | None = None) -> None:
+        """Make the folder, or take up what is `left` in it, and bind the bus, or use the one shared with others.
 
         Raises:
             SinkError: as either does.
@@ -88,6 +89,7 @@ class Outlets:
             payload_kinds=payload_kinds(config),
             payload_rate_hz=config.sinks.frame_rate_hz,
             first_seq=None if plan.resume is None else plan.resume.first_seq,
+            bus=bus,
         )
         self.publisher.session("running", {})
 
