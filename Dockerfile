@@ -14,7 +14,7 @@ COPY --from=build /wheels/*.whl /wheels/
 RUN wheel=$(ls /wheels/*.whl) \
     && python -m pip install --no-cache-dir -c /wheels/constraints.txt "${wheel}[realsense,files,web]" \
     && rm -r /wheels
-# Cameras belong to these groups where packaging/99-sfam-cameras.rules is installed on the host.
+# Cameras belong to these groups where capture/data/99-sfam-cameras.rules is installed on the host.
 RUN groupadd --force --system plugdev && useradd --create-home --groups video,plugdev sfam \
     && install --directory --owner sfam /data
 USER sfam

@@ -16,7 +16,9 @@ MARKS = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.co
 
 
 def doctor(
-    camera: Annotated[str | None, typer.Option(help="The camera of the planned session.")] = None,
+    camera: Annotated[
+        list[str] | None, typer.Option("--camera", help="The camera of the planned session; may be repeated.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with the planned settings.")] = None,
     assignment: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
@@ -29,7 +31,9 @@ def doctor(
     """
     from .doctor import examine, fit
 
-    settings = load_config(config, os.environ, assignment or (), {"capture.camera": camera})
+    named = camera or []
+    flags = {"capture.camera": named[0] if named else None, "app.cameras": tuple(named[1:]) or None}
+    settings = load_config(config, os.environ, assignment or (), flags)
     lines = examine(settings)
     if as_json:
         typer.echo(json.dumps({"ok": fit(lines), "lines": [line.to_json() for line in lines]}, indent=1))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .config import Config
 
-_PROGRAM_WAIT_S = 5.0
+_PROGRAM_WAIT_S, _ANSWER_S = 5.0, 2.0
 
 
 def installed_version(package: str) -> str | None:
@@ -54,6 +54,15 @@ def port_is_free(host: str, port: int) -> bool:
             probe.bind((host, port))
         except OSError:
             return False
+    return True
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether something listens there."""
+    try:
+        socket.create_connection((host, port), timeout=_ANSWER_S).close()
+    except OSError:
+        return False
     return True
 
 
@@ -111,6 +120,7 @@ class Machine:
     output_of: Callable[[Sequence[str]], str | None] = program_output
     free_bytes: Callable[[Path], int] = free_bytes
     port_is_free: Callable[[str, int], bool] = port_is_free
+    answers: Callable[[str, int], bool] = answers
     display: Callable[[], bool] = display_answers
     check_model: Callable[[Config], ModelCheck] = check_model
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

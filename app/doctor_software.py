@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from .config import Config
 from .doctor_line import Line, fail, ok, warn
@@ -12,8 +13,9 @@ OLDEST_PYTHON = (3, 11)
 OPENCV = "opencv-contrib-python"
 SDKS = {
     "realsense": ("pyrealsense2", "pip install 'sfam-live[realsense]'"),
-    "kinect": ("pyk4a", "pip install 'sfam-live[kinect]'"),
-    "orbbec": ("pyorbbecsdk2", "pip install 'sfam-live[orbbec]'"),
+    "kinect": ("pyk4a-bundle", "pip install 'sfam-live[kinect]'"),
+    "orbbec": ("pyorbbecsdk2", "pip install 'sfam-live[orbbec]' && pip install --no-deps pyorbbecsdk2"),
+    "oak": ("depthai", "pip install 'sfam-live[oak]'"),
 }
 """Camera -> its package and how to get it."""
 TENSORRT = ("tensorrt", "tensorrt_rtx_cu13", "tensorrt_rtx")
@@ -22,13 +24,19 @@ DEBIAN_LIBRARIES = {"GL": "libgl1", "glib-2.0": "libglib2.0-0"}
 """Libraries that OpenCV's wheel links to, and Debian's packages of them."""
 FACE_LICENCES = {
     "dlib": "dlib code BSL-1.0; its landmark model was trained on data for research use only",
+    "mediapipe": "Apache-2.0, code and face_landmarker.task",
     "manual": "no model",
 }
 
 
-def camera_kind(config: Config) -> str:
-    """What `--camera` names: 'realsense' of 'realsense:123'."""
-    return config.capture.camera.partition(":")[0]
+def cameras(config: Config) -> tuple[str, ...]:
+    """Every camera of the session, as `--camera` names it."""
+    return (config.capture.camera, *config.app.cameras)
+
+
+def camera_kinds(config: Config) -> tuple[str, ...]:
+    """What kinds they are, each once: 'realsense' of 'realsense:123'."""
+    return tuple(dict.fromkeys(camera.partition(":")[0] for camera in cameras(config)))
 
 
 def python(machine: Machine, _: Config) -> Line:
@@ -86,12 +94,12 @@ def libraries(machine: Machine, _: Config) -> Line:
 
 
 def camera_sdk(machine: Machine, config: Config) -> Line:
-    """The vendor's SDK of the configured camera."""
+    """The vendors' SDKs of the configured cameras."""
     versions = {kind: machine.version_of(package) for kind, (package, _) in SDKS.items()}
-    kind = camera_kind(config)
-    if kind in SDKS and versions[kind] is None:
-        package, remedy = SDKS[kind]
-        return fail("camera sdk", f"{package} is missing, which camera {kind} needs", remedy)
+    missing = [kind for kind in camera_kinds(config) if kind in SDKS and versions[kind] is None]
+    if missing:
+        lacking = ", ".join(f"{SDKS[kind][0]} is missing, which camera {kind} needs" for kind in missing)
+        return fail("camera sdk", lacking, "; ".join(SDKS[kind][1] for kind in missing))
     there = [f"{SDKS[kind][0]} {found}" for kind, found in versions.items() if found]
     return ok("camera sdk", ", ".join(there) or "none; recordings and the demo need none")
 
@@ -102,10 +110,23 @@ def libusb(machine: Machine, config: Config) -> Line:
         return ok("libusb", f"comes with the SDK on {machine.system}")
     if machine.find_library("usb-1.0") is not None:
         return ok("libusb", "libusb-1.0")
-    if camera_kind(config) == "realsense" or machine.version_of("pyrealsense2") is not None:
+    if "realsense" in camera_kinds(config) or machine.version_of("pyrealsense2") is not None:
         return fail("libusb", "libusb-1.0 is missing, without which pyrealsense2 cannot be imported",
                     "apt-get install libusb-1.0-0")  # fmt: skip
     return ok("libusb", "missing; only RealSense cameras need it")
+
+
+def face(machine: Machine, config: Config) -> Line:
+    """Who finds the face, and what it needs beyond the core."""
+    backend, path = config.stream.face_backend, config.stream.face_model
+    if backend != "mediapipe":
+        return ok("face", backend)
+    found = machine.version_of("mediapipe")
+    if found is None:
+        return fail("face", "mediapipe is missing", "pip install 'sfam-live[mediapipe]', or stream.face_backend: dlib")
+    if path is not None and not Path(path).expanduser().is_file():
+        return fail("face", f"{path} does not exist", "set stream.face_model to face_landmarker.task, or to null")
+    return ok("face", f"mediapipe {found}")
 
 
 def torch(machine: Machine, config: Config) -> Line:

@@ -6,14 +6,18 @@ import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sfam.capture import source as sources
+
 from .config import Config
 from .doctor_line import Line, fail, ok, warn
 from .doctor_machine import Machine
-from .doctor_software import camera_kind
+from .doctor_software import camera_kinds, cameras
 
-USB_VENDORS = {"realsense": "8086", "kinect": "045e", "orbbec": "2bc5"}
+USB_VENDORS = {"realsense": "8086", "kinect": "045e", "orbbec": "2bc5", "oak": "03e7"}
 """USB vendor of each kind of camera."""
 USB_DEVICES = Path("sys/bus/usb/devices")
+UDEV_RULES = Path(sources.__file__).parent / "data" / "99-sfam-cameras.rules"
+"""The file of rules that comes with the program."""
 RULES = (Path("etc/udev/rules.d"), Path("lib/udev/rules.d"), Path("usr/lib/udev/rules.d"))
 USB3_MBIT = 5000
 FRAME_BYTES = {"640x480": 640 * 480 * 5, "1280x720": 1280 * 720 * 5}
@@ -24,12 +28,22 @@ FIRST_PLAUSIBLE_YEAR = 2025
 
 
 def camera(machine: Machine, config: Config) -> Line:
-    """The configured camera is plugged in, and at a port fast enough for it."""
-    kind = camera_kind(config)
+    """The configured cameras are plugged in, and at ports fast enough for them; the first trouble is told."""
+    lines = [_one_camera(machine, name) for name in cameras(config)]
+    worst = sorted(lines, key=lambda line: ("fail", "warn", "ok").index(line.state))[0]
+    return worst if worst.state != "ok" else ok("camera", "; ".join(line.found for line in lines))
+
+
+def _one_camera(machine: Machine, name: str) -> Line:
+    kind = name.partition(":")[0]
+    if kind == "tcp":
+        return _camera_host(machine, name)
+    if kind == "webcam":
+        return _webcam(machine, name)
     if kind not in USB_VENDORS:
-        if kind == "demo" or Path(config.capture.camera).exists():
-            return ok("camera", f"{config.capture.camera} needs none")
-        return fail("camera", f"{config.capture.camera} does not exist", "name a recording, or --camera demo")
+        if kind == "demo" or Path(name).exists():
+            return ok("camera", f"{name} needs none")
+        return fail("camera", f"{name} does not exist", "name a recording, or --camera demo")
     if machine.system != "Linux":
         return warn("camera", f"not looked for on {machine.system}", "sfam cameras")
     speeds = [_number(path.parent / "speed") for path in _devices(machine, USB_VENDORS[kind])]
@@ -37,10 +51,27 @@ def camera(machine: Machine, config: Config) -> Line:
         return fail(
             "camera", f"no {kind} camera on any USB port", "plug it in, straight into the machine; then sfam cameras"
         )
-    if max(speeds) < USB3_MBIT:
+    # an OAK speaks USB 2 until it has loaded its program
+    if max(speeds) < USB3_MBIT and kind != "oak":
         return fail("camera", f"{kind} camera on USB 2 ({max(speeds):g} Mbit/s): full color and depth do not fit",
                     "use a USB 3 port (blue) and cable")  # fmt: skip
     return ok("camera", f"{len(speeds)} {kind}, {max(speeds):g} Mbit/s")
+
+
+def _camera_host(machine: Machine, name: str) -> Line:
+    host, _, port_text = name.removeprefix("tcp://").rpartition(":")
+    if not host or not port_text.isdigit():
+        return fail("camera", f"{name} names no host and port", "write tcp://HOST:PORT, such as tcp://10.0.0.7:5572")
+    if machine.answers(host.strip("[]"), int(port_text)):
+        return ok("camera", f"something answers on {name}")
+    return fail("camera", f"nothing answers on {name}", "start sfam serve there, and let the port through firewalls")
+
+
+def _webcam(machine: Machine, name: str) -> Line:
+    number = name.partition(":")[2] or "0"
+    if machine.system != "Linux" or (machine.root / f"dev/video{number}").exists():
+        return ok("camera", f"{name}")
+    return fail("camera", f"{name}: there is no /dev/video{number}", "plug it in; ls /dev/video* shows the numbers")
 
 
 def _devices(machine: Machine, vendor: str) -> list[Path]:
@@ -56,24 +87,20 @@ def _number(path: Path) -> float:
 
 
 def udev(machine: Machine, config: Config) -> Line:
-    """Rights of ordinary users on the camera."""
-    kind = camera_kind(config)
-    if machine.system != "Linux" or kind not in USB_VENDORS:
-        return ok("udev rules", "not needed for this source")
+    """Rights of ordinary users on the cameras."""
+    kinds = [kind for kind in camera_kinds(config) if kind in USB_VENDORS]
+    if machine.system != "Linux" or not kinds:
+        return ok("udev rules", f"not needed for this source; the rules for cameras are in {UDEV_RULES}")
     rules = [path for folder in RULES for path in sorted((machine.root / folder).glob("*.rules"))]
-    mine = [path.name for path in rules if f'="{USB_VENDORS[kind]}"' in _text(path)]
-    if mine:
-        return ok("udev rules", ", ".join(dict.fromkeys(mine)))
-    remedy = (
-        "sudo cp packaging/99-sfam-cameras.rules /etc/udev/rules.d/ && "
-        "sudo udevadm control --reload-rules && sudo udevadm trigger"
-    )
-    found = f"no rule for {kind} cameras"
-    return (
-        warn("udev rules", f"{found}; this user is root", remedy)
-        if machine.is_root
-        else fail("udev rules", found, remedy)
-    )
+    mine = {kind: [path.name for path in rules if f'="{USB_VENDORS[kind]}"' in _text(path)] for kind in kinds}
+    missing = [kind for kind in kinds if not mine[kind]]
+    if not missing:
+        return ok("udev rules", ", ".join(dict.fromkeys(name for names in mine.values() for name in names)))
+    found = f"no rule for {' and '.join(missing)} cameras"
+    remedy = f"sudo cp {UDEV_RULES} /etc/udev/rules.d/ && sudo udevadm control --reload-rules && sudo udevadm trigger"
+    if machine.is_root:
+        return warn("udev rules", f"{found}; this user is root", remedy)
+    return fail("udev rules", found, remedy)
 
 
 def gpu(machine: Machine, config: Config) -> Line:
@@ -96,17 +123,32 @@ def display(machine: Machine, config: Config) -> Line:
     return ok("display", "none; only --overlay window needs one")
 
 
-def port(machine: Machine, config: Config) -> Line:
-    """The bus address is free."""
-    address = config.sinks.publish
+def ports(machine: Machine, config: Config) -> Line:
+    """The addresses of bus, web overlay and metrics are free."""
+    wanted = {"--publish": _place(config.sinks.publish)}
+    if config.sinks.overlay == "web":
+        wanted["sinks.web_address"] = _place(f"tcp://{config.sinks.web_address}")
+    if config.sinks.metrics_port:
+        wanted["--metrics"] = ("127.0.0.1", config.sinks.metrics_port)
+    taken = [
+        f"{host or '*'}:{number} ({option})"
+        for option, (host, number) in wanted.items()
+        if number and not machine.port_is_free(host, number)
+    ]
+    if taken:
+        return fail("ports", f"taken, perhaps by a running session: {', '.join(taken)}",
+                    "end that one, or choose others, such as --publish tcp://127.0.0.1:5573")  # fmt: skip
+    free = [str(number) for _, number in wanted.values() if number]
+    return ok("ports", f"free: {', '.join(free)}" if free else f"publishing to {config.sinks.publish}: none needed")
+
+
+def _place(address: str) -> tuple[str, int]:
+    """Host and port to listen on; port 0 where none has to be free."""
     place = urlsplit(address)
     if place.scheme != "tcp" or address.endswith(":*"):
-        return ok("port", f"publishing to {address}: none has to be free")
+        return "", 0
     host = place.hostname or "127.0.0.1"
-    if machine.port_is_free("" if host == "*" else host, place.port or 0):
-        return ok("port", f"{address} is free")
-    return fail("port", f"{address} is taken, perhaps by a running session",
-                "end that one, or use --publish tcp://127.0.0.1:PORT")  # fmt: skip
+    return ("" if host == "*" else host), place.port or 0
 
 
 def shared_memory(machine: Machine, config: Config) -> Line:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,14 @@ import pytest
 from sfam.app.config import Config, load_config
 from sfam.app.doctor import CHECKS, examine, fit
 from sfam.app.doctor_line import Line
-from sfam.app.doctor_machine import Machine, ModelCheck, free_bytes, port_is_free, program_output
+from sfam.app.doctor_machine import Machine, ModelCheck, answers, free_bytes, port_is_free, program_output
+from sfam.app.doctor_software import SDKS
+from sfam.app.doctor_system import UDEV_RULES, USB_VENDORS
+from sfam.capture.source import SOURCES
 from sfam.engine.model import ModelError
 from tests.app.command import run
 
+ROOT = Path(__file__).resolve().parents[2]
 GOOD_MODEL = ModelCheck("synthetic-4", "Apache-2.0", "onnxruntime", 1e-7)
 VERSIONS = {"numpy": "2.1.0", "opencv-contrib-python": "5.0.0.93", "pyrealsense2": "2.59.1", "torch": "2.13.0+cpu"}
 RULE = 'SUBSYSTEMS=="usb", ATTRS{idVendor}=="8086", ATTRS{idProduct}=="0b3a", MODE:="0666"\n'
@@ -47,6 +52,7 @@ def machine(tmp_path: Path) -> Machine:
         output_of=lambda command: "yes\n" if command[0] == "timedatectl" else None,
         free_bytes=lambda path: 2**40,
         port_is_free=lambda host, port: True,
+        answers=lambda host, port: True,
         display=lambda: True,
         check_model=lambda config: GOOD_MODEL,
         environment={"DISPLAY": ":0"},
@@ -88,19 +94,33 @@ BROKEN: list[tuple[str, dict[str, object], dict[str, object], str, str]] = [
     ("system libraries", {"find_library": without("glib-2.0")}, {}, "libglib2.0-0", "apt-get install libglib2.0-0"),
     ("camera sdk", {"version_of": lacking("pyrealsense2")}, {}, "pyrealsense2", "sfam-live[realsense]"),
     ("camera sdk", {}, {"capture__camera": "orbbec"}, "pyorbbecsdk2", "sfam-live[orbbec]"),
+    ("camera sdk", {}, {"capture__camera": "kinect"}, "pyk4a-bundle", "sfam-live[kinect]"),
+    ("camera sdk", {}, {"capture__camera": "oak"}, "depthai", "sfam-live[oak]"),
+    ("camera sdk", {}, {"capture__camera": "demo", "app__cameras": ("oak",)}, "camera oak", "sfam-live[oak]"),
     ("libusb", {"find_library": without("usb-1.0")}, {}, "libusb-1.0", "apt-get install libusb-1.0-0"),
     ("camera", {}, {"capture__camera": "gone.bag"}, "gone.bag does not exist", "--camera demo"),
     ("camera", {}, {"capture__camera": "kinect"}, "no kinect camera", "plug it in"),
+    ("camera", {}, {"app__cameras": ("gone.bag",)}, "gone.bag does not exist", "--camera demo"),
+    ("camera", {}, {"capture__camera": "webcam:3"}, "no /dev/video3", "ls /dev/video*"),
+    ("camera", {"answers": lambda host, port: (host, port) != ("10.0.0.7", 5572)},
+     {"capture__camera": "tcp://10.0.0.7:5572"}, "nothing answers", "sfam serve"),
+    ("camera", {}, {"capture__camera": "tcp://10.0.0.7"}, "no host and port", "tcp://HOST:PORT"),
     ("udev rules", {}, {"capture__camera": "kinect"}, "no rule", "99-sfam-cameras.rules"),
+    ("udev rules", {}, {"capture__camera": "demo", "app__cameras": ("oak",)}, "no rule for oak", "udevadm trigger"),
     ("gpu", {}, {"engine__backend": "tensorrt"}, "nvidia-smi", "--engine auto"),
     ("tensorrt", {}, {"engine__backend": "tensorrt"}, "missing", "tensorrt_rtx_cu13"),
+    ("face", {}, {"stream__face_backend": "mediapipe"}, "mediapipe is missing", "sfam-live[mediapipe]"),
+    ("face", {"version_of": {**VERSIONS, "mediapipe": "0.10.35"}.get},
+     {"stream__face_backend": "mediapipe", "stream__face_model": "gone.task"}, "gone.task", "stream.face_model"),
     ("torch", {"version_of": lacking("torch")}, {"engine__backend": "torch"}, "missing", "--engine onnxruntime"),
     ("model", {"check_model": refuse}, {}, "off its stored outputs", "--model"),
     ("licences", {"check_model": refuse}, {}, "unknown", "repair the model"),
     ("licences", {"check_model": lambda config: replace(GOOD_MODEL, licence="")}, {}, "not stated", "model.json"),
     ("display", {"display": lambda: False}, {"sinks__overlay": "window"}, "none answers", "--overlay none"),
     ("web overlay", {}, {"sinks__overlay": "web"}, "aiohttp", "sfam-live[web]"),
-    ("port", {"port_is_free": lambda host, port: port != 5571}, {}, "5571 is taken", "--publish"),
+    ("ports", {"port_is_free": lambda host, port: port != 5571}, {}, "127.0.0.1:5571 (--publish)", "--publish"),
+    ("ports", {"port_is_free": lambda host, port: port != 5580}, {"sinks__overlay": "web"}, "5580", "choose others"),
+    ("ports", {"port_is_free": lambda host, port: port != 9200}, {"sinks__metrics_port": 9200}, "--metrics", "end"),
     ("shared memory", {"free_bytes": lambda path: 2**20}, {}, "1 MiB free", "--shm-size"),
     ("disk", {"free_bytes": lambda path: 2**20}, {}, "0.0 GiB free", "--out"),
     ("clock", {"now_s": lambda: 0.0}, {}, "1970", "timedatectl set-ntp true"),
@@ -119,6 +139,27 @@ def test_what_is_broken_fails_with_its_remedy(
 
 def test_every_check_is_seen_failing_here(machine: Machine) -> None:
     assert {case[0] for case in BROKEN} == set(lines(machine))
+
+
+def test_sdks_are_those_that_the_extras_bring() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for kind, (package, remedy) in SDKS.items():
+        assert f"sfam-live[{kind}]" in remedy
+        assert any(one.startswith(package) for one in extras[kind]) or f"--no-deps {package}" in remedy, kind
+    assert set(USB_VENDORS) == set(SDKS) <= set(SOURCES)
+
+
+def test_the_rules_that_doctor_names_are_there_for_every_camera() -> None:
+    assert UDEV_RULES.is_file()
+    rules = UDEV_RULES.read_text()
+    assert all(f'ATTRS{{idVendor}}=="{vendor}"' in rules for vendor in USB_VENDORS.values())
+
+
+@pytest.mark.parametrize("camera", ["tcp://10.0.0.7:5572", "webcam", "demo"])
+def test_cameras_that_need_no_sdk_are_fine_where_they_answer(machine: Machine, camera: str) -> None:
+    (machine.root / "dev/video0").touch()
+    found = lines(machine, settings(capture__camera=camera))
+    assert {found[name].state for name in ("camera", "camera sdk", "udev rules", "libusb")} == {"ok"}
 
 
 def test_usb_2_is_too_slow_for_a_depth_camera(machine: Machine) -> None:
@@ -170,8 +211,11 @@ def test_a_check_that_breaks_is_a_line_and_not_the_end(machine: Machine) -> None
 def test_the_real_probes_see_the_real_machine(tmp_path: Path) -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+        assert not answers("127.0.0.1", port)
         holder.listen()
-        assert not port_is_free("127.0.0.1", holder.getsockname()[1])
+        assert answers("127.0.0.1", port)
+        assert not port_is_free("127.0.0.1", port)
     assert free_bytes(tmp_path / "not" / "there") > 0
     assert program_output(["sfam-no-such-program"]) is None
     assert program_output(["python3", "-c", "raise SystemExit(3)"]) is None
@@ -187,7 +231,8 @@ def test_the_command_says_the_same_to_scripts_and_people(tmp_path: Path) -> None
         assert done.returncode == 6
         assert report["ok"] is False
         failed = [line for line in report["lines"] if line["state"] == "fail"]
-        assert ("port", address) == (failed[-1]["name"], failed[-1]["found"].split()[0])
+        assert failed[-1]["name"] == "ports"
+        assert address.removeprefix("tcp://") in failed[-1]["found"]
         words = run("sfam", "doctor", "--set", f"sinks.publish={address}")
         assert words.returncode == 6
         assert failed[-1]["remedy"] in words.stdout

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from sfam.app.doctor_software import DEBIAN_LIBRARIES
-from sfam.app.doctor_system import USB_VENDORS
+from sfam.app.doctor_system import UDEV_RULES, USB_VENDORS
 from tests.app.command import BIN, environment, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,7 +181,7 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
 
 
 def test_the_udev_rules_are_well_formed_and_cover_the_cameras_that_doctor_knows() -> None:
-    lines = (ROOT / "packaging" / "99-sfam-cameras.rules").read_text().splitlines()
+    lines = (UDEV_RULES).read_text().splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
     for rule in rules:
         assert "".join(match[0] for match in UDEV_PART.finditer(rule)) == rule, rule
