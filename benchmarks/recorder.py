@@ -1,12 +1,14 @@
 """The recorder: encoding speed beside a memory copy, sizes on disk, and what a kill costs.
 
-python benchmarks/recorder.py [--recording FILE] [--kills 200] [--json]
+python -m benchmarks.recorder [--recording FILE] [--kills 200] [--json] [--save FILE.md]
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -116,12 +118,23 @@ def kills(count: int, folder: Path) -> dict[str, Any]:
     }
 
 
+def page(title: str, report: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    load = f", load {os.getloadavg()[0]:.0f}" if hasattr(os, "getloadavg") else ""
+    text = f"# {title}\n\n{os.cpu_count()} cores{load}; {datetime.date.today().isoformat()}.\n"
+    for name, table in report.items():
+        rows = "".join(f"| {key} | {value} |\n" for key, value in table.items())
+        text += f"\n## {name}\n\n| what | |\n|---|--:|\n{rows}"
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recording", default="../shared/recordings/face_a.bag")
     parser.add_argument("--frames", type=int, default=90)
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--save", type=Path, help="write a page here too")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     report: dict[str, Any] = {}
@@ -134,6 +147,9 @@ def main() -> None:
             report["demo"] = speeds("demo", arguments.frames, folder)
             if Path(arguments.recording).exists():
                 report[Path(arguments.recording).name] = speeds(arguments.recording, arguments.frames, folder)
+    if arguments.save:
+        title = "Recorders killed at random moments" if arguments.kills else "The recorder"
+        arguments.save.write_text(page(title, report))
     if arguments.json:
         print(json.dumps(report, indent=1))
         return
