@@ -16,7 +16,6 @@ from statistics import median
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
 from sfam.capture.align import RegionAligner
 from sfam.capture.frame import RGBDFrame
@@ -32,14 +31,14 @@ from sfam.stream.past_frames import cut_depth, cut_grey, depth_region, grey_regi
 from sfam.stream.roi import to_crop
 from sfam.stream.scene_flow import CROP_PX, Crop, FloatMap
 
+from .known_motion import motion_lengths, moved_depth, moved_skin, no_motion, places, true_means
+
 SIZES_PX = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0)
 SIZES_MM = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 SHORT = (1, 3, 5, 7)
 """Of these, the sizes that the short form tries."""
 PAIRS = 16
 SHORT_PAIRS = 6
-SIGMA_PX = 8.0
-"""Width of the fields: the middle of what expressions show on the crop."""
 FOUND_SHARE = 0.9
 SIGMAS = 3.0
 OUTLIER_SIGMAS = 6.0
@@ -193,7 +192,7 @@ class SelfTest:
 
         Pairs in which the face itself moved are dropped, as long as half of them remain.
         """
-        rest = np.array([[self._measure(p, _nothing(), 0.0, d) for d in range(len(DIRECTIONS))] for p in self._pairs])
+        rest = np.array([[self._measure(p, no_motion(), 0.0, d) for d in range(len(DIRECTIONS))] for p in self._pairs])
         middle, spread = _robust(rest.reshape(-1, 2))
         with np.errstate(invalid="ignore"):
             away = np.nan_to_num(np.abs(rest - middle) / spread).max(axis=(1, 2, 3))
@@ -232,10 +231,10 @@ class SelfTest:
         seen, shares = [], []
         for number, pair in enumerate(self._pairs):
             turn = number % len(DIRECTIONS)
-            field = _fields(pair.landmarks, size_px)
-            still = np.array(self._measure(pair, _nothing(), 0.0, turn))
+            field = motion_lengths(pair.landmarks, size_px)
+            still = np.array(self._measure(pair, no_motion(), 0.0, turn))
             moved = np.array(self._measure(pair, field, size_mm / max(size_px, 1e-9), turn))
-            truth = np.array([_truth(pair.landmarks, size) for size in (size_px, size_mm)]).T
+            truth = np.array([true_means(pair.landmarks, size) for size in (size_px, size_mm)]).T
             seen.append(moved)
             shares.append((moved - still) / truth)
         values, recovered = np.concatenate(seen), np.concatenate(shares)
@@ -249,19 +248,19 @@ class SelfTest:
         reference, moving = self._products(pair.first_grey, pair.crop), self._moved(pair, field, along)
         solved = self._solver.solve(reference, moving)
         before = smooth_depth(pair.first_mm)
-        w, known = depth_change(before, smooth_depth(_moved_depth(pair.second_mm, field, along, mm_per_px)), solved)
+        w, known = depth_change(before, smooth_depth(moved_depth(pair.second_mm, field, along, mm_per_px)), solved)
         u, v = solved.u, solved.v
         if self._remove_head:
             head = self._head.fit(solved, w, known, before.shape_mm, pair.camera, rigid_mask(pair.landmarks))
             rigid = self._head.induced(head, before.shape_mm, pair.camera)
             u, v, w = u - rigid[0], v - rigid[1], w - rigid[2]
-        places = [place > 0.5 for place in _places(pair.landmarks)]
+        areas = [place > 0.5 for place in places(pair.landmarks)]
         return [
             (
                 float((along[0] * u[place] + along[1] * v[place]).mean()),
                 float(w[place].mean()) if known[place].mean() > 0.5 else float("nan"),
             )
-            for place in places
+            for place in areas
         ]
 
     def _products(self, region: NDArray[np.uint8], crop: Crop) -> FlowProducts:
@@ -274,7 +273,7 @@ class SelfTest:
         side = pair.crop.size
         inner = cv2.resize(field, (side, side), interpolation=cv2.INTER_CUBIC) / np.float32(pair.crop.scale)
         push = cv2.copyMakeBorder(inner, margin, margin, margin, margin, cv2.BORDER_CONSTANT)
-        return self._products(_skin_moved(pair.second_grey, np.asarray(push, np.float32), along), pair.crop)
+        return self._products(moved_skin(pair.second_grey, np.asarray(push, np.float32), along), pair.crop)
 
 
 def _robust(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -283,54 +282,6 @@ def _robust(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     middle = np.array([np.median(column) if len(column) else np.nan for column in columns])
     spread = [np.median(np.abs(c - m)) if len(c) else np.nan for c, m in zip(columns, middle, strict=True)]
     return middle, 1.4826 * np.maximum(np.array(spread), 1e-4)
-
-
-def _nothing() -> FloatMap:
-    return np.zeros((CROP_PX, CROP_PX), np.float32)
-
-
-def _places(landmarks: NDArray[np.float32]) -> tuple[FloatMap, FloatMap]:
-    """Gaussian windows (128, 128) of height 1: at the left brow's middle, and at the left corner of the mouth."""
-    rows, columns = np.mgrid[0:CROP_PX, 0:CROP_PX].astype(np.float32)
-    brow, mouth = landmarks[17:22].mean(axis=0), landmarks[48]
-    width = 2 * SIGMA_PX**2
-    near, low = (np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / width).astype(np.float32) for x, y in (brow, mouth))
-    return near, low
-
-
-def _fields(landmarks: NDArray[np.float32], size_px: float) -> FloatMap:
-    """Length of the motion at each pixel, px of the crop."""
-    brow, mouth = _places(landmarks)
-    return np.asarray(np.float32(size_px) * np.maximum(brow, mouth), np.float32)
-
-
-def _truth(landmarks: NDArray[np.float32], size: float) -> list[float]:
-    """True mean motion over the half-peak area of each place."""
-    return [size * float(place[place > 0.5].mean()) for place in _places(landmarks)]
-
-
-def _came_from(push: FloatMap, along: tuple[float, float]) -> tuple[FloatMap, FloatMap]:
-    """Columns and rows that are seen at each pixel once each point x has moved to x + push(x) along a direction."""
-    height, width = push.shape
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
-    back = push
-    for _ in range(3):  # what is seen at y came from y - push of where it came from
-        there = columns - along[0] * back, rows - along[1] * back
-        back = np.asarray(cv2.remap(push, *there, cv2.INTER_LINEAR), np.float32)
-    return columns - along[0] * back, rows - along[1] * back
-
-
-def _skin_moved(grey: NDArray[np.uint8], push: FloatMap, along: tuple[float, float]) -> NDArray[np.uint8]:
-    """A grey image with its points moved. By splines: OpenCV rounds places to 1/32 px and its cubic shifts too far."""
-    columns, rows = _came_from(push, along)
-    moved = map_coordinates(grey.astype(np.float32), (rows, columns), order=3, mode="nearest")
-    return np.asarray(np.clip(np.rint(moved), 0, 255), np.uint8)
-
-
-def _moved_depth(depth_mm: FloatMap, field: FloatMap, along: tuple[float, float], mm_per_px: float) -> FloatMap:
-    """Depth that went along with the skin, and away by its own field; holes stay holes."""
-    moved = np.asarray(cv2.remap(depth_mm, *_came_from(field, along), cv2.INTER_NEAREST), np.float32)
-    return np.asarray(moved + field * np.float32(mm_per_px) * (moved > 0), np.float32)
 
 
 def _smallest(rows: Sequence[SizeResult]) -> float | None:
