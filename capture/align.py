@@ -98,7 +98,7 @@ class _Window:
     raw: DepthImage
     z: Float32
     below: Float32
-    pixel: list[tuple[Float32, Float32]]
+    pixel: tuple[Float32, Float32]
     corner: list[tuple[NDArray[np.int32], NDArray[np.int32]]]
     cell: NDArray[np.int32]
     target: NDArray[np.intp]
@@ -182,7 +182,7 @@ class RegionAligner:
 
     def _project(self, window: _Window, corner: int) -> None:
         """Color pixel under one corner of every depth pixel of the window."""
-        u, v = window.pixel[corner]
+        u, v = window.pixel
         for out, factor, add in zip((window.below, u, v), window.maps[corner], self._add, strict=True):
             np.multiply(window.z, factor, out=out)
             np.add(out, add, out=out)
@@ -220,8 +220,7 @@ class RegionAligner:
             np.subtract(at, begin - pad, out=at)
             np.clip(at, -1, length - 1, out=at)  # -1 is the far edge of the row (or layer) before
             np.multiply(cell, length, out=cell)
-            np.add(cell, at, out=cell)
-        np.copyto(window.target, cell)
+            np.add(cell, at, out=cell if at is y0 else window.target)
 
     def _spread(self, window: _Window) -> None:
         """Minimum over the layers, each spread right and down over its size."""
@@ -312,7 +311,7 @@ class RegionAligner:
             raw=np.empty(shape, np.uint16),
             z=np.empty(shape, np.float32),
             below=np.empty(shape, np.float32),
-            pixel=[(np.empty(shape, np.float32), np.empty(shape, np.float32)) for _ in corners],
+            pixel=(np.empty(shape, np.float32), np.empty(shape, np.float32)),
             corner=[(np.empty(shape, np.int32), np.empty(shape, np.int32)) for _ in corners],
             cell=np.empty(shape, np.int32),
             target=np.empty(shape, np.intp),

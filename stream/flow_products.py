@@ -32,11 +32,9 @@ _DERIVATIVE_Y, _HALF_SAMPLE_Y = DERIVATIVE[:, None], HALF_SAMPLE[:, None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FlowLevel:
-    """One pyramid level of a frame: the image, what it needs as moving image, and what it needs as reference."""
+    """One pyramid level of a frame: the image, and what it needs as reference."""
 
     image: FloatMap
-    doubled: FloatMap
-    """The image on half pixels."""
     gradient: FloatMap
     """(2, side, side): along x and y."""
     inverse: FloatMap
@@ -99,19 +97,16 @@ def window(image: FloatMap, sigma_px: float = WINDOW_SIGMA_PX) -> FloatMap:
     return blur(halve(image), sigma_px / 2, 4)
 
 
-def _doubled(image: FloatMap) -> FloatMap:
-    """The image on half pixels, so that bilinear sampling of it is accurate.
+def _double_exactly(image: FloatMap, tall: FloatMap, out: FloatMap) -> None:
+    """The image on half pixels, so that bilinear sampling of it is accurate; `tall` holds what is half done.
 
     OpenCV's cubic warp (a = -0.75) moves a ramp by 1.4 times the asked small shift, which costs 7 % of the amplitude,
     and takes four times as long; its Lanczos warp takes ten times as long.
     """
-    side = image.shape[0]
-    tall, out = np.empty((2 * side, side), np.float32), np.empty((2 * side, 2 * side), np.float32)
     tall[::2] = image
     tall[1::2] = cv2.filter2D(image, -1, _HALF_SAMPLE_Y, anchor=(0, 2), borderType=_BORDER)
     out[:, ::2] = tall
     out[:, 1::2] = cv2.filter2D(tall, -1, _HALF_SAMPLE_X, anchor=(2, 0), borderType=_BORDER)
-    return out
 
 
 def _remove_local_mean(image: FloatMap) -> FloatMap:
@@ -131,22 +126,31 @@ def flow_level(image: FloatMap) -> FlowLevel:
     yy += PULL_GREY2
     inverse = np.array(((yy, -xy), (-xy, xx)))
     inverse /= xx * yy - xy * xy
-    return FlowLevel(image, _doubled(image), gradient, inverse)
+    return FlowLevel(image, gradient, inverse)
 
 
 class Warp:
-    """Warped difference of two images of one level; owns the buffers."""
+    """Warped difference of two images of one level; owns the buffers.
+
+    The moving image on half pixels is one of them, made once for all iterations: kept with every frame it would be
+    half of all memory that a window touches, and what does not fit the cache costs as much as the arithmetic.
+    """
 
     def __init__(self, side: int) -> None:
         ramp = np.arange(side, dtype=np.float32) * 2
         self._base = np.stack(np.meshgrid(ramp, ramp))
         self._map, self._product = (np.empty((2, side, side), np.float32) for _ in range(2))
         self._twice, self._slopes = (np.empty((2, side // 2, side // 2), np.float32) for _ in range(2))
+        self._tall, self._doubled = np.empty((2 * side, side), np.float32), np.empty((2 * side, 2 * side), np.float32)
+        self._holds: FlowLevel | None = None
         self.error = np.empty((side, side), np.float32)
         """Moving image under the last motion minus reference, grey levels."""
 
     def difference(self, grid: FloatMap, reference: FlowLevel, moving: FlowLevel) -> None:
         """Fill `error` for a motion grid (2, side / 2, side / 2) px."""
+        if self._holds is not moving:
+            _double_exactly(moving.image, self._tall, self._doubled)
+            self._holds = moving
         np.multiply(grid, 2, out=self._twice)
         for axis, place in zip(self._twice, self._map, strict=True):
             cv2.resize(axis, place.shape, dst=place, interpolation=cv2.INTER_LINEAR)
@@ -154,7 +158,7 @@ class Warp:
         # What leaves the moving image keeps the reference's value: no error, so no weight.
         np.copyto(self.error, reference.image)
         cv2.remap(
-            moving.doubled,
+            self._doubled,
             self._map[0],
             self._map[1],
             cv2.INTER_LINEAR,
