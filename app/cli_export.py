@@ -19,11 +19,13 @@ class Format(StrEnum):
     BORIS = "boris"
     ELAN = "elan"
     OPENFACE = "openface"
+    MCAP = "mcap"
+    RERUN = "rerun"
 
 
 def export(
     session: Annotated[Path, typer.Argument(help="A session folder.")],
-    form: Annotated[Format, typer.Option("--format", help="megc, bids, boris, elan or openface.")],
+    form: Annotated[Format, typer.Option("--format", help="megc, bids, boris, elan, openface, mcap or rerun.")],
     out: Annotated[Path | None, typer.Option("--out", help="Folder to write to; default SESSION/export.")] = None,
     index_base: Annotated[int, typer.Option(min=0, max=1, help="megc: number of the first frame.")] = 0,
     macro: Annotated[bool, typer.Option("--macro", help="megc: macro-expressions too.")] = False,
@@ -37,9 +39,12 @@ def export(
     from sfam.sinks.export_bids import export_bids
     from sfam.sinks.export_boris import export_boris
     from sfam.sinks.export_elan import export_elan
+    from sfam.sinks.export_mcap import export_mcap
     from sfam.sinks.export_megc import export_megc
     from sfam.sinks.export_openface import export_openface
     from sfam.sinks.session_reader import read_session
+
+    from .export_rerun import export_rerun, recorded_frames
 
     linked = form in (Format.BORIS, Format.ELAN)
     if (media is not None or media_offset_s) and not linked:
@@ -51,6 +56,10 @@ def export(
         written = export_bids(record, folder)
     elif form is Format.OPENFACE:
         written = export_openface(record, folder)
+    elif form is Format.MCAP:
+        written = export_mcap(record, folder, recorded_frames(record))
+    elif form is Format.RERUN:
+        written = export_rerun(record, folder)
     else:
         with_media = export_boris if form is Format.BORIS else export_elan
         written = with_media(record, folder, media, media_offset_s)

@@ -79,6 +79,7 @@ def live(
     metrics: Annotated[int | None, typer.Option(help="Serve Prometheus metrics on this port of this machine.")] = None,
     lsl: Annotated[bool, typer.Option("--lsl", help="Send scores and events as Lab Streaming Layer streams.")] = False,
     mcap: Annotated[Path | None, typer.Option(help="Write results to this MCAP file, for Foxglove.")] = None,
+    rerun: Annotated[str | None, typer.Option(help="Send to Rerun: a .rrd file, or viewer to open it.")] = None,
     markers: Annotated[
         str | None, typer.Option(help="Trial markers: lsl, lsl:NAME, tcp://HOST:PORT or a session's markers.jsonl.")
     ] = None,
@@ -126,6 +127,7 @@ def live(
         "sinks.metrics_port": metrics,
         "sinks.lsl": lsl or None,
         "sinks.mcap": str(mcap) if mcap else None,
+        "sinks.rerun": rerun,
         "sinks.privacy": privacy,
         "app.speed": _speed(speed),
         "app.policy": policy,

@@ -79,7 +79,7 @@ class EventTimes:
 def event_times(plan: SessionPlan, info: SourceInfo) -> EventTimes:
     """What a session can know of its events' moments."""
     tested = sync_test(plan.config, info)
-    live = is_live(info, _speed(plan.config))
+    live = is_live_session(plan.config, info)
     return EventTimes(live, None if tested is None else tested.t_error_us, plan.lsl_ahead_ns if live else None)
 
 
@@ -89,7 +89,7 @@ def sync_test(config: Config, info: SourceInfo) -> SyncResult | None:
     Raises:
         SourceError: what is kept of it is damaged.
     """
-    return last_sync(info.camera) if info.kind == "device" and is_live(info, _speed(config)) else None
+    return last_sync(info.camera) if info.kind == "device" and is_live_session(config, info) else None
 
 
 def known_markers(plan: SessionPlan) -> list[Marker]:
@@ -105,5 +105,6 @@ def known_markers(plan: SessionPlan) -> list[Marker]:
     return read_markers(Path(asked)) if asked is not None and asked.endswith(".jsonl") else []
 
 
-def _speed(config: Config) -> float:
-    return math.inf if config.app.speed == "max" else float(config.app.speed)
+def is_live_session(config: Config, info: SourceInfo) -> bool:
+    """True where frames carry the time they arrive at."""
+    return is_live(info, math.inf if config.app.speed == "max" else float(config.app.speed))

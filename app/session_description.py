@@ -9,11 +9,12 @@ from sfam.capture.frame import Intrinsics
 from sfam.capture.source import SourceInfo
 from sfam.engine.calibration_file import calibration_summary
 from sfam.sinks.bus_address import is_private
+from sfam.sinks.rerun_view import VIEWER
 from sfam.sinks.session_info import SessionInfo
 from sfam.sinks.wire import Kind
 
 from .config import Config
-from .event_times import sync_test
+from .event_times import is_live_session, sync_test
 from .pipeline import Pipeline
 from .session_plan import SessionPlan
 
@@ -46,6 +47,7 @@ def describe(plan: SessionPlan, info: SourceInfo, pipeline: Pipeline) -> Session
             "fps": info.fps,
             "warnings": list(info.warnings),
             "color": _pinhole(info.calibration.color),
+            "live": is_live_session(config, info),
             "sync_test": None if tested is None else asdict(tested),
             **info.details,
         },
@@ -65,7 +67,8 @@ def payload_kinds(config: Config) -> tuple[Kind, ...]:
     In blind mode no flow leaves: enlarged motion is the result as a picture.
     """
     kinds: tuple[Kind, ...] = KINDS_OF_TIER[config.sinks.privacy]
-    if config.sinks.overlay != "none" and is_private(config.sinks.publish):
+    shown = config.sinks.overlay != "none" or config.sinks.rerun == VIEWER
+    if shown and is_private(config.sinks.publish):
         kinds = ("frame", "flow")
     return tuple(kind for kind in kinds if kind != "flow" or not config.sinks.blind)
 

@@ -17,6 +17,7 @@ from sfam.sinks.curve import PUBLIC, SECRET, SERVER, SubscriberKeys
 from sfam.sinks.lsl_out import require_lsl
 from sfam.sinks.overlay_web import WebOverlay, all_addresses, is_loopback
 from sfam.sinks.overlay_window import display_available
+from sfam.sinks.rerun_view import Target, require_rerun
 from sfam.sinks.results_mcap import PICTURE_TIERS
 from sfam.sinks.sink_error import SinkError
 
@@ -28,7 +29,7 @@ PAGE_OPEN = "page"
 METRICS_OPEN = "metrics"
 JOINED = "joined"
 """Kind of message: the sink follows the bus."""
-AWAITED = frozenset({"lsl", "mcap"})
+AWAITED = frozenset({"lsl", "mcap", "rerun"})
 """Sinks that keep what they get, so the first frame waits for them."""
 DRAIN_S = 5.0
 """How long a sink goes on after it was asked to stop, to get the end of the session from the bus."""
@@ -58,6 +59,15 @@ class FileWatch:
     """The privacy tier lets pictures be stored."""
 
 
+@dataclass(frozen=True, slots=True)
+class RerunWatch:
+    """What the process that feeds rerun needs."""
+
+    bus: BusWatch
+    target: Target
+    rate_hz: float
+
+
 def require_sinks(config: SinksConfig) -> None:
     """Refuse an overlay or metrics that cannot work, before anything starts.
 
@@ -71,6 +81,7 @@ def require_sinks(config: SinksConfig) -> None:
         (config.metrics_port is not None, "--metrics"),
         (config.lsl, "--lsl"),
         (config.mcap is not None, "--mcap"),
+        (config.rerun is not None, "--rerun"),
     ):
         if asked and config.publish == "none":
             raise SinkError(f"{name} shows what is published; leave --publish none out")
@@ -80,6 +91,9 @@ def require_sinks(config: SinksConfig) -> None:
         require_lsl()
     if config.mcap is not None and Path(config.mcap).exists():
         raise SinkError(f"--mcap {config.mcap}: exists already and is never overwritten; choose another name")
+    if config.rerun is not None:
+        require_rerun()
+        Target(config.rerun).refuse_existing()
 
 
 def sink_roles(config: SinksConfig) -> list[Role]:
@@ -96,6 +110,9 @@ def sink_roles(config: SinksConfig) -> list[Role]:
     if config.mcap is not None:
         mcap = FileWatch(bus_watch(config), Path(config.mcap), config.privacy in PICTURE_TIERS)
         roles.append(Role("mcap", mcap_role, mcap, essential=False))
+    if config.rerun is not None:
+        rerun = RerunWatch(bus_watch(config), Target(config.rerun, config.rerun_memory), config.rerun_rate_hz)
+        roles.append(Role("rerun", rerun_role, rerun, essential=False))
     return roles
 
 
@@ -176,6 +193,20 @@ def mcap_role(watch: FileWatch, link: RoleLink) -> Mapping[str, int]:
         watch.bus.address,
         watch.path,
         pictures=watch.pictures,
+        running=until_drained(link),
+        joined=lambda: link.tell(JOINED, ""),
+        keys=watch.bus.keys,
+    )
+
+
+def rerun_role(watch: RerunWatch, link: RoleLink) -> Mapping[str, int]:
+    """Process 'rerun': logs results, and pictures and flow by tier; returns its messages by kind."""
+    from sfam.sinks.rerun_sink import send_to_rerun
+
+    return send_to_rerun(
+        watch.bus.address,
+        watch.target,
+        rate_hz=watch.rate_hz,
         running=until_drained(link),
         joined=lambda: link.tell(JOINED, ""),
         keys=watch.bus.keys,

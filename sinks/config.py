@@ -45,4 +45,7 @@ class SinksConfig(BaseModel):
     metrics_port: int | None = Field(None, ge=0, le=65535, description="Prometheus metrics on this port; null = none")
     lsl: bool = Field(False, description="scores and events as Lab Streaming Layer streams")
     mcap: str | None = Field(None, description="MCAP file for Foxglove: scores, events, pictures by tier; null = none")
+    rerun: str | None = Field(None, description="Rerun: a .rrd file, or viewer to open its viewer; null = none")
+    rerun_rate_hz: float = Field(10.0, gt=0, description="Rerun: pictures and flow a second at most")
+    rerun_memory: str = Field("1GiB", description="Rerun: memory of the viewer, beyond which the oldest goes")
     frame_rate_hz: float = Field(15.0, gt=0, description="frame and flow messages a second at most")

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 import zmq
+from mcap.reader import make_reader
 
 from tests.app.command import BIN, environment, run, start
 from tests.shared_data import shared
+from tests.sinks.rrd_file import read_rrd
 from tests.sinks.waiting import until
 
 
@@ -68,13 +70,19 @@ def paused_session(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[by
         os.close(screen)
 
 
-@pytest.mark.parametrize("form", ["megc", "bids", "boris", "elan", "openface"])
-def test_a_session_is_exported(form: str, tmp_path: Path) -> None:
-    session = tmp_path / "session"
+@pytest.fixture(scope="module")
+def recorded_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    session = tmp_path_factory.mktemp("export") / "session"
     done = run("sfam-live", "--camera", shared("recordings/face_a.bag"), "--speed", "max", "--publish", "none",
-               "--single-process", "--out", session, "--set", "sinks.landmarks=true")  # fmt: skip
+               "--single-process", "--out", session, "--set", "sinks.landmarks=true", "--record", "--privacy", "full",
+               "--to", "3")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    exported = run("sfam", "export", session, "--format", form)
+    return session
+
+
+@pytest.mark.parametrize("form", ["megc", "bids", "boris", "elan", "openface", "mcap", "rerun"])
+def test_a_session_is_exported(form: str, recorded_session: Path, tmp_path: Path) -> None:
+    exported = run("sfam", "export", recorded_session, "--format", form, "--out", tmp_path)
     assert exported.returncode == 0, exported.stderr
     written = [Path(line.removeprefix("wrote ")) for line in exported.stdout.splitlines()]
     assert written
@@ -82,6 +90,34 @@ def test_a_session_is_exported(form: str, tmp_path: Path) -> None:
     if form == "megc":
         assert list(rows(written[0])[0]) == ["subject", "video", "onset", "offset", "emotion"]
         assert json.loads(written[1].read_text())["index_base"] == 0
+    elif form == "mcap":
+        check_mcap(written[0], recorded_session)
+    elif form == "rerun":
+        check_rerun(written[0], recorded_session)
+
+
+def check_mcap(path: Path, session: Path) -> None:
+    """Every row, event and picture of the session stands in the file, picture and boxes under one time."""
+    times: dict[str, list[int]] = {}
+    with path.open("rb") as file:
+        for _, channel, message in make_reader(file).iter_messages():
+            times.setdefault(channel.topic.rpartition("/")[2], []).append(message.log_time)
+    table = rows(session / "scores.csv")
+    assert times["score"] == [int(row["t_capture_ns"]) for row in table]
+    assert times["image"] == times["annotations"] == times["score"]
+    assert len(times["event"]) == len(rows(session / "events.csv"))
+
+
+def check_rerun(path: Path, session: Path) -> None:
+    """Pictures, depth, points with arrows, scores and events, read back by the package itself."""
+    found = read_rrd(path)
+    assert found["camera"].is_static
+    for entity in ("camera/color", "camera/depth", "flow/0", "camera/flow/0", "score/0/spot", "event/0"):
+        assert set(found[entity].timelines) == {"capture", "frame"}, entity
+    scored = [row for row in rows(session / "scores.csv") if row["spot"]]
+    assert found["score/0/spot"].rows == len(scored)
+    assert 0 < found["camera/depth"].rows == found["camera/color"].rows <= 32
+    assert found["events"].rows == len(rows(session / "events.csv"))
 
 
 def test_media_for_a_format_without_media_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import dataclasses
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfam.capture.frame import Intrinsics
+from sfam.sinks.publisher import Publisher
+from sfam.sinks.rerun_sink import send_to_rerun
+from sfam.sinks.rerun_view import RerunView, Target, arrows_m, arrows_px
+from sfam.sinks.session_info import SessionInfo
+from sfam.sinks.sink_error import SinkError
+from sfam.sinks.wire import Stamps
+from sfam.sinks.wire_fields import (
+    event_fields,
+    flow_fields,
+    flow_payload,
+    frame_fields,
+    frame_payload,
+    score_fields,
+)
+from tests.sinks.rrd_file import Entity, read_rrd, require_rerun
+from tests.sinks.session_parts import (
+    ANY_PORT,
+    CLASSES,
+    FRAME_NS,
+    event,
+    frame_result,
+    rgbd_frame,
+    scene_flow,
+    session_info,
+)
+from tests.sinks.waiting import until
+
+FRAMES = 30
+
+
+@pytest.fixture(autouse=True)
+def rerun() -> None:
+    require_rerun()
+
+
+def info(privacy: str) -> SessionInfo:
+    color = {"fx": 60.0, "fy": 60.0, "ppx": 32.0, "ppy": 24.0}
+    return dataclasses.replace(session_info(), privacy=privacy, devices={"color": color, "live": True})
+
+
+def logged(path: Path, privacy: str, rate_hz: float = 10.0) -> tuple[dict[str, Entity], dict[str, int]]:
+    """What a file holds of a session of one second, sent through a real bus."""
+    with Publisher(ANY_PORT, info(privacy)) as publisher:
+        counts: dict[str, int] = {}
+        joined = threading.Event()
+        target = Target(str(path))
+        sink = threading.Thread(
+            target=lambda: counts.update(send_to_rerun(publisher.address, target, rate_hz=rate_hz, joined=joined.set))
+        )
+        sink.start()
+        assert joined.wait(60)
+        until(lambda: publisher.wants("flow") and publisher.wants("event"), "the sink subscribed", 60)
+        for number in range(FRAMES):
+            stamps = Stamps(number * FRAME_NS, number * FRAME_NS)
+            result = dataclasses.replace(frame_result(6), frame=number)
+            publisher.publish("score", score_fields(result, CLASSES), stamps)
+            picture, flow = rgbd_frame(number), scene_flow(number)
+            publisher.publish("frame", frame_fields(picture), stamps, frame_payload(picture.color))
+            publisher.publish("flow", flow_fields(flow), stamps, flow_payload(flow))
+            until(lambda: not publisher._waiting, "pictures left", 60)
+        publisher.publish("event", event_fields(event(), CLASSES), Stamps(25 * FRAME_NS))
+        publisher.close()
+        sink.join(60)
+        assert not sink.is_alive()
+    return read_rrd(path), counts
+
+
+def test_a_session_is_logged_with_pictures_at_a_limited_rate(tmp_path: Path) -> None:
+    found, counts = logged(tmp_path / "s.rrd", "full")
+    for entity in ("camera/color", "camera/flow/0", "camera/face/0", "score/0/spot", "score/0/p_positive"):
+        assert set(found[entity].timelines) == {"capture", "frame"}, entity
+    assert found["camera"].is_static
+    assert found["score/threshold"].is_static
+    assert found["score/0/spot"].rows == counts["score"] == FRAMES
+    assert counts["frame"] == found["camera/color"].rows
+    assert 10 <= counts["frame"] <= 11
+    assert (found["events"].rows, found["event/0"].rows) == (1, 2)
+    assert found["events"].timelines == ("capture",)
+
+
+@pytest.mark.parametrize(
+    ("privacy", "allowed"),
+    [("results", set()), ("flow", {"camera/flow/0"}), ("blurred", {"camera/flow/0", "camera/color"})],
+)
+def test_a_file_holds_only_what_the_tier_lets_be_stored(tmp_path: Path, privacy: str, allowed: set[str]) -> None:
+    found, _ = logged(tmp_path / "s.rrd", privacy)
+    assert {"camera/color", "camera/flow/0"} & set(found) == allowed
+    assert found["score/0/spot"].rows == FRAMES
+
+
+def test_a_file_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "s.rrd").write_bytes(b"precious")
+    session = {"session": "s", "camera": "demo", **info("full").fields("running", {})}
+    with pytest.raises(SinkError, match="exists already and is never overwritten"):
+        RerunView(session, Target(str(tmp_path / "s.rrd")), live=False)
+    assert (tmp_path / "s.rrd").read_bytes() == b"precious"
+
+
+def test_depth_and_arrows_in_space_are_logged(tmp_path: Path) -> None:
+    path, camera = tmp_path / "s.rrd", Intrinsics(64, 48, 60.0, 60.0, 32.0, 24.0)
+    session = {"session": "s", "camera": "demo", **info("full").fields("running", {})}
+    view = RerunView(session, Target(str(path)), live=False)
+    depth = rgbd_frame(0).depth
+    view.pinhole(camera)
+    view.depth(0, 0, depth, 0.001)
+    view.flow(0, scene_flow(6), camera, depth.astype(np.float32) * np.float32(0.001))
+    view.close()
+    found = read_rrd(path)
+    assert (found["camera/depth"].rows, found["flow/0"].rows) == (1, 1)
+
+
+def test_an_arrow_in_space_projects_back_onto_its_motion_on_the_picture() -> None:
+    camera = Intrinsics(64, 48, 60.0, 55.0, 32.0, 24.0)
+    depth_m = np.full((48, 64), 0.6, np.float32)
+    depth_m[:12] = 0
+    places, moves, w_m = arrows_px(scene_flow(6))
+    points, vectors = arrows_m(places, moves, w_m, camera, depth_m)
+    known = depth_m[np.rint(places[:, 1]).astype(int), np.rint(places[:, 0]).astype(int)] > 0
+    assert 0 < known.sum() < len(places)
+    assert len(points) == known.sum()
+    for ends, expected in ((points, places[known]), (points + vectors, places[known] + moves[known])):
+        seen = ends[:, :2] / ends[:, 2:] * (60.0, 55.0) + (32.0, 24.0)
+        np.testing.assert_allclose(seen, expected, atol=1e-3)
+    np.testing.assert_allclose(vectors[:, 2], w_m[known], atol=1e-6)
