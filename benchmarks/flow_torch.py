@@ -53,7 +53,8 @@ def main() -> None:
     lines = [
         "# Batched motion in torch",
         "",
-        f"{name}; torch {torch.__version__}; {machine()}. Flow, depth change and head motion, both ends prepared anew.",
+        f"{name}; torch {torch.__version__}; {machine()}. Flow, depth change and head motion, both ends prepared anew."
+        + ("" if arguments.device.startswith("cuda") else " It has never run on a GPU."),
         "",
         "| batch | cold windows/s | warm windows/s |",
         "|---|---|---|",
