@@ -57,25 +57,10 @@ def bench_replay(file: Path | None = None) -> dict[str, object]:
     }
 
 
-def bench_capacity(seconds: float = DEMO_S) -> dict[str, object]:
-    """How many 30 fps cameras one core carries: analysis only, on frames rendered beforehand."""
-    config = load_config(assignments=["app.speed=max", f"app.duration_s={seconds}", "sinks.publish=none"])
-    frames = [frame for frame, _ in zip(_frames(config), range(int(seconds * 30)), strict=False)]
-    pipeline = Pipeline(config)
-    spent_ms = []
-    for frame in frames:
-        started = time.perf_counter_ns()
-        pipeline.process(frame)
-        spent_ms.append((time.perf_counter_ns() - started) / 1e6)
-    pipeline.close()
-    row = {"median_ms": float(np.median(spent_ms)), "p99_ms": float(np.percentile(spent_ms, 99))}
-    cameras = 1e3 / 30 / float(np.mean(spent_ms))
-    return {"machine": machine(), "stages": {"frame to score": row}, "ratios": {"cameras_per_core_at_30_fps": cameras}}
-
-
 def _settings(file: Path | None, out: Path) -> Config:
     """Everything on, as fast as possible, on a free port."""
     flags: dict[str, object] = {"app.speed": "max", "sinks.publish": "tcp://127.0.0.1:*", "sinks.out": str(out)}
+    flags["app.selftest"] = False  # it runs once, beside the first seconds of a session
     if file is None:
         flags["app.duration_s"] = DEMO_S
     else:

@@ -62,7 +62,7 @@ def _measure(
 
         return bench_engine()
     if subject is Subject.CAPACITY:
-        from .bench_replay import bench_capacity
+        from .bench_capacity import bench_capacity
 
         return bench_capacity()
     from .bench_replay import bench_replay

@@ -72,7 +72,7 @@ class LiveSession:
                     found[role] = child
         return found
 
-    def role(self, name: str, timeout_s: float = 60.0) -> psutil.Process:
+    def role(self, name: str, timeout_s: float = 120.0) -> psutil.Process:
         """One of them, waited for: it may just be started again.
 
         Raises:
@@ -104,7 +104,7 @@ class LiveSession:
         scores = self.out / "scores.csv"
         return max(scores.read_bytes().count(b"\n") - 1, 0) if scores.exists() else 0
 
-    def wait_rows(self, count: int, timeout_s: float = 60.0) -> None:
+    def wait_rows(self, count: int, timeout_s: float = 240.0) -> None:
         """Wait until so many frames were judged.
 
         Raises:
@@ -117,7 +117,7 @@ class LiveSession:
                 raise TimeoutError(f"{self.rows()} rows instead of {count}:\n{self.log}")
             time.sleep(0.05)
 
-    def end(self, timeout_s: float = 30.0) -> int:
+    def end(self, timeout_s: float = 60.0) -> int:
         """Wait for the end; returns the exit code."""
         try:
             return self.process.wait(timeout_s)
