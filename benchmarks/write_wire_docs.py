@@ -31,7 +31,13 @@ gets it again.
 
 **Losses.** `seq` counts the messages of one topic from 0. A jump of more than 1 means that messages were lost on the
 way to this subscriber, because it or the network was too slow: nothing on the bus ever waits. The same number again is
-a repeat. A new `session` id means a new count.
+a repeat. A new `session` id means a new count. Where the analysis died and another one went on in the same session,
+numbers go on with a jump of 1,000 or a little more, so that none comes twice; `incidents` in `status` say what
+happened and which frames have no result.
+
+**Several cameras.** Cameras of one session share the address; each has topics of its own, and `session` is the same in
+all of them. The greeting of a new subscriber holds one `session` message per camera; others may see them again, as
+repeats.
 
 **The end.** The last message is a `session` with `state` `ended` (or `failed`) and the totals. A process that was
 killed says nothing; then `status`, which otherwise comes once a second, stays away.
