@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from .events import Event, EventKind, EventState, Moment, Score
 
 BELOW_NOISE = "below_noise"
+GAP = "gap"
 RateOf = Callable[[float], tuple[float, float]]
 """Peak score of an event -> false alarms per hour at least as strong: expected, and at most."""
 

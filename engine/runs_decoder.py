@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sfam.stream.flow_window import FlowWindow
 
 from .decoding import RunsSpec
-from .event_book import EventBook, Sighting, class_name, mean_probabilities, mean_spread, moment_of, united_flags
+from .event_book import GAP, EventBook, Sighting, class_name, mean_probabilities, mean_spread, moment_of, united_flags
 from .events import Event, EventKind, Score
 from .recent import Recent
 from .spotting_runs import (
@@ -23,9 +23,9 @@ from .spotting_runs import (
     box_mean,
     expression_of,
     follow,
-    kind_of,
     left_over,
     nearest,
+    place,
 )
 
 MotionBetween = Callable[[int, int], NDArray[np.float32] | None]
@@ -47,6 +47,7 @@ class RunsDecoder:
         self._half_ns = round(spec.box_s * SECOND_NS / 2)
         self._samples: Recent[Sample] = Recent(UNHELD)
         self._smoothed = 0
+        self._begin_ns = 0
         self._finder = RunFinder(spec)
         self._runs: deque[Run] = deque()
         self._checked = 0
@@ -55,6 +56,8 @@ class RunsDecoder:
 
     def push(self, score: Score, window: FlowWindow | None) -> list[Event]:
         """Add a score and the window it was read from."""
+        if not len(self._samples):
+            self._begin_ns = score.t_capture_ns
         self._samples.append(Sample(score, None if window is None else window.maps[:2].copy()))
         due_ns = score.t_capture_ns - self._half_ns
         while self._smoothed < len(self._samples) and self._samples[self._smoothed].score.t_capture_ns <= due_ns:
@@ -106,7 +109,8 @@ class RunsDecoder:
                 break
             self._checked += 1
             if self._at_rest(expression):
-                return self._checked, expression if kind_of(expression, self._spec) else None
+                counts = place(self._samples, expression, self._spec, self._begin_ns).kind
+                return self._checked, expression if counts else None
         return 1, None
 
     @property
@@ -132,12 +136,13 @@ class RunsDecoder:
             return []
         onset_ns = begin_ns - round(self._spec.onset_shift_s * SECOND_NS)
         expression = Expression(onset_ns, now.t_capture_ns, begin_ns, now.t_capture_ns)
-        self._event = self._book.open(self._sight(expression), now)
+        self._event = self._book.open(self._sight(expression, is_over=False), now)
         return [self._event]
 
-    def _sight(self, expression: Expression) -> Sighting:
+    def _sight(self, expression: Expression, is_over: bool = True) -> Sighting:
         samples, spec = self._samples, self._spec
-        onset, offset = nearest(samples, expression.onset_ns), nearest(samples, expression.offset_ns)
+        found = place(samples, expression, spec, self._begin_ns, is_over)
+        onset, offset = found.onset, found.offset
         whole = [sample.score for sample in samples.window(onset, nearest(samples, expression.end_ns) + 1)]
         rise_end_ns = expression.begin_ns + round(spec.rise_s * SECOND_NS)
         rise = [score for score in whole if expression.begin_ns <= score.t_capture_ns <= rise_end_ns]
@@ -145,7 +150,7 @@ class RunsDecoder:
         path = follow(samples, expression)
         strongest = max(range(len(whole)), key=lambda i: whole[i].spot)
         apex = path.apex if path is not None else min(onset + strongest, offset)
-        kind: EventKind = "macro" if kind_of(expression, spec) == "macro" else "micro"
+        kind: EventKind = "macro" if found.kind == "macro" else "micro"
         # Neutral is what a run is not, so it is never its name.
         named = range(len(probabilities) - 1)
         emotion = max(named, key=probabilities.__getitem__) if named else -1
@@ -157,7 +162,7 @@ class RunsDecoder:
             emotion=class_name(spec.classes, emotion),
             probabilities=probabilities,
             score=whole[strongest].spot,
-            flags=united_flags(whole),
+            flags=tuple(sorted({*united_flags(whole), GAP})) if found.cut else united_flags(whole),
             spread=mean_spread(rise),
         )
 

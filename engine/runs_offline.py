@@ -19,8 +19,8 @@ from .spotting_runs import (
     crossing_ns,
     expression_of,
     follow,
-    kind_of,
     nearest,
+    place,
 )
 
 Stretch = list[tuple[Score, FlowWindow | None]]
@@ -38,7 +38,7 @@ def intervals_of(stretch: Stretch, spec: RunsSpec) -> list[Interval]:
     intervals: list[Interval] = []
     while runs:
         pieces, expression = next_rest(runs, samples, spec)
-        if expression is not None and kind_of(expression, spec):
+        if expression is not None and place(samples, expression, spec, samples[0].score.t_capture_ns).kind:
             intervals.append(_interval(expression, samples, spec))
         runs = runs[pieces:]
     return intervals
@@ -94,7 +94,8 @@ def next_rest(runs: list[Run], samples: Recent[Sample], spec: RunsSpec) -> tuple
 
 
 def _interval(expression: Expression, samples: Recent[Sample], spec: RunsSpec) -> Interval:
-    onset, offset = nearest(samples, expression.onset_ns), nearest(samples, expression.offset_ns)
+    found = place(samples, expression, spec, samples[0].score.t_capture_ns)
+    onset, offset = found.onset, found.offset
     rise_end_ns = expression.begin_ns + round(spec.rise_s * SECOND_NS)
     held = [sample.score for sample in samples.window(onset, nearest(samples, expression.end_ns) + 1)]
     rise = [score for score in held if expression.begin_ns <= score.t_capture_ns <= rise_end_ns]
@@ -102,4 +103,4 @@ def _interval(expression: Expression, samples: Recent[Sample], spec: RunsSpec) -
     named = range(len(probabilities) - 1)
     emotion = max(named, key=probabilities.__getitem__) if named else -1
     frames = samples[onset].score.frame, samples[offset].score.frame
-    return Interval(kind_of(expression, spec), *frames, class_name(spec.classes, emotion))
+    return Interval(found.kind, *frames, class_name(spec.classes, emotion))

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sfam.stream.flow_window import FlowWindow
 
 from .decoding import PaperSpec, RunsSpec, SpottingSpec
-from .event_book import EventBook, RateOf
+from .event_book import GAP, EventBook, RateOf
 from .events import Event, Interval, Score
 from .paper_decoder import PaperDecoder
 from .runs_decoder import MotionBetween, MotionOfFace, RunsDecoder
@@ -177,7 +177,7 @@ class LiveSpotter:
             self.differs_offline += face.decoder.differs_offline
         if not gap:
             return events
-        return [replace(event, flags=tuple(sorted({*event.flags, "gap"}))) for event in events]
+        return [replace(event, flags=tuple(sorted({*event.flags, GAP}))) for event in events]
 
 
 def _broken(last: Score, segment: int | None, score: Score, window: FlowWindow | None, gap_s: float) -> bool:

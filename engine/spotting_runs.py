@@ -18,6 +18,8 @@ from .events import Score
 from .recent import Recent
 
 SECOND_NS = 1_000_000_000
+CUT_NS = 50_000_000
+"""An onset or offset further than this from any sample was not seen: more than half a period at 15 fps."""
 RIM_PX = 4
 """Rows above the brows, and columns left and right, not looked at when asking whether the face is back."""
 EDGE_PX = 2
@@ -195,6 +197,35 @@ def nearest(samples: Recent[Sample], t_ns: int) -> int:
         if before < samples[low].score.t_capture_ns - t_ns:
             return low - 1
     return low
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an expression lies among the samples, and what it is."""
+
+    onset: int
+    offset: int
+    kind: str
+    """`micro`, `macro` or '' for what is too short."""
+    cut: bool
+    """Frames are missing at its onset or offset, so part of it was not seen."""
+
+
+def place(
+    samples: Recent[Sample], expression: Expression, spec: RunsSpec, begin_ns: int, is_over: bool = True
+) -> Place:
+    """Onset and offset among the samples; `begin_ns` is where the stretch began.
+
+    The times of an expression are estimates. Where no sample lies near one of them, or the score was high from the
+    first sample on or to the last one, only what lies between samples was seen, and that alone must be long enough.
+    """
+    onset, offset = nearest(samples, expression.onset_ns), nearest(samples, expression.offset_ns)
+    onset_ns, offset_ns = samples[onset].score.t_capture_ns, samples[offset].score.t_capture_ns
+    away_ns = max(abs(onset_ns - expression.onset_ns), abs(offset_ns - expression.offset_ns))
+    at_end = is_over and expression.end_ns >= samples[len(samples) - 1].score.t_capture_ns
+    cut = at_end or expression.begin_ns <= begin_ns or away_ns > CUT_NS
+    short = cut and offset_ns - onset_ns < spec.shortest_s * SECOND_NS
+    return Place(onset, offset, "" if short else kind_of(expression, spec), cut)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
