@@ -2,11 +2,13 @@
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
 COPY . .
-RUN python -m pip install --no-cache-dir build
-RUN python -m build --wheel --outdir /wheels .
+# hadolint ignore=DL3013
+RUN python -m pip install --no-cache-dir -c constraints.txt build \
+    && python -m build --wheel --outdir /wheels .
 
 FROM python:3.11-slim-bookworm
 # The first two belong to OpenCV's wheel, libusb to the RealSense SDK: the Makefile's names.
+# hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 libusb-1.0-0 \
     && rm -rf /var/lib/apt/lists/*
 COPY constraints.txt /wheels/
@@ -15,9 +17,9 @@ RUN wheel=$(ls /wheels/*.whl) \
     && python -m pip install --no-cache-dir -c /wheels/constraints.txt "${wheel}[realsense,files,web]" \
     && rm -r /wheels
 # Cameras belong to these groups where capture/data/99-sfam-cameras.rules is installed on the host.
-RUN groupadd --force --system plugdev && useradd --create-home --groups video,plugdev sfam \
+RUN groupadd --force --system plugdev && useradd --uid 1000 --create-home --groups video,plugdev sfam \
     && install --directory --owner sfam /data
-USER sfam
+USER 1000
 WORKDIR /data
 VOLUME /data
 ENTRYPOINT ["sfam"]
