@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from sfam.capture.recording import FOLDERS, READERS
+from sfam.capture.recording import FOLDERS, HEAD_BYTES, READERS, VIDEO
 from sfam.capture.source import SourceError
 from sfam.engine.model import load_model
 from sfam.sinks.session_folder import SESSION
@@ -72,8 +72,13 @@ class BatchResult:
     """0 where all is done; else the documented code of the first failure, 130 after Ctrl-C."""
 
 
-def find_recordings(folder: Path, out: Path) -> list[Path]:
+def find_recordings(folder: Path, out: Path, *, videos: bool = False) -> list[Path]:
     """Recordings below a folder, files and folders, by name; what lies below `out` and hidden things are left out.
+
+    Args:
+        folder: where to look.
+        out: left out.
+        videos: ordinary video counts as well: its color is taken alone.
 
     Raises:
         SourceError: there is none.
@@ -88,21 +93,22 @@ def find_recordings(folder: Path, out: Path) -> list[Path]:
             found.append(here)
             folders.clear()
         else:
-            found += [here / name for name in files if _is_recording(here / name)]
+            found += [here / name for name in files if _is_recording(here / name, videos)]
             folders[:] = [name for name in folders if not name.startswith(".")]
     if not found:
-        raise SourceError(f"no recording below {folder}; expected files such as {', '.join(SUFFIXES)}")
+        advice = "" if videos else "; ordinary video counts with --color-only"
+        raise SourceError(f"no recording below {folder}; expected files such as {', '.join(SUFFIXES)}{advice}")
     return sorted(found)
 
 
-def _is_recording(file: Path) -> bool:
+def _is_recording(file: Path, videos: bool) -> bool:
     if file.name.startswith("."):
         return False
     if file.suffix.lower() in SUFFIXES:
         return True
     with file.open("rb") as stream:
-        begin = stream.read(max(map(len, READERS)))
-    return any(begin.startswith(magic) for magic in READERS)
+        begin = stream.read(HEAD_BYTES)
+    return any(begin.startswith(magic) for magic in READERS) or (videos and VIDEO.match(begin) is not None)
 
 
 def content_hash(recording: Path) -> str:
@@ -134,7 +140,7 @@ def plan(folder: Path, out: Path, config: Config) -> list[Task]:
     config = replay_config(config.model_copy(update={"sinks": sinks}), single_process=True)
     hashed = settings_hash(config)
     tasks = []
-    for recording in find_recordings(folder, out):
+    for recording in find_recordings(folder, out, videos=config.capture.color_only):
         name = recording.relative_to(folder).as_posix() if recording != folder else recording.resolve().name
         capture = config.capture.model_copy(update={"camera": str(recording)})
         chosen = config.model_copy(update={"capture": capture})

@@ -18,6 +18,9 @@ def batch(
         int | None, typer.Option(min=1, max=1024, help="Processes at a time; default one a core.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model or artifact folder.")] = None,
+    color_only: Annotated[
+        bool, typer.Option("--color-only", help="Take ordinary video (mp4, avi ...) too; w is zero and flagged.")
+    ] = False,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
     assignment: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")] = None,
 ) -> None:
@@ -32,7 +35,9 @@ def batch(
     from .batch import plan, run_batch
     from .batch_summary import write_summary
 
-    settings = load_config(config, os.environ, assignment or (), {"engine.model": model})
+    settings = load_config(
+        config, os.environ, assignment or (), {"engine.model": model, "capture.color_only": color_only or None}
+    )
     tasks = plan(folder, out, settings)
     result = run_batch(tasks, workers or _cores(), lambda line: typer.echo(line, err=True))
     write_summary(result.rows, out)

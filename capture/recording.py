@@ -38,6 +38,8 @@ VIDEO = re.compile(
     rb"....(?:ftyp|moov|mdat|wide|free)|RIFF....AVI |\x00\x00\x01[\xba\xb3]|FLV\x01|0&\xb2u|OggS|G.{187}G", re.DOTALL
 )
 """How ordinary video begins: mp4 and mov, avi, mpeg, flv, wmv, ogg, transport stream; mkv and webm as Kinect's mkv."""
+HEAD_BYTES = 192
+"""Enough of a file to tell what it is."""
 _FIRST_STAMPS = 24
 
 
@@ -230,7 +232,7 @@ def open_recording(path: Path, config: CaptureConfig | None = None) -> Recording
     if path.is_dir():
         return _open_folder(path, settings)
     with path.open("rb") as file:
-        head = file.read(192)
+        head = file.read(HEAD_BYTES)
     if not head:
         raise SourceError(f"{path}: empty file; nothing was recorded")
     for magic, target in READERS.items():

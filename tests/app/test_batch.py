@@ -18,6 +18,7 @@ from sfam.app.batch_summary import page, table
 from sfam.app.config import Config, load_config
 from sfam.capture.source import SourceError
 from tests.app.command import run, start
+from tests.capture.video_writer import write_video
 from tests.shared_data import shared
 
 
@@ -155,6 +156,24 @@ def test_folders_that_are_recordings_are_found_and_results_are_not(tmp_path: Pat
     assert find_recordings(tmp_path, tmp_path / "out") == [tmp_path / "nameless", tmp_path / "tum"]
     with pytest.raises(SourceError, match="no recording below"):
         find_recordings(tmp_path / ".trash", tmp_path / ".trash")
+
+
+@pytest.mark.slow  # runs two videos, a process each
+def test_ordinary_video_is_taken_where_color_alone_was_asked_for(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    write_video(videos / "one.mp4")
+    write_video(videos / "two.avi", "mjpeg")
+    (videos / "notes.txt").write_text("not a recording")
+    refused = run("sfam", "batch", videos, "--out", tmp_path / "none")
+    assert (refused.returncode, "--color-only" in refused.stderr) == (3, True)
+    done = run("sfam", "batch", videos, "--out", tmp_path / "out", "--color-only", "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    rows = summary(tmp_path / "out")
+    assert {name: (row["status"], row["frames"]) for name, row in rows.items()} == {
+        "one.mp4": ("done", "20"),
+        "two.avi": ("done", "20"),
+    }
 
 
 class _Cells(HTMLParser):
