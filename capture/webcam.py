@@ -84,9 +84,9 @@ class WebcamSource(FrameSource):
         Raises:
             AbsentError: when there is none.
         """
-        log = cv2.utils.logging
+        log: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 4 has it at the top
         level = log.getLogLevel()
-        log.setLogLevel(log.LOG_LEVEL_SILENT)  # what it would print is said in one sentence here
+        log.setLogLevel(0)  # silent: what it would print is said in one sentence here
         try:
             camera = cv2.VideoCapture(number)
         finally:
