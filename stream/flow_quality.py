@@ -5,10 +5,16 @@ under isotropic total variation of both components (Chambolle & Pock, JMIV 2011,
 quiet skin at rest, which a window alone cannot, but shrinks what moves; the last linearisation therefore adds a
 multiple of the residual slope back (Bregman iteration: Osher et al., MMS 2005), which returns most of the amplitude.
 
-Not reached on the golden pairs: a face error of 0.040 px under a gain of 1.03 (0.045: the local mean takes an offset
-away, not a gain) and of 0.045 px after removal of the head's motion (0.046; 0.023 remain without any noise). A heavier
-total variation (weight 10, 0.7 given back at each of four linearisations) came to 0.040 under gain at an amplitude of
-0.88 and left the head's figure as it was; one given back at weight 8 came to 0.041 and 0.045 at an amplitude of 0.92.
+Light that changes by a gain scales the picture's texture, which the local mean does not take away: the moving image is
+brought to the reference's local contrast before each linearisation (golden pairs under a gain of 1.03: 0.036 px instead
+of 0.045; one gain for the whole image does the same there, but costs 4 % with a moving head).
+
+Not reached: w of 0.07 mm on the face and 0.11 mm where it moves from single depth frames (0.107 and 0.143 on the golden
+pairs: white noise of 1 mm under the kernel; three frames averaged at both ends give 0.063 and 0.082); w of 0.13 mm with
+a moving head (0.153, for the same reason); 0.92 of the amplitude of expressions 0.6 times as wide (0.86; half the total
+variation finds 0.89 but doubles the noise of quiet skin, a window of sigma 1.5 finds 0.865). The head's residual is
+at the edge of its bar (0.047 px for 0.045; 0.023 remain without any noise): a total variation of weight 10, 0.7 given
+back at each of four linearisations, left it as it was; one given back at weight 8 came to 0.045, the amplitude to 0.92.
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .flow import FlowField, LucasKanade, cold_grid, field_of, warm_grid
-from .flow_products import FlowLevel, FlowProducts, blur, window
+from .flow_products import FlowLevel, FlowProducts, blur, double, halve, window
 from .scene_flow import CROP_PX, FloatMap
 
 WINDOW_SIGMA_PX = 2.5
@@ -30,6 +36,10 @@ WARM_LINEARISATIONS = 2
 PRIMAL_STEP = 0.02
 DUAL_STEP = 1 / (8 * PRIMAL_STEP)
 """The product of both steps with the squared norm of the gradient (8) may not exceed 1."""
+
+CONTRAST_SIGMA_PX = 12.0
+CONTRAST_GREY2 = 4.0
+"""Added to both contrasts: the noise of skin without texture is no contrast."""
 
 _SIDE = CROP_PX // 2
 
@@ -64,10 +74,11 @@ class PrimalDual:
         else:
             grid, rounds = warm_grid(initial), WARM_LINEARISATIONS
         finest = reference.levels[0]
-        tensor = _tensor(finest)
+        tensor, contrast = _tensor(finest), _contrast(finest.image)
         self._dual[:] = 0
         for left in range(rounds - 1, -1, -1):
             self._warp.difference(grid, finest, moving.levels[0])
+            _match_contrast(self._warp.error, finest.image, contrast)
             slope = np.stack([blur(axis, WINDOW_SIGMA_PX / 2, 4) for axis in self._warp.slopes(finest)])
             if not left:
                 slope *= np.float32(1 + GIVEN_BACK)
@@ -128,3 +139,15 @@ def _tensor(level: FlowLevel) -> tuple[FloatMap, FloatMap, FloatMap]:
     """xx, xy, yy of the structure tensor on every second pixel."""
     x, y = level.gradient
     return window(x * x, WINDOW_SIGMA_PX), window(x * y, WINDOW_SIGMA_PX), window(y * y, WINDOW_SIGMA_PX)
+
+
+def _contrast(image: FloatMap) -> FloatMap:
+    """Mean square of the image around every second pixel, grey levels squared."""
+    return blur(halve(image * image), CONTRAST_SIGMA_PX / 2, 15) + np.float32(CONTRAST_GREY2)
+
+
+def _match_contrast(error: FloatMap, reference: FloatMap, contrast: FloatMap) -> None:
+    """Replace `error` by that of the warped image in the reference's own local contrast."""
+    warped = error + reference
+    np.multiply(warped, double(np.sqrt(contrast / _contrast(warped))), out=error)
+    error -= reference

@@ -36,7 +36,7 @@ BARS = {
         "head_face_epe_px": 0.050,
         "head_act_epe_px": 0.070,
         "head_act_w_mm": 0.20,
-        "light": 0.050,
+        "light": 0.040,
         "nothing moves": 0.015,
     },
 }
