@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sfam.app.config import Config, render_yaml
 from tests.app.command import run
 
 
@@ -19,3 +20,25 @@ def test_a_wrong_box_says_how_to_write_one(text: str) -> None:
     done = run("sfam-live", "--face-box", text, "--dry-run")
     assert done.returncode == 2
     assert "write x,y,width,height" in done.stderr
+
+
+def test_options_stand_for_settings_and_a_repeated_camera_for_a_session_of_several() -> None:
+    given = (
+        "--camera",
+        "a.bag",
+        "--camera",
+        "b.bag",
+        "--blind",
+        "--metrics",
+        "0",
+        "--overlay",
+        "web",
+        "--speed",
+        "max",
+    )
+    done = run("sfam-live", *given, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for line in ("camera: a.bag", "cameras: [b.bag]", "blind: true", "metrics_port: 0", "overlay: web", "speed: max"):
+        assert f"  {line}  #" in done.stdout
+    plain = run("sfam-live", "--dry-run")
+    assert plain.stdout == render_yaml(Config())
