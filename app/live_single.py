@@ -44,7 +44,7 @@ class SingleProcess(LiveRun):
                 obey(key, control.toggle, control.step, control.paused)
             return stopping
 
-        before = signal.signal(signal.SIGINT, on_interrupt)
+        before = {number: signal.signal(number, on_interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             totals = run_single_process(
                 self._cameras[0].capture,
@@ -57,6 +57,7 @@ class SingleProcess(LiveRun):
             )
             request.clear()
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         self._summarise(totals, plan.folder)
         return OK

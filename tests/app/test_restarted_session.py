@@ -78,7 +78,9 @@ def test_a_session_outlives_its_analysis_and_replays_to_the_same_events(tmp_path
         wait_for(lambda: len(listener.seq.get("score", ())) > 10, "no score was heard", session)
         session.role("analysis").kill()
         wait_for(lambda: "analysis_restart" in listener.kinds(), "the restart was not published", session)
-        settings.write_text("engine: {threshold: 0.5}\napp: {selftest: false, latency_budget_ms: null}\nstream: {window_ms: 300}\n")
+        settings.write_text(
+            "engine: {threshold: 0.5}\napp: {selftest: false, latency_budget_ms: null}\nstream: {window_ms: 300}\n"
+        )
         os.kill(session.process.pid, signal.SIGHUP)
         wait_for(lambda: "reload" in listener.kinds(), "the reload was not published", session)
         session.wait_rows(session.rows() + 60)
@@ -166,6 +168,21 @@ def test_a_replay_whose_analysis_dies_has_failed(tmp_path: Path) -> None:
         assert session.left_behind() == []
     finally:
         session.kill()
+
+
+@LINUX
+@pytest.mark.parametrize("options", [(), ("--single-process",)])
+def test_sigterm_ends_a_session_in_order(options: tuple[str, ...], tmp_path: Path) -> None:
+    session = LiveSession(tmp_path / "session", (*options, "--set", "app.selftest=no"))
+    try:
+        session.wait_rows(5)
+        session.process.terminate()
+        assert session.end() == 0, session.log
+        assert session.left_behind() == []
+    finally:
+        session.kill()
+    assert wrong_in(session.out, finished=True) == []
+    assert json.loads((session.out / "session.json").read_text())["state"] == "ended"
 
 
 @LINUX
