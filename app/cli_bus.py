@@ -27,6 +27,9 @@ def tail(
         list[str] | None, typer.Option("--kind", help="session, score, event, status, face, frame, flow or analyzer.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON header a line.")] = False,
+    max_age_ms: Annotated[
+        float | None, typer.Option("--max-age-ms", help="Leave out what was published longer ago; told at the end.")
+    ] = None,
     timeout_s: Timeout = None,
     key: KeyFile = None,
     server_key: ServerFile = None,
@@ -42,11 +45,17 @@ def tail(
     kinds = tuple(known for known in KINDS if known in asked)
     if len(kinds) < len(set(asked)):
         raise ConfigError(f"--kind {' '.join(asked)}: choose from {', '.join(KINDS)}")
-    for message in subscribe(address, kinds=kinds, timeout_s=timeout_s, keys=_keys(key, server_key)):
+    lost = stale = 0
+    for message in subscribe(
+        address, kinds=kinds, timeout_s=timeout_s, max_age_ms=max_age_ms, keys=_keys(key, server_key)
+    ):
+        lost, stale = message.lost, message.stale
         if as_json:
             typer.echo(json.dumps(message.header))
         else:
             typer.echo(f"{message.topic} {_in_words(message.kind, message.header)}")
+    if lost or stale:
+        typer.echo(f"sfam: {lost} messages lost, {stale} left out as too old", err=True)
 
 
 def log(

@@ -137,7 +137,7 @@ def _receive(
         heard = time.monotonic()
         session = str(message.header["session"])
         if message.kind == "session":
-            if session not in utc_offset_ns and camera is None:
+            if message.topic not in publishing and camera is None:
                 for kind in kinds & set(PAYLOAD_KINDS):
                     reader.subscribe(topic_of(str(message.header["camera"]), kind))
             clock = message.header["clock"]

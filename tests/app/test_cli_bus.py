@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +17,13 @@ import pytest
 import zmq
 from mcap.reader import make_reader
 
+from sfam.sinks.publisher import Publisher
+from sfam.sinks.wire_fields import event_fields
 from tests.app.command import BIN, environment, run, start
 from tests.shared_data import shared
 from tests.sinks.rrd_file import read_rrd
+from tests.sinks.session_parts import CLASSES, event, session_info
+from tests.sinks.test_subscriber import ENDLESS_PUBLISHER, ROOT
 from tests.sinks.waiting import until
 
 
@@ -68,6 +74,39 @@ def paused_session(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[by
         live.wait()
         os.close(keyboard)
         os.close(screen)
+
+
+def test_tail_prints_the_kinds_asked_for_and_takes_a_lost_connection_up_again() -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    tail = start("sfam", "tail", address, "--kind", "event", "--json", "--timeout", "60")
+    heard: queue.Queue[dict[str, object]] = queue.Queue()
+
+    def listen() -> None:
+        assert tail.stdout is not None
+        for line in tail.stdout:
+            heard.put(json.loads(line))
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        with subprocess.Popen([sys.executable, "-c", ENDLESS_PUBLISHER, address], cwd=ROOT) as first:
+            said = heard.get(timeout=60)
+            assert (said["schema"], said["session"]) == ("sfam.event/1", "one")
+            first.kill()
+        with Publisher(address, session_info("two")) as second:
+            until(lambda: second.wants("event"), "tail came back", 60)
+            second.publish("event", event_fields(event(7), CLASSES))
+        while (said := heard.get(timeout=60))["session"] == "one":
+            pass
+        assert (said["session"], said["id"]) == ("two", 7)
+        assert tail.wait(60) == 0
+    finally:
+        tail.kill()
+        tail.wait()
+        listener.join()
+        for pipe in (tail.stdout, tail.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 @pytest.fixture(scope="module")
