@@ -25,7 +25,7 @@ check: $(VENV)/.test
 	$(VENV)/bin/mypy
 
 bench: $(VENV)/.test
-	$(VENV)/bin/sfam bench
+	$(VENV)/bin/python -m benchmarks.machine_report
 	PYTHONPATH=. $(VENV)/bin/python benchmarks/readers.py
 
 soak: $(VENV)/.test

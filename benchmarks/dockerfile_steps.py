@@ -16,7 +16,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,7 +80,8 @@ class CleanRoot:
             self._folder, self._user = "/", "0"
         elif word == "COPY" and not rest.startswith("--from"):
             *sources, target = rest.split()
-            self._copy(sources, self._root / self._folder.lstrip("/") / target)
+            inside = PurePosixPath(self._folder, target).relative_to("/")
+            self._copy(sources, self._root / inside)
 
     def run(self, command: list[str], seconds: float | None = None) -> None:
         """A command inside; where `seconds` are given it is interrupted after them and has to end well."""
