@@ -23,12 +23,14 @@ from sfam.stream.flow import FlowField, FlowProducts, open_flow
 from sfam.stream.head_motion import CropCamera, HeadMotionFit, rigid_mask
 
 from .bench_accuracy import cold_flow, estimate, read_truth, score
+from .bench_frame import FRAME, WORKLOAD, frame_ratios, time_frames
 from .bench_predecessor import Predecessor
 
 METHODS = {"fast": "iclk", "quality": "quality"}
 WINDOW_FRAMES = 6
 STREAM_FRAMES = 240
 PREDECESSOR_EVERY = 12
+WHOLE_FRAMES = 300
 
 Crop = tuple[NDArray[np.uint8], NDArray[np.float32]]
 Stages = dict[str, dict[str, float]]
@@ -57,8 +59,10 @@ def bench_flow(truth: Path | None = None, mode: str = "fast", save: Path | None 
         raise ValueError("bench flow: --save needs --truth, the archive whose estimates it writes")
     pairs = None if truth is None else read_truth(truth)
     with one_thread():
-        stages = time_stream(METHODS[mode], STREAM_FRAMES)
-        report: dict[str, object] = {"machine": machine(), "stages": stages, "ratios": speed_ratios(stages)}
+        stages, whole = time_stream(METHODS[mode], STREAM_FRAMES), time_frames(WHOLE_FRAMES, METHODS[mode])
+        ratios = speed_ratios(stages) | frame_ratios(whole)
+        stages |= {name if name in (FRAME, WORKLOAD) else f"frame: {name}": laps for name, laps in whole.items()}
+        report: dict[str, object] = {"machine": machine(), "stages": stages, "ratios": ratios}
         if pairs is not None:
             measured, residual = estimate(cold_flow(METHODS[mode]), pairs)
             report.update(score(measured, residual, pairs))

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from sfam.app import bench_flow as bench
 from sfam.app import bench_flow_methods as comparison
+from sfam.app import bench_frame
 from sfam.app.bench_accuracy import read_truth, score
 from sfam.app.bench_pairs import drawn_pairs
 from sfam.app.bench_predecessor import Predecessor
@@ -37,6 +38,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, object],
     short = pytest.MonkeyPatch()
     short.setattr(bench, "STREAM_FRAMES", 24)
     short.setattr(bench, "PREDECESSOR_EVERY", 6)
+    short.setattr(bench, "WHOLE_FRAMES", 20)
+    short.setattr(bench_frame, "RENDERED", 12)
     found = bench.bench_flow(truth=shared("golden/flow_pairs.npz"), save=out)
     short.undo()
     return found, out
@@ -45,7 +48,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, object],
 def test_the_report_is_the_documented_json(report: tuple[dict[str, object], Path]) -> None:
     found = json.loads(json.dumps(report[0], allow_nan=False))
     assert set(found["accuracy"]) == ACCURACY
-    assert {"flow_vs_tvl1", "motion_vs_tvl1"} <= set(found["ratios"])
+    assert {"flow_vs_tvl1", "motion_vs_tvl1", "frame_vs_opencv", "frame_p99_vs_median"} <= set(found["ratios"])
+    stages = {name: row["median_ms"] for name, row in found["stages"].items()}
+    parts = {name.removeprefix("frame: "): value for name, value in stages.items() if name.startswith("frame: ")}
+    assert set(parts) == {"face", "align", "flow", "depth", "head_motion", "window"}
+    assert 0 < max(parts.values()) <= stages["whole frame"]
+    assert found["ratios"]["frame_vs_opencv"] == pytest.approx(stages["whole frame"] / stages["opencv workload"])
     assert all({"median_ms", "p99_ms"} == set(stage) for stage in found["stages"].values())
 
 
