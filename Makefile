@@ -1,4 +1,5 @@
 # make live: see it run.   make test: everything that CI checks.   make bench: the tables.
+# make numpy1: the tests of what Kinect and Orbbec cameras need, on the NumPy and OpenCV that their wheels hold back.
 # make soak SECONDS=3600: memory and latency over time.   make chaos ROUNDS=1000 SEED=1: kills and stalls at random.
 VENV := .venv
 PYTHON ?= python3
@@ -10,7 +11,7 @@ TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-dr
 # Real processes, sockets and windows share two cores with each other here: a test may fail once, and is named when it did.
 AGAIN := --reruns 1 -rR
 
-.PHONY: live test check bench soak chaos clean
+.PHONY: live test check bench soak chaos numpy1 clean
 
 live: $(VENV)/.live
 	$(VENV)/bin/sfam-live --camera demo --overlay web $(ARGS)
@@ -26,13 +27,24 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python -m benchmarks.machine_report
-	PYTHONPATH=. $(VENV)/bin/python benchmarks/readers.py
+	$(VENV)/bin/python -m benchmarks.readers --save benchmarks/results/readers.md
+	-$(VENV)/bin/python -m benchmarks.capture_rate --save benchmarks/results/capture_rate.md
 
 soak: $(VENV)/.test
 	$(VENV)/bin/python -m benchmarks.soak --seconds $(or $(SECONDS),3600) $(ARGS)
 
 chaos: $(VENV)/.test
 	$(VENV)/bin/python -m benchmarks.chaos --rounds $(or $(ROUNDS),12) --seed $(or $(SEED),1) $(ARGS)
+
+# Without torch, so without the tests of checkpoints and training.
+numpy1: .venv-numpy1/.test
+	.venv-numpy1/bin/python -m pytest -m "not alone" -n 2 --dist loadgroup $(or $(TESTS),tests/capture tests/stream tests/sinks tests/engine/test_spotting.py) $(ARGS)
+
+.venv-numpy1/.test: pyproject.toml constraints-numpy1.txt
+	./.ci/debian-packages $(TEST_PACKAGES)
+	$(PYTHON) -m venv .venv-numpy1
+	.venv-numpy1/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-numpy1.txt -e '.[dev,realsense,files,metrics]'
+	touch $@
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -51,4 +63,4 @@ $(VENV)/.test: pyproject.toml constraints.txt Makefile | $(VENV)/bin/python
 	touch $@ $(VENV)/.live
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venv-numpy1 build dist *.egg-info

@@ -1,6 +1,6 @@
 """Our readers beside the vendor's SDK: the same files, in turns, in one run.
 
-python benchmarks/readers.py [--rounds 7] [--json] [--save benchmarks/results/readers.md]
+python -m benchmarks.readers [--rounds 7] [--json] [--save benchmarks/results/readers.md]
 Time runs from opening a file to its last image. `handed out`: every image as an array, whoever owns it; `copied`: every
 image copied once more, so that an array which only points into the file costs its reading too.
 """
@@ -163,7 +163,7 @@ def table(found: dict[str, list[Row]], rounds: int) -> str:
     text += (
         "Ratio: SDK's time over ours from opening to the last image; above 1 ours is faster. Absolute rates are of\n"
     )
-    text += "this machine and its load; made by `python benchmarks/readers.py --save benchmarks/results/readers.md`.\n"
+    text += "this machine and its load; made by `python -m benchmarks.readers --save benchmarks/results/readers.md`.\n"
     for title, rows in found.items():
         text += (
             f"\n## Images {title}\n\n| form | images | ours, 1/s | SDK, 1/s | ratio | by processor time | target |\n"
