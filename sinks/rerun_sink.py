@@ -1,21 +1,41 @@
-"""The bus as a Rerun recording or in its viewer: a plain subscriber, in its own process."""
+"""The bus as a Rerun recording or in its viewer: a plain subscriber, in its own process.
+
+Depth does not travel by bus. Where the privacy tier lets pictures be stored as they are, or for the operator's own
+screen, picture and depth come from the session's ring instead, whose onlookers nobody waits for.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfam.capture.align import align_depth
+from sfam.capture.frame import Intrinsics, RGBDFrame
+from sfam.stream.ring_reader import RingReader
+from sfam.stream.ring_segment import RingError
 
 from .curve import SubscriberKeys
 from .rerun_view import VIEWER, RerunView, Target
 from .results_mcap import PICTURE_TIERS
 from .subscriber import subscribe
 from .wire import Kind, Message
-from .wire_fields import parse_flow
+from .wire_fields import frame_payload, parse_flow
 
 RESULTS: tuple[Kind, ...] = ("session", "score", "event")
 FLOW_TIERS = ("flow", *PICTURE_TIERS)
+RAW_TIERS = ("full",)
+"""Tiers at which pixels may be stored as the camera gave them."""
+DEPTH_AGE_FRAMES = 6
+"""A flow may stand on the depth of a frame so little older."""
+LEAVING_S = 2.0
+Space = tuple[int, Intrinsics, NDArray[np.float32]]
+"""Frame number, color camera, and depth in metres on its grid."""
 
 
 def send_to_rerun(
@@ -26,6 +46,7 @@ def send_to_rerun(
     running: Callable[[], bool] = lambda: True,
     joined: Callable[[], None] = lambda: None,
     keys: SubscriberKeys | None = None,
+    rings: Callable[[], Mapping[str, str]] = dict,
 ) -> dict[str, int]:
     """Log a session until it ends; messages by kind.
 
@@ -38,6 +59,7 @@ def send_to_rerun(
         running: asked twice a second at least.
         joined: called once the session was heard and the recording stands.
         keys: for a bus that lets only listed keys in.
+        rings: names of the rings that frames of cameras of this machine can be had from, by camera.
 
     Raises:
         SinkError: rerun is not installed, the file exists, or the address is malformed.
@@ -54,6 +76,8 @@ def send_to_rerun(
                 joined()
             elif camera in views and not message.repeat and views[camera].take(message):
                 counts[message.kind] = counts.get(message.kind, 0) + 1
+            if camera in views and camera in rings():
+                views[camera].look(rings()[camera])
     finally:
         for view in views.values():
             view.close()
@@ -75,29 +99,90 @@ class _CameraView:
         clock, tier = session["clock"], session["privacy"]
         self._utc_ns = clock["anchor_utc_ns"] - clock["anchor_monotonic_ns"]
         self._live = bool(session["devices"].get("live", False))
+        self._shift_ns = self._utc_ns if self._live else 0
         on_screen = target.place == VIEWER
         self._allowed = {"frame": on_screen or tier in PICTURE_TIERS, "flow": on_screen or tier in FLOW_TIERS}
+        self._sees_ring = on_screen or tier in RAW_TIERS
+        self._rate_hz = rate_hz
         self._view = RerunView(session, target, live=self._live, rate_hz=rate_hz)
         self._last_ns = 0
+        self._ring: _RingView | None = None
+
+    def look(self, ring: str) -> None:
+        """Take picture and depth from the ring from now on, where that is allowed."""
+        if self._sees_ring and self._ring is None:
+            self._ring = _RingView(ring, self._view, self._rate_hz, self._shift_ns)
+            self._ring.start()
+            self._allowed["frame"] = False
 
     def take(self, message: Message) -> bool:
         """Log one message; False where it is left out."""
-        header, shift_ns = message.header, self._utc_ns if self._live else 0
-        captured_ns = header["t_capture_ns"]
-        t_ns = self._last_ns if captured_ns is None else captured_ns + shift_ns
+        header, captured_ns = message.header, message.header["t_capture_ns"]
+        t_ns = self._last_ns if captured_ns is None else captured_ns + self._shift_ns
         self._last_ns = max(self._last_ns, t_ns)
         if message.kind == "score":
             self._view.score(t_ns, header)
         elif message.kind == "event":
-            self._view.event(t_ns, header, shift_ns)
+            self._view.event(t_ns, header, self._shift_ns)
         elif not self._allowed.get(message.kind) or message.payload is None or not self._view.due(message.kind, t_ns):
             return False
         elif message.kind == "frame":
             self._view.picture(header["frame"], t_ns, message.payload, header["width"], header["height"])
         else:
-            self._view.flow(t_ns, parse_flow(header, message.payload))
+            camera, depth_m = self._space_at(header["frame"])
+            self._view.flow(t_ns, parse_flow(header, message.payload), camera, depth_m)
         return True
 
     def close(self) -> None:
         """End the recording."""
+        if self._ring is not None:
+            self._ring.leave()
         self._view.close()
+
+    def _space_at(self, frame: int) -> tuple[Intrinsics | None, NDArray[np.float32] | None]:
+        space = None if self._ring is None else self._ring.space
+        if space is None or not 0 <= frame - space[0] <= DEPTH_AGE_FRAMES:
+            return None, None
+        return space[1], space[2]
+
+
+class _RingView(threading.Thread):
+    """Logs picture and depth of a ring as an onlooker that nobody waits for."""
+
+    def __init__(self, ring: str, view: RerunView, rate_hz: float, shift_ns: int) -> None:
+        super().__init__(name=f"ring {ring}", daemon=True)
+        self._ring = ring
+        self._view = view
+        self._gap_s = 1.0 / rate_hz
+        self._shift_ns = shift_ns
+        self._leaving = threading.Event()
+        self.space: Space | None = None
+        """Of the newest frame logged."""
+
+    def run(self) -> None:
+        """Take the newest frame, log it, wait; until the ring has ended or is gone."""
+        try:
+            with RingReader(self._ring, None) as reader:
+                while reader.end is None and not self._leaving.wait(self._gap_s):
+                    reader.skip_to_newest()
+                    frame = reader.read(self._gap_s)
+                    if frame is not None:
+                        self._log(frame)
+        except RingError:
+            self.space = None  # the session is over: the bus says how
+
+    def leave(self) -> None:
+        """End; waits a moment for the frame in hand."""
+        self._leaving.set()
+        self.join(timeout=LEAVING_S)
+
+    def _log(self, frame: RGBDFrame) -> None:
+        camera, t_ns, depth = frame.calibration.color, frame.t_capture_ns + self._shift_ns, frame.depth
+        self._view.pinhole(camera)
+        self._view.picture(frame.sequence, t_ns, frame_payload(frame.color), camera.width, camera.height)
+        if frame.depth_missing:
+            return
+        if not frame.calibration.depth_aligned:
+            depth = align_depth(depth, frame.calibration, frame.depth_scale_m)
+        self._view.depth(frame.sequence, t_ns, depth, frame.depth_scale_m)
+        self.space = (frame.sequence, camera, depth.astype(np.float32) * np.float32(frame.depth_scale_m))

@@ -78,7 +78,7 @@ def paused_session(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[by
 
 def test_tail_prints_the_kinds_asked_for_and_takes_a_lost_connection_up_again() -> None:
     address = f"tcp://127.0.0.1:{free_port()}"
-    tail = start("sfam", "tail", address, "--kind", "event", "--json", "--timeout", "60")
+    tail = start("sfam", "tail", address, "--kind", "event", "--json", "--timeout", "120")
     heard: queue.Queue[dict[str, object]] = queue.Queue()
 
     def listen() -> None:
@@ -90,16 +90,16 @@ def test_tail_prints_the_kinds_asked_for_and_takes_a_lost_connection_up_again() 
     listener.start()
     try:
         with subprocess.Popen([sys.executable, "-c", ENDLESS_PUBLISHER, address], cwd=ROOT) as first:
-            said = heard.get(timeout=60)
+            said = heard.get(timeout=120)
             assert (said["schema"], said["session"]) == ("sfam.event/1", "one")
             first.kill()
         with Publisher(address, session_info("two")) as second:
-            until(lambda: second.wants("event"), "tail came back", 60)
+            until(lambda: second.wants("event"), "tail came back", 120)
             second.publish("event", event_fields(event(7), CLASSES))
-        while (said := heard.get(timeout=60))["session"] == "one":
+        while (said := heard.get(timeout=120))["session"] == "one":
             pass
         assert (said["session"], said["id"]) == ("two", 7)
-        assert tail.wait(60) == 0
+        assert tail.wait(120) == 0
     finally:
         tail.kill()
         tail.wait()

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,9 @@ from sfam.sinks.wire_fields import (
     frame_payload,
     score_fields,
 )
+from sfam.stream.ring import Ring
+from sfam.stream.ring_writer import RingWriter
+from sfam.stream.scene_flow import SceneFlow
 from tests.sinks.rrd_file import Entity, read_rrd, require_rerun
 from tests.sinks.session_parts import (
     ANY_PORT,
@@ -96,6 +101,46 @@ def test_a_file_holds_only_what_the_tier_lets_be_stored(tmp_path: Path, privacy:
     found, _ = logged(tmp_path / "s.rrd", privacy)
     assert {"camera/color", "camera/flow/0"} & set(found) == allowed
     assert found["score/0/spot"].rows == FRAMES
+
+
+@pytest.mark.parametrize("privacy", ["full", "blurred"])
+def test_depth_comes_from_the_ring_where_raw_pictures_may_be_stored(
+    privacy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flows: list[bool] = []
+    log_flow = RerunView.flow
+
+    def spy(self: RerunView, t_ns: int, flow: SceneFlow, *space: Any) -> None:
+        log_flow(self, t_ns, flow, *space)
+        flows.append(space[1] is not None)
+
+    monkeypatch.setattr(RerunView, "flow", spy)
+    with (
+        Ring((48, 64), (48, 64), policy="latest", slots=8, readers=0) as ring,
+        RingWriter(ring.name) as writer,
+        Publisher(ANY_PORT, info(privacy)) as publisher,
+    ):
+        sink = threading.Thread(
+            target=send_to_rerun,
+            args=(publisher.address, Target(str(tmp_path / "s.rrd"))),
+            kwargs={"rate_hz": 100.0, "rings": lambda: {"demo": ring.name}},
+        )
+        sink.start()
+        until(lambda: publisher.wants("flow"), "the sink subscribed", 60)
+        deadline, number = time.monotonic() + 60, 0
+        while not (any(flows) if privacy == "full" else len(flows) > 20):
+            assert time.monotonic() < deadline, "no flow stood in space"
+            writer.write(rgbd_frame(number), {}, lambda: False)
+            stamps = Stamps(number * FRAME_NS, number * FRAME_NS)
+            publisher.publish("flow", flow_fields(scene_flow(number)), stamps, flow_payload(scene_flow(number)))
+            number += 1
+            time.sleep(0.02)
+        publisher.close()
+        sink.join(60)
+        assert not sink.is_alive()
+    found = read_rrd(tmp_path / "s.rrd")
+    from_ring = {"camera", "camera/color", "camera/depth", "flow/0"}
+    assert from_ring & set(found) == (from_ring if privacy == "full" else set())
 
 
 def test_a_file_is_never_overwritten(tmp_path: Path) -> None:
