@@ -167,7 +167,9 @@ def _pixels(packed: Mapping[str, Any], data: bytes, kind: np.dtype[Any], axes: i
     size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
     if packed["packing"] != "zstd" or len(shape) != axes or not 0 < size <= LARGEST_IMAGE_BYTES:
         raise ValueError(f"pixels packed as {packed!r}")
-    raw = zstandard.ZstdDecompressor().decompress(data, max_output_size=size)
+    if zstandard.frame_content_size(data) != size:  # looked at before anything is allocated for it
+        raise ValueError(f"{shape} pixels take {size} bytes, the packed ones another number")
+    raw = zstandard.ZstdDecompressor().decompress(data)
     return np.frombuffer(raw, kind).reshape(shape)
 
 

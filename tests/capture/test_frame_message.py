@@ -7,6 +7,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,6 +78,7 @@ def changed(**more: object) -> list[bytes]:
         ([b"sfam/demo/score", b'{"schema": "sfam.score/1"}'], "no message with a frame"),
         (changed(schema="sfam.rgbd/2"), r"schema sfam.rgbd/2 .*expected sfam.rgbd/1"),
         ([*GOOD[:3], GOOD[3][:-20]], "damaged"),
+        ([*GOOD[:3], zstandard.compress(bytes(10**7))], "another number"),
         ([*GOOD[:2], b"", GOOD[3]], "damaged"),
         (changed(depth={"packing": "zstd", "shape": [10**6, 10**6]}), "pixels packed as"),
         (changed(depth={"packing": "zstd", "shape": [4, 4]}), "damaged"),
