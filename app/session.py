@@ -228,7 +228,11 @@ class Session:
 
     def close(self) -> None:
         """Let everything go; after `finish` nothing is left to do."""
-        self._out.abandon(self.totals())
+        totals = self.totals()
+        if self._out.failure:
+            self._accounts.note(Incident("disk_full", time.monotonic_ns(), self._out.failure))
+            totals = {**self.totals(), "ended_because": self._out.failure}
+        self._out.abandon(totals)
         self._pipeline.close()
 
     def totals(self) -> dict[str, Any]:

@@ -121,6 +121,11 @@ class Outlets:
             self._folder.enter(state, totals)
         self.publisher.session(state, self._shown(totals))
 
+    @property
+    def failure(self) -> str:
+        """Why the session's files can no longer be written, such as a full disk; '' while they can."""
+        return self._folder.failure if self._folder is not None else ""
+
     def count(self, totals: Mapping[str, object]) -> None:
         """Totals for session.json."""
         if self._folder is not None:

@@ -15,6 +15,8 @@ from sfam.stream.flow_window import FlowWindow
 
 from .selftest import SelfTest, SelfTestError, SelfTestResult
 
+LAST_WAIT_S = 1.0
+"""The end of a session waits no longer than this for the self-test."""
 MOST_FRAMES = 900
 """Frames with a face that are looked at: half a minute; a face that never rests cannot be tested with."""
 
@@ -67,9 +69,9 @@ class StartCheck:
         return f"self-test: {plane} in the image plane and {depth} in depth would be seen"
 
     def finish(self) -> None:
-        """Wait for a test that runs; one that still collects has come to nothing."""
+        """Wait a moment for a test that runs; one that still collects has come to nothing."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(LAST_WAIT_S)
         elif self._result is None:
             self._test = None
             self._result = f"the session ended before a face had rested long enough ({self._frames} frames with a face)"

@@ -181,13 +181,20 @@ class SessionFolder:
             self._raise_failure()
         self._queue.append(item)
 
+    @property
+    def failure(self) -> str:
+        """What the errors of this folder say; '' while it can be written."""
+        if self._failure is None:
+            return ""
+        reason = getattr(self._failure, "strerror", None) or self._failure
+        return (
+            f"session folder {self.path} can no longer be written: {reason}; its {self._scores.lines} rows and "
+            f"{self._events.lines} events stay valid; free some space or choose another --out"
+        )
+
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            reason = getattr(self._failure, "strerror", None) or self._failure
-            raise SinkError(
-                f"session folder {self.path} can no longer be written: {reason}; its {self._scores.lines} rows and "
-                f"{self._events.lines} events stay valid; free some space or choose another --out"
-            ) from self._failure
+            raise SinkError(self.failure) from self._failure
 
     def _run(self) -> None:
         try:

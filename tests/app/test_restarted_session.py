@@ -171,6 +171,33 @@ def test_a_replay_whose_analysis_dies_has_failed(tmp_path: Path) -> None:
 
 
 @LINUX
+@pytest.mark.alone
+def test_a_full_disk_is_said_on_the_bus_and_in_the_session(tmp_path: Path) -> None:
+    session = LiveSession(tmp_path / "session", ("--set", "app.selftest=no"))
+    last: list[dict[str, Any]] = []
+
+    def listen() -> None:
+        last.extend(dict(message.header) for message in subscribe(session.address, ("session",), timeout_s=WAIT_S))
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    try:
+        session.wait_rows(30)
+        limit = max(path.stat().st_size for path in session.out.iterdir() if path.suffix == ".csv") + 2000
+        session.role("analysis").rlimit(psutil.RLIMIT_FSIZE, (limit, limit))
+        assert session.end() == 5, session.log
+        listener.join(WAIT_S)
+    finally:
+        session.kill()
+    assert "File too large" in session.log
+    assert last[-1]["state"] == "failed"
+    assert "can no longer be written: File too large" in last[-1]["counters"]["ended_because"]
+    assert last[-1]["counters"]["incidents"][-1]["kind"] == "disk_full"
+    assert json.loads((session.out / "session.json").read_text())["writing_failed"] == "File too large"
+    assert wrong_in(session.out, finished=False) == []
+
+
+@LINUX
 @pytest.mark.parametrize("options", [(), ("--single-process",)])
 def test_sigterm_ends_a_session_in_order(options: tuple[str, ...], tmp_path: Path) -> None:
     session = LiveSession(tmp_path / "session", (*options, "--set", "app.selftest=no"))
