@@ -1,8 +1,9 @@
-"""The bus under its promises: `python -m benchmarks.bus latency|churn|deaf`.
+"""The bus under its promises: `python -m benchmarks.bus latency|churn|deaf|sinks`.
 
 latency  what the bus adds from `publish` to a subscriber in another process, beside plain ZeroMQ sockets, in one run
 churn    subscribers that come and go for so many subscriber-seconds beside one that stays
-deaf     a live session with and without a subscriber that never reads: memory, drops and frames, one after the other
+deaf     a live session with and without a subscriber that never reads: memory, drops and frames, in turns
+sinks    a live session with and without every sink: drops and the analysis' latency, in turns
 """
 
 from __future__ import annotations
@@ -184,9 +185,9 @@ def churn(subscriber_seconds: float, visitors: int = 10) -> dict[str, Any]:
     }
 
 
-def deaf_session(seconds: float, deaf: bool, folder: Path) -> dict[str, Any]:
-    """A live session at tier full, so that pictures pile up too."""
-    session = LiveSession(folder, ("--duration", f"{seconds:g}", "--privacy", "full", "-q"))
+def live(seconds: float, folder: Path, options: tuple[str, ...], deaf: bool = False) -> dict[str, Any]:
+    """A live session; `deaf` = somebody subscribes to everything and never reads."""
+    session = LiveSession(folder, ("--duration", f"{seconds:g}", "-q", *options))
     with zmq.Context() as context, context.socket(zmq.SUB) as reader:
         reader.setsockopt(zmq.LINGER, 0)
         reader.setsockopt(zmq.RCVHWM, 1)
@@ -198,8 +199,7 @@ def deaf_session(seconds: float, deaf: bool, folder: Path) -> dict[str, Any]:
         began = session.memory_bytes()["analysis"]
         peak, halfway, at = began, began, time.monotonic()
         while session.running:
-            held = session.memory_bytes().get("analysis", 0)
-            peak = max(peak, held)
+            peak = max(peak, session.memory_bytes().get("analysis", 0))
             if time.monotonic() - at < seconds / 2:
                 halfway = peak
             time.sleep(0.5)
@@ -214,20 +214,40 @@ def deaf_session(seconds: float, deaf: bool, folder: Path) -> dict[str, Any]:
 
 
 def deaf(seconds: float) -> dict[str, Any]:
+    """At tier full, so that pictures pile up too."""
     with tempfile.TemporaryDirectory() as folder:
-        runs = {name: deaf_session(seconds, name == "deaf", Path(folder) / name) for name in ("alone", "deaf")}
+        runs = {
+            name: live(seconds, Path(folder) / name, ("--privacy", "full"), name == "deaf")
+            for name in ("alone", "deaf")
+        }
     return {"seconds": seconds, **runs}
+
+
+def sinks(seconds: float, turns: int = 3) -> dict[str, Any]:
+    """Off and on in turns, so that what else runs on the machine hits both alike."""
+    found: dict[str, list[dict[str, Any]]] = {"off": [], "on": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(turns):
+            place = Path(folder) / str(turn)
+            place.mkdir()
+            files = ("--mcap", str(place / "s.mcap"), "--rerun", str(place / "s.rrd"))
+            served = ("--lsl", "--metrics", "0", "--overlay", "web", "--set", "sinks.web_address=127.0.0.1:0")
+            found["off"].append(live(seconds, place / "off", ("--privacy", "full")))
+            found["on"].append(live(seconds, place / "on", ("--privacy", "full", *files, *served)))
+    p99 = {name: float(np.median([run["latency_p99_ms"] for run in runs])) for name, runs in found.items()}
+    return {"seconds": seconds, "p99_ms": p99, "ratio": round(p99["on"] / p99["off"], 3), **found}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("latency", "churn", "deaf"))
-    parser.add_argument("--seconds", type=float, help="latency 60, churn 1000 subscriber-seconds, deaf 600")
+    parser.add_argument("what", choices=("latency", "churn", "deaf", "sinks"))
+    parser.add_argument("--seconds", type=float, help="latency 60, churn 1000 subscriber-seconds, deaf 600, sinks 60")
     asked = parser.parse_args()
     runs: dict[str, tuple[Callable[[float], dict[str, Any]], float]] = {
         "latency": (latency, 60.0),
         "churn": (churn, 1000.0),
         "deaf": (deaf, 600.0),
+        "sinks": (sinks, 60.0),
     }
     run, usual_s = runs[asked.what]
     print(json.dumps(run(asked.seconds or usual_s), indent=2))

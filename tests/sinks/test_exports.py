@@ -19,6 +19,7 @@ from sfam.sinks.export_openface import export_openface
 from sfam.sinks.session_folder import SessionFolder
 from sfam.sinks.session_reader import SessionRecord, read_session
 from sfam.sinks.sink_error import SinkError
+from sfam.training.metrics import strs
 from tests.sinks.session_parts import FRAME_NS, event, face_track, frame_result, session_info
 
 FIRST_NS = 7_000_000_000
@@ -66,6 +67,13 @@ def test_megc_has_five_columns_of_confirmed_micro_events(record: SessionRecord, 
     told = json.loads(note.read_text())
     assert (told["index_base"], told["both_ends_inclusive"]) == (0, True)
     assert told["frames_per_second"] == pytest.approx(30, abs=0.01)
+
+
+def test_megc_is_read_by_the_published_score(record: SessionRecord, tmp_path: Path) -> None:
+    table, _ = export_megc(record, tmp_path)
+    _, *rows = lines_of(table)
+    typed = [(subject, video, int(onset), int(offset), emotion) for subject, video, onset, offset, emotion in rows]
+    assert strs(typed, typed)["STRS"] == pytest.approx(1.0)
 
 
 def test_megc_can_count_from_1_and_hold_macros(record: SessionRecord, tmp_path: Path) -> None:
@@ -140,9 +148,10 @@ def test_boris_with_a_video_names_it_and_its_frames(record: SessionRecord, tmp_p
 
 
 def test_elan_is_read_by_pympi_with_one_tier_per_face(record: SessionRecord, tmp_path: Path) -> None:
-    elan = pytest.importorskip("pympi.Elan")
+    from pympi import Elan
+
     (path,) = export_elan(record, tmp_path, tmp_path / "take one.mp4", media_offset_s=1.5)
-    read = elan.Eaf(str(path))
+    read = Elan.Eaf(str(path))
     assert list(read.get_tier_names()) == ["face 0", "face 0 (2)"]
     assert sorted(read.get_annotation_data_for_tier("face 0")) == [
         (333, 700, "micro positive 0.91 confirmed blink"),
