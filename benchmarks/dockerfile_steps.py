@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("root", type=Path)
     parser.add_argument("--file", type=Path, default=ROOT / "Dockerfile")
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--only-run", action="store_true", help="the root has taken the steps before")
     asked: Any = parser.parse_args()
     mounts = [("proc", "proc"), ("devtmpfs", "dev"), ("tmpfs", "dev/shm")]
     mounted = []
@@ -119,12 +120,17 @@ def main() -> None:
         words: dict[str, list[str]] = {}
         for word, rest in steps(asked.file):
             print(f"-- {word} {rest}", flush=True)
-            clean.take(word, rest)
+            if not asked.only_run or word in ("WORKDIR", "ENV", "USER"):
+                clean.take(word, rest)
             if word in ("ENTRYPOINT", "CMD"):
                 words[word] = json.loads(rest)
         clean.run([*words["ENTRYPOINT"], "doctor"])
         clean.run([*words["ENTRYPOINT"], *words["CMD"]], asked.seconds)
-        print("every step ran", flush=True)
+        tables = sorted((asked.root / "data" / "sessions").glob("*/scores.csv"))
+        rows = sum(len(table.read_text().splitlines()) - 1 for table in tables)
+        print(f"every step ran; the image's command wrote {rows} rows of scores", flush=True)
+        if not rows:
+            raise SystemExit(1)
     finally:
         for place in reversed(mounted):
             subprocess.run(["umount", str(place)], check=False)
