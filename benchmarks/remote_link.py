@@ -97,7 +97,7 @@ def run_case(case: Case, camera: str, seconds: float) -> Received:
 
 def receive(seconds: float) -> Received:
     """Take frames for a while, in the analysing host's namespace."""
-    config = CaptureConfig(camera=ADDRESS, wait_for_device_timeout=30, stall_timeout=10)
+    config = CaptureConfig(camera=ADDRESS, wait_for_device_timeout=60, stall_timeout=20)
     delays: list[int] = []
     error = ""
     with open_source(config) as source:

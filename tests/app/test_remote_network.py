@@ -43,7 +43,7 @@ def test_the_link_between_two_hosts_delays_and_loses_packets() -> None:
 def test_frames_cross_a_network_with_loss_and_delay_and_every_one_is_accounted_for() -> None:
     got = run_case(Case("lossy", LINK), "demo", 2.0)
     assert got.error == ""
-    assert got.frames > 5
+    assert got.frames > 1
     assert got.delay_p50_ms >= 9.0
     assert got.clock_error_ms <= got.clock_within_ms + 0.01
     assert set(got.lost) <= {"lost_on_link", "lost_on_camera_host"}
