@@ -45,12 +45,12 @@ class UnfinishedSession:
             ValueError: one of its files is damaged.
         """
         last, first_ns, causes = -1, None, Counter[str]()
-        for row in _rows(folder / "scores.csv"):
-            frame = int(row["frame"])
-            if first_ns is None and row["t_capture_ns"]:
-                first_ns = int(row["t_capture_ns"])
+        for number, capture_ns, cause in _rows(folder / "scores.csv", "frame", "t_capture_ns", "cause"):
+            frame = int(number)
+            if first_ns is None and capture_ns:
+                first_ns = int(capture_ns)
             if frame != last:  # of several faces the first speaks for the frame
-                causes[row["cause"]] += 1
+                causes[cause] += 1
             last = frame
         events, states = dict[int, Event](), Counter[str]()
         for line in _whole_lines(folder / "events.jsonl"):
@@ -64,7 +64,7 @@ class UnfinishedSession:
             causes=dict(causes),
             events=tuple(events[number] for number in sorted(events)),
             states=dict(states),
-            decided=frozenset(int(row["id"]) for row in _rows(folder / "events.csv")),
+            decided=frozenset(int(number) for (number,) in _rows(folder / "events.csv", "id")),
             counters=summary.get("counters", {}),
             start_check=summary.get("start_check", {}),
         )
@@ -85,5 +85,12 @@ def _whole_lines(path: Path) -> Iterator[str]:
         yield from (line for line in lines if line.endswith("\n"))
 
 
-def _rows(path: Path) -> Iterator[dict[str, str]]:
-    yield from csv.DictReader(_whole_lines(path))
+def _rows(path: Path, *columns: str) -> Iterator[tuple[str, ...]]:
+    """Some columns of each row; a table may hold hours, so the others are passed over."""
+    lines = csv.reader(_whole_lines(path))
+    header = next(lines, [])
+    if not header:
+        return
+    places = [header.index(column) for column in columns]
+    for row in lines:
+        yield tuple(row[place] for place in places)

@@ -26,7 +26,7 @@ from sfam.app.verify import compare, subject
 from sfam.sinks.subscriber import subscribe
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="SIGHUP, and processes found by their names")
-WAIT_S = 60.0
+WAIT_S = 120.0
 
 
 def wait_for(condition: Callable[[], bool], what: str, session: LiveSession) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,6 +122,38 @@ def test_every_key_that_may_change_live_exists() -> None:
     for key in LIVE_KEYS:
         section, name = key.split(".")
         assert hasattr(getattr(config, section), name)
+
+
+HANGS_UP = """
+import signal, sys, time
+from pathlib import Path
+from sfam.app.terminal import terminal_gone
+signal.signal(signal.SIGHUP, lambda *_: Path(sys.argv[2]).write_text(str(terminal_gone())))
+Path(sys.argv[1]).write_text(str(terminal_gone()))
+while not Path(sys.argv[2]).exists():
+    time.sleep(0.02)
+"""
+
+
+IN_A_TERMINAL = """
+import os, pty, sys, time
+from pathlib import Path
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.executable, [sys.executable, "-c", *sys.argv[1:]])
+while not Path(sys.argv[2]).exists():
+    time.sleep(0.02)
+os.close(terminal)
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has neither terminals of that kind nor SIGHUP")
+def test_a_closed_terminal_is_told_from_a_wish_to_reload(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    arguments = [sys.executable, "-c", IN_A_TERMINAL, HANGS_UP, str(before), str(after)]
+    subprocess.run(arguments, check=True, timeout=120)
+    assert (before.read_text(), after.read_text()) == ("False", "True")
 
 
 def test_this_process_still_has_what_it_was_started_with() -> None:
