@@ -39,6 +39,8 @@ class Mortal(MeanGrey):
     def analyze(self, frame):
         os._exit(7)
 """
+DEATH = "the analyzer mortal process ended with code 7"
+"""Told each time it dies: it is started again, and stays away after some times."""
 WANTED = 3
 """Messages of the living one that have to be heard."""
 
@@ -84,9 +86,9 @@ def test_analyzers_run_beside_a_session_and_die_alone(plugins: dict[str, str], t
         listener = threading.Thread(target=told.extend, args=(live.stderr,), daemon=True)
         listener.start()
         try:
-            until_s = time.monotonic() + 60
+            until_s = time.monotonic() + 180
             headers = heard(address, until_s)
-            while "without it" not in "".join(told) and time.monotonic() < until_s:
+            while DEATH not in "".join(told) and time.monotonic() < until_s:
                 time.sleep(0.05)
             live.send_signal(signal.SIGINT)
             live.wait(60)
@@ -95,8 +97,7 @@ def test_analyzers_run_beside_a_session_and_die_alone(plugins: dict[str, str], t
         listener.join()
     said = "".join(told)
     assert live.returncode == 0, said
-    assert "warning: the analyzer mortal process ended with code 7" in said
-    assert "the session goes on without it" in said
+    assert f"warning: {DEATH}" in said
     assert len(headers) == WANTED, said
     lines = [json.loads(line) for line in (out / "analyzer_mean-grey.jsonl").read_text().splitlines()]
     found = {line["frame"]: line for line in lines}
