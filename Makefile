@@ -11,7 +11,7 @@ TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-dr
 # Real processes, sockets and windows share two cores with each other here: a test may fail once, and is named when it did.
 AGAIN := --reruns 1 -rR
 
-.PHONY: live test check bench soak chaos numpy1 clean
+.PHONY: live test check coverage bench soak chaos numpy1 clean
 
 live: $(VENV)/.live
 	$(VENV)/bin/sfam-live --camera demo --overlay web $(ARGS)
@@ -19,6 +19,14 @@ live: $(VENV)/.live
 test: $(VENV)/.test check
 	$(VENV)/bin/python -m pytest -m alone $(AGAIN) $(ARGS)
 	$(VENV)/bin/python -m pytest -m "not alone" -n 2 --dist loadgroup $(AGAIN) $(ARGS)
+
+# Lines of the rooms that tests reach, those in processes of their own included; takes twice the time of the tests.
+coverage: $(VENV)/.test
+	$(VENV)/bin/python -m coverage erase
+	$(VENV)/bin/python -m coverage run -m pytest -m alone
+	$(VENV)/bin/python -m coverage run -m pytest -m "not alone" -n 2 --dist loadgroup $(ARGS)
+	$(VENV)/bin/python -m coverage combine --quiet
+	$(VENV)/bin/python -m coverage report --sort=cover --fail-under=90
 
 check: $(VENV)/.test
 	$(VENV)/bin/ruff check .
