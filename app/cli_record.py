@@ -26,6 +26,7 @@ def record(
     camera: Annotated[str | None, typer.Option("--camera", "--input", help="As in sfam live.")] = None,
     duration: Annotated[float | None, typer.Option(help="Stop after this many seconds of capture time.")] = None,
     color: Annotated[Color | None, typer.Option(help="lossless for science, jpeg for a third of the disk.")] = None,
+    color_only: Annotated[bool | None, typer.Option("--color-only", help="Accept input without depth.")] = None,
     speed: Annotated[str, typer.Option(help="Recordings: 1 = as they came, max = as fast as possible.")] = "max",
     config: Annotated[Path | None, typer.Option(help="YAML file with settings; see config.yaml.")] = None,
     assignment: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")] = None,
@@ -46,6 +47,7 @@ def record(
     flags: dict[str, object] = {
         "capture.camera": camera,
         "capture.record_color": color.value if color else None,
+        "capture.color_only": color_only,
         "app.duration_s": duration,
     }
     settings = load_config(config, os.environ, assignment or (), flags)
@@ -60,6 +62,7 @@ def convert(
     from_s: Annotated[float | None, typer.Option("--from", help="Start at this second.")] = None,
     to_s: Annotated[float | None, typer.Option("--to", help="Stop at this second.")] = None,
     color: Annotated[Color | None, typer.Option(help="lossless or jpeg.")] = None,
+    color_only: Annotated[bool | None, typer.Option("--color-only", help="Accept input without depth.")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings; see config.yaml.")] = None,
     assignment: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")] = None,
 ) -> None:
@@ -72,6 +75,7 @@ def convert(
         "capture.from_s": from_s,
         "capture.to_s": to_s,
         "capture.record_color": color.value if color else None,
+        "capture.color_only": color_only,
     }
     settings = load_config(config, os.environ, assignment or (), flags)
     from .record import run_convert

@@ -15,7 +15,14 @@ from .frame import Calibration, RGBDFrame
 
 
 class SourceError(ConnectionError):
-    """A camera or recording cannot be opened or read; the text says what to do."""
+    """A camera or recording cannot be opened or read; the text says what to do, in one line.
+
+    Damaged files bring their own letters into it: those that a terminal would obey are shown as spaces.
+    """
+
+    def __str__(self) -> str:
+        """The line."""
+        return "".join(letter if letter.isprintable() else " " for letter in super().__str__())
 
 
 class AbsentError(SourceError):

@@ -106,6 +106,14 @@ def test_without_the_flag_a_film_is_refused_with_the_way_out(film: Path, tmp_pat
     assert inspected.returncode == 0, inspected.stderr
     content = json.loads(inspected.stdout)
     assert (content["pairs"], content["streams"][0]["encoding"]) == (FRAMES, "h264")
+    out = tmp_path / "film.mcap"
+    assert "--color-only" in run("sfam", "convert", film, out).stderr
+    converted = run("sfam", "convert", film, out, "--color-only", "--to", "0.5")
+    assert converted.returncode == 0, converted.stderr
+    with open_source(CaptureConfig(camera=str(out))) as source:
+        frames = list(source.frames())
+    assert len(frames) == 16
+    assert all(frame.depth_missing for frame in frames)
 
 
 def test_a_lost_webcam_is_opened_again_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ FOUND = {
     "mcap": [7, 65, 147, 493],
     "zstd_mcap": [381],
     "ros_db3": [154, 191],
+    "png_db3": [192],
 }
 """Seeds that once escaped."""
 
