@@ -24,7 +24,7 @@ from .restarts import Restarts
 from .roles import analysis_role
 from .session_plan import Resume
 from .several_cameras import SeveralPlan, several_analysis_role
-from .sink_roles import AWAITED, JOINED, METRICS_OPEN, PAGE_OPEN, announce, on_port, sink_roles
+from .sink_roles import AWAITED, JOINED, METRICS_OPEN, PAGE_OPEN, RERUN, RING, announce, on_port, sink_roles
 from .supervisor import Retry, Role, RoleResult, Supervisor
 from .terminal import terminal_gone
 
@@ -102,6 +102,8 @@ class LiveProcesses(LiveRun):
             if feed.request.is_set:  # before any frame of a camera that comes back in a pause
                 self._supervisor.send(feed.capture_name, HOLD, True)
             feed.opened(message, self._config.app.ring_slots)
+            if feed.info is not None and feed.ring is not None:
+                self._supervisor.send(RERUN, RING, (feed.info.camera, feed.ring.name))
         elif kind == "ready" and not role.startswith(PREFIX):
             if role == ANALYSIS and not feed.started and feed.info is not None:
                 offer_to_analyzers(self._supervisor, self._config, message, feed.info)

@@ -17,7 +17,7 @@ from sfam.sinks.curve import PUBLIC, SECRET, SERVER, SubscriberKeys
 from sfam.sinks.lsl_out import require_lsl
 from sfam.sinks.overlay_web import WebOverlay, all_addresses, is_loopback
 from sfam.sinks.overlay_window import display_available
-from sfam.sinks.rerun_view import Target, require_rerun
+from sfam.sinks.rerun_view import VIEWER, Target, require_rerun
 from sfam.sinks.results_mcap import PICTURE_TIERS
 from sfam.sinks.sink_error import SinkError
 
@@ -27,10 +27,15 @@ from .supervisor import Role
 PAGE_OPEN = "page"
 """Kind of message: the address under which the page can be opened."""
 METRICS_OPEN = "metrics"
+RERUN = "rerun"
+"""Name of the process that feeds Rerun."""
+RING = "ring"
+"""Command to it: (camera, ring) that pictures and depth can be had from."""
 JOINED = "joined"
 """Kind of message: the sink follows the bus."""
 AWAITED = frozenset({"lsl", "mcap", "rerun"})
 """Sinks that keep what they get, so the first frame waits for them."""
+MOST_PARTS = 100
 DRAIN_S = 5.0
 """How long a sink goes on after it was asked to stop, to get the end of the session from the bus."""
 
@@ -112,7 +117,7 @@ def sink_roles(config: SinksConfig) -> list[Role]:
         roles.append(Role("mcap", mcap_role, mcap, essential=False))
     if config.rerun is not None:
         rerun = RerunWatch(bus_watch(config), Target(config.rerun, config.rerun_memory), config.rerun_rate_hz)
-        roles.append(Role("rerun", rerun_role, rerun, essential=False))
+        roles.append(Role(RERUN, rerun_role, rerun, essential=False))
     return roles
 
 
@@ -191,7 +196,7 @@ def mcap_role(watch: FileWatch, link: RoleLink) -> Mapping[str, int]:
 
     return write_mcap(
         watch.bus.address,
-        watch.path,
+        free_name(watch.path),
         pictures=watch.pictures,
         running=until_drained(link),
         joined=lambda: link.tell(JOINED, ""),
@@ -203,14 +208,26 @@ def rerun_role(watch: RerunWatch, link: RoleLink) -> Mapping[str, int]:
     """Process 'rerun': logs results, and pictures and flow by tier; returns its messages by kind."""
     from sfam.sinks.rerun_sink import send_to_rerun
 
+    rings: dict[str, str] = {}
+    link.on(RING, lambda named: rings.update([named]))
+    target = watch.target
+    if target.place != VIEWER:
+        target = replace(target, place=str(free_name(Path(target.place))))
     return send_to_rerun(
         watch.bus.address,
-        watch.target,
+        target,
         rate_hz=watch.rate_hz,
         running=until_drained(link),
         joined=lambda: link.tell(JOINED, ""),
         keys=watch.bus.keys,
+        rings=lambda: dict(rings),
     )
+
+
+def free_name(path: Path) -> Path:
+    """The path itself, or for a sink that is started again its first numbered sister that does not exist yet."""
+    names = (path if number == 1 else path.with_stem(f"{path.stem}_{number}") for number in range(1, MOST_PARTS))
+    return next((name for name in names if not name.exists()), path)
 
 
 def until_drained(link: RoleLink) -> Callable[[], bool]:
