@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -34,10 +36,27 @@ def open_auto(config: EngineConfig, artifact: ModelArtifact, may_swap: bool, say
         ModelError: not even onnxruntime can run the model.
     """
     first = open_backend(config, artifact)
-    if not may_swap or not any(find_spec(module) for module in MODULES):
+    against = _against_swapping(may_swap)
+    if against:
+        first.why = against
+        if may_swap:
+            say(f"engine: {first.name}; {against}")
         return first
     faster = config.model_copy(update={"backend": FASTER})
     return AutoBackend(artifact, first, lambda: open_backend(faster, artifact), say)
+
+
+def _against_swapping(may_swap: bool) -> str:
+    """Why no other engine is even tried, '' where one is; cheap, for it is asked at every start."""
+    if not may_swap:
+        return "a replay stays on one engine, so that its tables do not depend on when another is ready"
+    if not any(find_spec(module) for module in MODULES):
+        return "TensorRT is not installed"
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return "there is no NVIDIA driver for TensorRT"
+    return ""
 
 
 class AutoBackend(Backend):
@@ -57,7 +76,7 @@ class AutoBackend(Backend):
         """Of the backend that took over."""
         self._say = say
         self._build = build
-        self._why = "another engine is being built"
+        self.why = f"{FASTER} is being built"
         self._built: Backend | None = None
         self._failure: Exception | None = None
         self._decided = False
@@ -94,8 +113,8 @@ class AutoBackend(Backend):
         error = self._failure
         if isinstance(error, ParityError):
             raise error
-        self._why = str(error) if isinstance(error, ModelError) else repr(error)
-        self._say(f"engine: {self.name} to the end; {self._why}")
+        self.why = str(error) if isinstance(error, ModelError) else repr(error)
+        self._say(f"engine: {self.name} to the end; {self.why}")
 
     def _swap(self, built: Backend) -> None:
         before = self.current
@@ -103,8 +122,8 @@ class AutoBackend(Backend):
         self.swaps += 1
         self.parity = check_parity(self.current, self.artifact)
         before.close()
-        self._why = f"took over from {before.name}, parity checked"
-        self._say(f"engine: {self.name} ({self.precision}) {self._why}")
+        self.why = f"took over from {before.name}, parity checked"
+        self._say(f"engine: {self.name} ({self.precision}) {self.why}")
 
     def outputs(self, maps: Float32) -> Outputs:
         """See `Backend.outputs`."""
@@ -113,7 +132,7 @@ class AutoBackend(Backend):
     @property
     def summary(self) -> Mapping[str, object]:
         """Who runs the network and why."""
-        return {**super().summary, "swaps": self.swaps, "why": self._why}
+        return {**self.current.summary, **super().summary, "swaps": self.swaps}
 
     def close(self) -> None:
         """Close both engines; safe to call twice."""

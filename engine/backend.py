@@ -68,6 +68,8 @@ class Backend(ABC):
         self.artifact = artifact
         self.replaced_windows = 0
         """Windows with a value that is no finite number, answered with spot 0 and neutral instead."""
+        self.why = "as asked for"
+        """Why it is this backend that runs."""
 
     @abstractmethod
     def outputs(self, maps: Float32) -> Outputs:
@@ -125,7 +127,12 @@ class Backend(ABC):
     @property
     def summary(self) -> Mapping[str, object]:
         """For session.json: who ran the network."""
-        return {"backend": self.name, "precision": self.precision, "replaced_windows": self.replaced_windows}
+        return {
+            "backend": self.name,
+            "precision": self.precision,
+            "why": self.why,
+            "replaced_windows": self.replaced_windows,
+        }
 
     def close(self) -> None:  # noqa: B027 - on the CPU there is nothing to give back
         """Give back what the backend holds; safe to call twice."""

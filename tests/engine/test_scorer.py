@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfam.engine.auto_backend import AutoBackend
+from sfam.engine.auto_backend import AutoBackend, open_auto
 from sfam.engine.backend import Backend, Float32, Outputs, open_backend
 from sfam.engine.config import EngineConfig
 from sfam.engine.events import Score
@@ -166,6 +166,19 @@ def test_an_engine_that_computes_something_else_stops_the_run_when_it_takes_over
     auto = AutoBackend(model, opened(model), lambda: opened(other, "torch"), lambda text: None)
     with pytest.raises(ModelError, match="off its stored outputs"):
         taken_over(auto, Scorer(auto, "m"), windows(4), ready)
+
+
+def test_auto_says_why_it_takes_what_it_takes(tmp_path: Path) -> None:
+    model, said = artifact(tmp_path), list[str]()
+    replay = open_auto(EngineConfig(), model, may_swap=False, say=said.append)
+    assert replay.name == "onnxruntime"
+    assert "replay" in str(replay.summary["why"])
+    assert not said
+    live = open_auto(EngineConfig(), model, may_swap=True, say=said.append)
+    assert live.name == "onnxruntime"
+    # On a machine with a GPU TensorRT is on its way instead, and nothing is said before it is there.
+    assert isinstance(live, AutoBackend) or len(said) == 1
+    live.close()
 
 
 @pytest.mark.parametrize("error", [ModelError("no GPU here"), RuntimeError("out of memory")])
