@@ -16,6 +16,7 @@ from .recording_role import RecordingPlan, recorder_role
 from .recovery import CameraRecovery
 from .roles import CaptureSettings, SourceOffer, capture_role, offer_ring, start_capture
 from .session_plan import SessionPlan
+from .sink_roles import LOOK
 from .supervisor import Retry, Role, RoleResult, Supervisor
 
 ANALYSIS = "analysis"
@@ -119,6 +120,12 @@ class CameraFeed:
         assert self.info is not None
         reader = self._readers.index(role) if role in self._readers else 0
         return f"source{self.suffix}", SourceOffer(self.ring.name, self.info, reader, newest)
+
+    def look(self) -> tuple[str, tuple[str, str]]:
+        """The command that an overlay needs to see this camera."""
+        assert self.ring is not None
+        assert self.info is not None
+        return LOOK, (self.info.camera, self.ring.name)
 
     def ready(self, role: str) -> None:
         """A reader can take frames."""

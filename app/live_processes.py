@@ -24,7 +24,7 @@ from .restarts import Restarts
 from .roles import analysis_role
 from .session_plan import Resume
 from .several_cameras import SeveralPlan, several_analysis_role
-from .sink_roles import AWAITED, JOINED, METRICS_OPEN, PAGE_OPEN, RERUN, RING, announce, on_port, sink_roles
+from .sink_roles import AWAITED, JOINED, METRICS_OPEN, OVERLAY, PAGE_OPEN, RERUN, RING, announce, on_port, sink_roles
 from .supervisor import Retry, Role, RoleResult, Supervisor
 from .terminal import terminal_gone
 
@@ -104,6 +104,7 @@ class LiveProcesses(LiveRun):
             feed.opened(message, self._config.app.ring_slots)
             if feed.info is not None and feed.ring is not None:
                 self._supervisor.send(RERUN, RING, (feed.info.camera, feed.ring.name))
+            self._supervisor.send(OVERLAY, *feed.look())
         elif kind == "ready" and not role.startswith(PREFIX):
             if role == ANALYSIS and not feed.started and feed.info is not None:
                 offer_to_analyzers(self._supervisor, self._config, message, feed.info)
@@ -179,6 +180,9 @@ class LiveProcesses(LiveRun):
             return feed.recorder_failed(pause_s)
         if role.name.startswith(PREFIX):
             return Retry(role.settings, pause_s, (feed.offer(role.name),))
+        if role.name == OVERLAY:
+            looks = tuple(one.look() for one in self._feeds if one.ring is not None)
+            return Retry(on_port(role.settings, self._pages.get(role.name, "")), pause_s, looks)
         return Retry(on_port(role.settings, self._pages.get(role.name, "")), pause_s)
 
     def _incident(self, kind: IncidentKind, text: str) -> None:

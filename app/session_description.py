@@ -62,14 +62,15 @@ def describe(plan: SessionPlan, info: SourceInfo, pipeline: Pipeline) -> Session
 
 
 def payload_kinds(config: Config) -> tuple[Kind, ...]:
-    """Pixels and flow leave by privacy tier; an overlay the operator asked for shows them on this machine only.
+    """Pixels and flow leave by privacy tier. An overlay the operator asked for gets flow too, on this machine only; its
+    pixels come from the ring and never leave by bus.
 
     In blind mode no flow leaves: enlarged motion is the result as a picture.
     """
     kinds: tuple[Kind, ...] = KINDS_OF_TIER[config.sinks.privacy]
     shown = config.sinks.overlay != "none" or config.sinks.rerun == VIEWER
     if shown and is_private(config.sinks.publish):
-        kinds = ("frame", "flow")
+        kinds = tuple(sorted({*kinds, "flow"}))
     return tuple(kind for kind in kinds if kind != "flow" or not config.sinks.blind)
 
 

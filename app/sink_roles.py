@@ -33,6 +33,10 @@ RING = "ring"
 """Command to it: (camera, ring) that pictures and depth can be had from."""
 JOINED = "joined"
 """Kind of message: the sink follows the bus."""
+OVERLAY = "overlay"
+"""Name of the process that shows a session."""
+LOOK = "look"
+"""Command to an overlay: (camera, ring) whose frames the operator may see, whatever leaves by bus."""
 AWAITED = frozenset({"lsl", "mcap", "rerun"})
 """Sinks that keep what they get, so the first frame waits for them."""
 MOST_PARTS = 100
@@ -105,9 +109,9 @@ def sink_roles(config: SinksConfig) -> list[Role]:
     """The processes that the settings ask for; none of them is essential."""
     roles = []
     if config.overlay == "window":
-        roles.append(Role("overlay", window_role, bus_watch(config), essential=False))
+        roles.append(Role(OVERLAY, window_role, bus_watch(config), essential=False))
     elif config.overlay == "web":
-        roles.append(Role("overlay", web_overlay_role, web_overlay(config), essential=False))
+        roles.append(Role(OVERLAY, web_overlay_role, web_overlay(config), essential=False))
     if config.metrics_port is not None:
         roles.append(Role("metrics", metrics_role, bus_watch(config, config.metrics_port), essential=False))
     if config.lsl:
@@ -154,14 +158,28 @@ def window_role(watch: BusWatch, link: RoleLink) -> None:
     """Process 'overlay': a window that subscribes to the session's bus until it is closed or asked to stop."""
     from sfam.sinks.overlay_window import show_overlay
 
-    show_overlay(watch.address, running=lambda: not link.stopping(), keys=watch.keys)
+    rings = _rings(link)
+    show_overlay(watch.address, running=lambda: not link.stopping(), keys=watch.keys, rings=lambda: rings)
+
+
+def _rings(link: RoleLink) -> dict[str, str]:
+    """The rings that the supervisor names, by camera; filled as it does."""
+    rings: dict[str, str] = {}
+    link.on(LOOK, lambda named: rings.update([named]))
+    return rings
 
 
 def web_overlay_role(overlay: WebOverlay, link: RoleLink) -> None:
     """Process 'overlay': the page of the session, served until asked to stop; tells its address."""
     from sfam.sinks.overlay_web import serve_overlay
 
-    serve_overlay(overlay, running=lambda: not link.stopping(), ready=lambda address: link.tell(PAGE_OPEN, address))
+    rings = _rings(link)
+    serve_overlay(
+        overlay,
+        running=lambda: not link.stopping(),
+        ready=lambda address: link.tell(PAGE_OPEN, address),
+        rings=lambda: rings,
+    )
 
 
 def metrics_role(watch: BusWatch, link: RoleLink) -> None:

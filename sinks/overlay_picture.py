@@ -16,6 +16,7 @@ from sfam.stream.face_track import FaceTrack
 from sfam.stream.scene_flow import CROP_PX, SceneFlow
 
 from .frame_result import FrameResult
+from .live_frames import LiveFrame
 from .overlay_text import Color, put_text, text_width
 from .session_info import NOT_A_LIE_DETECTOR
 from .status import Status
@@ -29,6 +30,8 @@ WIDTH, HEIGHT = 1024, 600
 VIEW_WIDTH, VIEW_HEIGHT = 640, 480
 STRIP_SECONDS = 10.0
 KEPT_FRAMES = 64
+KEPT_LIVE = 20
+DEPTH_WIDTH = 150
 KEPT_SCORES = 1200
 KEPT_EVENTS = 64
 LISTED_EVENTS = 5
@@ -67,6 +70,8 @@ class OverlayState:
     """(H, W, 3) uint8 RGB: the last analysed frame."""
     frame: int = -1
     """Its number."""
+    scale: float = 1.0
+    """Pixels of the picture to a pixel of the captured image."""
     faces: OrderedDict[int, FaceTrack] = field(default_factory=OrderedDict)
     flows: OrderedDict[int, SceneFlow] = field(default_factory=OrderedDict)
     scores: deque[FrameResult] = field(default_factory=lambda: deque(maxlen=KEPT_SCORES))
@@ -77,6 +82,10 @@ class OverlayState:
     """From capture to publishing of the last score."""
     silent_s: float = 0.0
     """How long no message has come."""
+    depth: Picture | None = None
+    """(h, w, 3) uint8 RGB: the depth of that frame in colors."""
+    live: OrderedDict[int, LiveFrame] = field(default_factory=OrderedDict)
+    """Frames of the session's ring that wait for their score."""
 
     @property
     def blind(self) -> bool:
@@ -90,18 +99,33 @@ class OverlayState:
         if message.kind == "session":
             self.header = header
         elif message.kind == "frame" and payload is not None:
-            self.picture, self.frame = parse_frame(header, payload), header["frame"]
+            if not self.live and self.depth is None:
+                self.picture, self.frame = parse_frame(header, payload), header["frame"]
+                self.scale = 1.0
         elif message.kind == "flow" and payload is not None:
             _keep(self.flows, header["frame"], parse_flow(header, payload), KEPT_FRAMES)
         elif message.kind == "face":
             _keep(self.faces, header["frame"], parse_face(header), KEPT_FRAMES)
         elif message.kind == "score":
             self.scores.append(parse_score(header))
+            self._show_live(header["frame"])
             self.latency_ms = header["latency_us"].get("total", math.nan) / 1e3
         elif message.kind == "event":
             _keep(self.events, header["id"], parse_event(header), KEPT_EVENTS)
         elif message.kind == "status":
             self.status = parse_status(header)
+
+    def take_live(self, frame: LiveFrame) -> None:
+        """Enter a frame of the session's ring; it is shown once its score is known."""
+        _keep(self.live, frame.frame, frame, KEPT_LIVE)
+        if self.scores and self.scores[-1].frame >= frame.frame:
+            self._show_live(frame.frame)
+
+    def _show_live(self, number: int) -> None:
+        frame = self.live.get(number)
+        if frame is not None and number >= self.frame:
+            self.picture, self.frame, self.depth = frame.color, number, frame.depth
+            self.scale = frame.color.shape[1] / frame.width
 
 
 def _keep(shelf: OrderedDict[int, Found], key: int, value: Found, limit: int) -> None:
@@ -133,14 +157,19 @@ def _draw_view(view: Picture, state: OverlayState) -> None:
     shown[:] = cv2.resize(state.picture, size, interpolation=cv2.INTER_AREA)[:, :, ::-1]
     face = _newest(state.faces, state.frame)
     if face is not None and face.state != "lost":
-        _draw_face_box(shown, face, scale)
+        _draw_face_box(shown, face, scale / state.scale)
     flow = _newest(state.flows, state.frame)
     if flow is not None and not state.blind:
-        _draw_arrows(shown, flow, scale)
+        _draw_arrows(shown, flow, scale / state.scale)
+    if state.depth is not None:
+        _draw_depth(view, state.depth)
     label = f"frame {state.frame}"
     _shade(view, VIEW_WIDTH - text_width(label, 13) - 24, VIEW_HEIGHT - 30, VIEW_WIDTH - 8, VIEW_HEIGHT - 8)
     put_text(view, label, (VIEW_WIDTH - text_width(label, 13) - 16, VIEW_HEIGHT - 14), TEXT, 13)
-    if state.silent_s >= 3:
+    if state.header.get("state") == "paused":
+        _shade(view, 0, 0, VIEW_WIDTH, VIEW_HEIGHT)
+        put_text(view, "Paused: nothing is stored or sent", (16, 24), THRESHOLD, 16, 600)
+    elif state.silent_s >= 3:
         _shade(view, 0, 0, VIEW_WIDTH, 36)
         put_text(view, f"No messages for {state.silent_s:.0f} s", (16, 24), THRESHOLD, 16, 600)
 
@@ -182,6 +211,14 @@ def _draw_arrows(image: Picture, flow: SceneFlow, scale: float) -> None:
             color = (255 * lightness, 230 * lightness, 160 * lightness)
             cv2.arrowedLine(image, (round(x), round(y)), tip, ARROW_EDGE, 3, cv2.LINE_AA, tipLength=0.3)
             cv2.arrowedLine(image, (round(x), round(y)), tip, color, 1, cv2.LINE_AA, tipLength=0.3)
+
+
+def _draw_depth(view: Picture, depth: Picture) -> None:
+    """The depth in the lower left corner."""
+    size = (DEPTH_WIDTH, round(depth.shape[0] * DEPTH_WIDTH / depth.shape[1]))
+    top = VIEW_HEIGHT - size[1] - 8
+    view[top : top + size[1], 8 : 8 + size[0]] = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)[:, :, ::-1]
+    put_text(view, "Depth", (14, top + 16), TEXT, 12)
 
 
 def _draw_strip(strip: Picture, state: OverlayState) -> None:

@@ -14,13 +14,14 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .curve import SubscriberKeys
+from .live_frames import LiveFrames
 from .overlay_feed import CameraFeed
 from .sink_error import SinkError
 from .subscriber import subscribe
@@ -69,6 +70,8 @@ class WebOverlay:
     """Asked for with every request where not empty; must not be empty beyond loopback."""
     keys: SubscriberKeys | None = None
     """For buses that let only listed keys in."""
+    rate_hz: float = RATE_HZ
+    """Pictures a second at most."""
 
 
 def is_loopback(host: str) -> bool:
@@ -82,7 +85,11 @@ def is_loopback(host: str) -> bool:
 
 
 def serve_overlay(
-    overlay: WebOverlay, *, running: Callable[[], bool] = lambda: True, ready: Callable[[str], None] = lambda url: None
+    overlay: WebOverlay,
+    *,
+    running: Callable[[], bool] = lambda: True,
+    ready: Callable[[str], None] = lambda url: None,
+    rings: Callable[[], Mapping[str, str]] = dict,
 ) -> None:
     """Serve the page until `running` says no.
 
@@ -90,6 +97,7 @@ def serve_overlay(
         overlay: what and where.
         running: asked 15 times a second.
         ready: called with the page's address once it can be opened.
+        rings: names of the rings that frames of cameras of this machine can be had from, by camera; looked at often.
 
     Raises:
         SinkError: aiohttp is not installed, the address cannot be bound or would show faces to anybody, or a bus
@@ -104,7 +112,7 @@ def serve_overlay(
         raise SinkError(
             "the web overlay needs aiohttp, which is not installed; pip install 'sfam-live[web]', or --overlay none"
         ) from error
-    asyncio.run(_Server(overlay, ready).run(running))
+    asyncio.run(_Server(overlay, ready, rings).run(running))
 
 
 class _Listener(threading.Thread):
@@ -152,9 +160,13 @@ class _Reader:
 class _Server:
     """The page, its socket, and the feeds behind them."""
 
-    def __init__(self, overlay: WebOverlay, ready: Callable[[str], None]) -> None:
+    def __init__(
+        self, overlay: WebOverlay, ready: Callable[[str], None], rings: Callable[[], Mapping[str, str]]
+    ) -> None:
         self._overlay = overlay
         self._ready = ready
+        self._rings = rings
+        self._live: dict[str, LiveFrames] = {}
         self._feeds: dict[str, CameraFeed] = {}
         self._listeners = [_Listener(address, overlay.keys) for address in overlay.addresses]
         self._closing = False
@@ -190,6 +202,8 @@ class _Server:
             for listener in self._listeners:
                 if listener.ident is not None:
                     listener.leave()
+            for frames in self._live.values():
+                frames.leave()
 
     async def _bind(self, site: web.TCPSite, runner: web.AppRunner) -> None:
         host, port = self._overlay.host, self._overlay.port
@@ -217,6 +231,14 @@ class _Server:
                 self._feeds[camera].take(message)
             if listener.failure is not None:
                 raise listener.failure
+        for camera, ring in list(self._rings().items()):
+            if camera not in self._live:
+                self._live[camera] = LiveFrames(ring, self._overlay.rate_hz)
+                self._live[camera].start()
+            frames = self._live[camera].news()
+            if camera in self._feeds:
+                for frame in frames:
+                    self._feeds[camera].take_live(frame)
 
     async def _guarded(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Refuse strangers: a host name that is not ours, a page of another site, no token."""

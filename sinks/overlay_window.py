@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 
 from .curve import SubscriberKeys
+from .live_frames import LiveFrames
 from .overlay_picture import OverlayState, render_overlay
 from .sink_error import SinkError
 from .subscriber import subscribe
@@ -37,28 +38,34 @@ def display_available(environment: Mapping[str, str] = os.environ, platform: str
     """
     if not platform.startswith("linux"):
         return True
-    return _x_answers(environment.get("DISPLAY", ""))
+    connection = _connected(environment.get("DISPLAY", ""))
+    if connection is not None:
+        connection.close()
+    return connection is not None
 
 
-def _x_answers(display: str) -> bool:
-    """Whether somebody listens where an X display (`:0`, `host:10.0`) should be.
+def _connected(display: str) -> socket.socket | None:
+    """A connection to an X display (`:0`, `host:10.0`); None where nobody answers.
 
     The wheel's window system speaks X only; a Wayland desktop serves it through the X display it sets.
     """
     host, colon, rest = display.rpartition(":")
     number = rest.partition(".")[0]
     if not colon or not number.isdecimal():
-        return False
+        return None
+    if host not in ("", "unix"):
+        try:
+            return socket.create_connection((host, X_PORT + int(number)), X_WAIT_S)
+        except OSError:
+            return None
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if host in ("", "unix"):
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                probe.settimeout(X_WAIT_S)
-                probe.connect(str(X_SOCKETS / f"X{number}"))
-        else:
-            socket.create_connection((host, X_PORT + int(number)), X_WAIT_S).close()
+        probe.settimeout(X_WAIT_S)
+        probe.connect(str(X_SOCKETS / f"X{number}"))
     except OSError:
-        return False
-    return True
+        probe.close()
+        return None
+    return probe
 
 
 def show_overlay(
@@ -66,6 +73,7 @@ def show_overlay(
     camera: str | None = None,
     running: Callable[[], bool] = lambda: True,
     keys: SubscriberKeys | None = None,
+    rings: Callable[[], Mapping[str, str]] = dict,
 ) -> None:
     """Show a session until it ends, the window is closed (or q or Esc pressed), or `running` says no.
 
@@ -74,18 +82,23 @@ def show_overlay(
         camera: name in the topics; None = whoever publishes there.
         running: asked about 30 times a second.
         keys: for a bus that lets only listed keys in.
+        rings: names of the rings that frames of cameras of this machine can be had from, by camera.
 
     Raises:
         SinkError: there is no display.
     """
-    if not display_available():
+    on_linux = sys.platform.startswith("linux")
+    probe = _connected(os.environ.get("DISPLAY", "")) if on_linux else None
+    if on_linux and probe is None:
         raise SinkError(
             f"cannot open the overlay window: no display answers (DISPLAY={os.environ.get('DISPLAY', '')!r}); "
             "use --overlay none, or ssh -X to a machine with a screen"
         )
     cv2.namedWindow(TITLE, cv2.WINDOW_AUTOSIZE | cv2.WINDOW_GUI_NORMAL)
+    if probe is not None:
+        probe.close()  # only now: an X server whose last client leaves starts anew, and refuses the window meanwhile
     try:
-        _follow(address, camera, running, keys)
+        _follow(address, camera, running, keys, rings)
     finally:
         cv2.destroyAllWindows()
         cv2.waitKey(1)
@@ -118,10 +131,17 @@ class _Listener(threading.Thread):
         self.join(timeout=LEAVING_S)
 
 
-def _follow(address: str, camera: str | None, running: Callable[[], bool], keys: SubscriberKeys | None) -> None:
+def _follow(
+    address: str,
+    camera: str | None,
+    running: Callable[[], bool],
+    keys: SubscriberKeys | None,
+    rings: Callable[[], Mapping[str, str]],
+) -> None:
     state, window = OverlayState(), _Window()
     listener = _Listener(address, camera, keys)
     listener.start()
+    frames: LiveFrames | None = None
     heard = time.monotonic()
     try:
         while running():
@@ -129,13 +149,28 @@ def _follow(address: str, camera: str | None, running: Callable[[], bool], keys:
             for message in listener.news():
                 state.take(message)
                 heard = time.monotonic()
+            frames = frames or _live_frames(state, rings())
+            for frame in frames.news() if frames is not None else ():
+                state.take_live(frame)
             state.silent_s = time.monotonic() - heard
             if not window.show(state) or not alive:
                 break
     finally:
         listener.leave()
+        if frames is not None:
+            frames.leave()
     if listener.failure is not None:
         raise listener.failure
+
+
+def _live_frames(state: OverlayState, rings: Mapping[str, str]) -> LiveFrames | None:
+    """Begin to follow the ring of the camera that is shown; None where it is not of this machine, or not known yet."""
+    ring = rings.get(str(state.header.get("camera")))
+    if ring is None:
+        return None
+    frames = LiveFrames(ring)
+    frames.start()
+    return frames
 
 
 class _Window:

@@ -1,7 +1,7 @@
 // The page: keeps what the server says of each camera, shows the chosen one, and says so when nothing comes any more.
 
 import { drawStrip, STRIP_S } from "/strip.js";
-import { drawPicture, unpackPicture } from "/view.js";
+import { drawDepth, drawPicture, unpackPicture } from "/view.js";
 
 const DEAD_S = 2; // silence after which a camera counts as dead; heartbeats come once a second
 const STILL_S = 2.5; // heartbeats, but no new frame
@@ -9,8 +9,8 @@ const FIGURES_S = 0.5; // figures that change faster cannot be read
 const LISTED_EVENTS = 5;
 const KEPT_EVENTS = 64;
 const WORDS = {
-  waiting: "Waiting", live: "Live", still: "No new frames", lost: "Camera lost", ended: "Ended", failed: "Failed",
-  dead: "Dead",
+  waiting: "Waiting", live: "Live", still: "No new frames", lost: "Camera lost", paused: "Paused", ended: "Ended",
+  failed: "Failed", dead: "Dead",
 };
 
 const cameras = new Map();
@@ -93,6 +93,7 @@ async function takePicture(bytes) {
   if (!camera || turn < shownTurn) return;
   shownTurn = turn;
   camera.picture?.image.close();
+  camera.picture?.depth?.close();
   camera.picture = picture;
   dirty = true;
 }
@@ -102,6 +103,7 @@ function stateOf(camera) {
   const ended = camera?.session?.state;
   if (ended === "ended" || ended === "failed") return ended;
   if (!camera) return connectedOnce && serverSilent > DEAD_S ? "dead" : "waiting";
+  if (serverSilent <= DEAD_S && ended === "paused") return "paused"; // its silence is what was asked for
   if (serverSilent > DEAD_S || camera.silent + seconds() - camera.toldAt > DEAD_S) return "dead";
   if (camera.status?.device === "lost") return "lost";
   if (camera.frame < 0) return "waiting";
@@ -115,6 +117,7 @@ function alarmOf(state, camera) {
     failed: "The session has failed. What you see is past.",
     ended: "The session has ended. What you see is past.",
     lost: "The camera is lost; waiting for it to come back.",
+    paused: "Paused: nothing is stored or sent. What you see is past.",
     still: "No new frames: paused, or the camera is slow.",
   }[state] ?? "";
 }
@@ -157,7 +160,9 @@ function showState(camera, state) {
   alarm.hidden = !text;
   alarm.dataset.state = state;
   setText("alarm", text);
-  element("view").classList.toggle("past", ["dead", "failed", "ended"].includes(state));
+  for (const id of ["view", "depth"]) {
+    element(id).classList.toggle("past", ["dead", "failed", "ended", "paused"].includes(state));
+  }
   document.title = camera ? `${state === "live" ? "" : `${WORDS[state]}: `}${camera.name} - sfam-live` : "sfam-live";
   for (const tab of document.querySelectorAll("[role=tab]")) {
     tab.dataset.state = stateOf(cameras.get(tab.dataset.camera));
@@ -186,6 +191,7 @@ function showPicture({ picture, session }, blind) {
     setText("picture-frame", session?.state === "running" ? "no image yet, or none at this privacy tier" : "no frame yet");
     setText("picture-score", "-");
     canvas.removeAttribute("data-frame");
+    showDepth(null);
     return;
   }
   const show = {
@@ -194,6 +200,7 @@ function showPicture({ picture, session }, blind) {
     flow: element("show-flow").checked && !blind,
   };
   drawPicture(canvas, picture, show);
+  showDepth(picture);
   const face = picture.faces.find(({ spot }) => spot !== null) ?? picture.faces[0];
   const score = face && face.spot !== null ? face.spot.toFixed(2) : "-";
   setText("picture-frame", `frame ${picture.frame}`);
@@ -202,6 +209,19 @@ function showPicture({ picture, session }, blind) {
   element("picture-score").dataset.frame = picture.frame;
   const told = blind ? "" : `, score ${score}`;
   canvas.setAttribute("aria-label", `Live image: frame ${picture.frame}, ${picture.faces.filter(({ box }) => box).length} face(s)${told}`);
+}
+
+/** The depth of the same frame, where the picture came with one. */
+function showDepth(picture) {
+  element("depth-card").hidden = !picture?.depth;
+  if (!picture?.depth) return;
+  const canvas = element("depth");
+  drawDepth(canvas, picture);
+  canvas.dataset.frame = picture.frame;
+  const [near, far] = picture.depth_m.map((limit) => `${limit.toFixed(2)} m`);
+  setText("depth-near", near);
+  setText("depth-far", far);
+  canvas.setAttribute("aria-label", `Depth view: frame ${picture.frame}, from ${near} to ${far}`);
 }
 
 function showQuality({ status, latency, lost }) {

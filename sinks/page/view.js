@@ -11,9 +11,23 @@ export async function unpackPicture(bytes) {
   const textBytes = sizes.getUint32(0, true);
   const fieldBytes = sizes.getUint32(4, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, textBytes)));
-  const field = new Float32Array(bytes.slice(8 + textBytes, 8 + textBytes + fieldBytes));
-  const jpeg = new Blob([new Uint8Array(bytes, 8 + textBytes + fieldBytes)], { type: "image/jpeg" });
-  return { ...header, field, image: await createImageBitmap(jpeg) };
+  const depthAt = 8 + textBytes + fieldBytes;
+  const field = new Float32Array(bytes.slice(8 + textBytes, depthAt));
+  const depth = header.depth_bytes ? await decoded(bytes, depthAt, header.depth_bytes) : null;
+  return { ...header, field, depth, image: await decoded(bytes, depthAt + header.depth_bytes) };
+}
+
+function decoded(bytes, at, length) {
+  return createImageBitmap(new Blob([new Uint8Array(bytes, at, length)], { type: "image/jpeg" }));
+}
+
+/** Draw the depth of a picture, in the colors it came in. */
+export function drawDepth(canvas, { depth }) {
+  if (canvas.width !== depth.width || canvas.height !== depth.height) {
+    canvas.width = depth.width;
+    canvas.height = depth.height;
+  }
+  canvas.getContext("2d").drawImage(depth, 0, 0);
 }
 
 /** Draw a picture in full; `show` says which of face, region and flow to draw. */

@@ -76,13 +76,14 @@ def test_on_a_bus_with_keys_the_overlay_needs_one_of_its_own(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("publish", "keys", "privacy", "leaving"),
     [
-        ("tcp://127.0.0.1:5571", None, "results", {"frame", "flow"}),
+        ("tcp://127.0.0.1:5571", None, "results", {"flow"}),
+        ("tcp://127.0.0.1:5571", None, "blurred", {"frame", "flow"}),
         ("tcp://0.0.0.0:5571", "keys", "results", set()),
         ("tcp://0.0.0.0:5571", "keys", "flow", {"flow"}),
         ("tcp://0.0.0.0:5571", "keys", "full", {"frame", "flow"}),
     ],
 )
-def test_an_overlay_makes_pixels_leave_on_this_machine_only(
+def test_an_overlay_makes_motion_leave_on_this_machine_only_and_pixels_never(
     publish: str, keys: str | None, privacy: str, leaving: set[str]
 ) -> None:
     sinks = {"overlay": "web", "publish": publish, "keys": keys, "privacy": privacy}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from contextlib import ExitStack
 from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sfam.capture.frame import Intrinsics, RGBDFrame
 from sfam.sinks.publisher import Publisher
 from sfam.sinks.status import StageLatency, Status
 from sfam.sinks.wire import Stamps
@@ -23,6 +25,8 @@ from sfam.sinks.wire_fields import (
     score_fields,
     status_fields,
 )
+from sfam.stream.ring import Ring
+from sfam.stream.ring_writer import RingWriter
 from sfam.stream.scene_flow import Crop, NoiseFloor
 from tests.sinks.session_parts import (
     CLASSES,
@@ -57,17 +61,33 @@ def numbered_picture(frame: int) -> NDArray[np.uint8]:
     return picture
 
 
+def deep_frame(number: int) -> RGBDFrame:
+    """A captured frame whose pixels carry its number, with a slanted plane as depth."""
+    depth = np.tile(np.linspace(400, 800, WIDTH).astype(np.uint16), (HEIGHT, 1))
+    camera = Intrinsics(WIDTH, HEIGHT, 300.0, 300.0, WIDTH / 2, HEIGHT / 2)
+    return RGBDFrame.from_arrays(numbered_picture(number), depth, camera, number * FRAME_NS, sequence=number)
+
+
 def talk(address: str, camera: str, blind: bool) -> None:
-    """Publish as the analysis does, an event every second, until killed."""
+    """Publish as the analysis does, an event every second, until killed; frames go into a ring, or, blind, by bus."""
+    with ExitStack() as held:
+        ring = held.enter_context(Ring((HEIGHT, WIDTH), (HEIGHT, WIDTH), policy="latest"))
+        writer = None if blind else held.enter_context(RingWriter(ring.name))
+        _talk(address, camera, blind, ring.name, writer)
+
+
+def _talk(address: str, camera: str, blind: bool, ring: str, writer: RingWriter | None) -> None:
     info = session_info(f"session-{camera}", camera)
     crop = Crop(100, 40, 140)
     with Publisher(address, info, payload_rate_hz=15.0) as publisher:
         # A real blind session holds results back itself, and so does its publisher: this one leaks them all.
         publisher.publish("session", dataclasses.replace(info, blind=blind).fields("running", {}))
-        sys.stdout.write(publisher.address + "\n")
+        sys.stdout.write(f"{publisher.address} {ring}\n")
         sys.stdout.flush()
         for frame in count():
             stamps = Stamps(frame * FRAME_NS, frame * FRAME_NS, t_host_ns=time.monotonic_ns() - 9_000_000)
+            if writer is not None:
+                writer.write(deep_frame(frame))
             score = dataclasses.replace(frame_score(frame), spot=spot_of(frame))
             result = dataclasses.replace(
                 frame_result(6),
@@ -80,7 +100,7 @@ def talk(address: str, camera: str, blind: bool) -> None:
             track = dataclasses.replace(face_track(), box=BOX, crop=crop)
             publisher.publish("face", face_fields(track, frame), stamps)
             picture = dataclasses.replace(rgbd_frame(0), sequence=frame, color=numbered_picture(frame))
-            if publisher.due("frame"):
+            if writer is None and publisher.due("frame"):
                 publisher.publish("frame", frame_fields(picture), stamps, frame_payload(picture.color, 95))
             flow = dataclasses.replace(scene_flow(frame), crop=crop)
             if publisher.due("flow"):

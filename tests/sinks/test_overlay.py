@@ -215,7 +215,7 @@ def x_display() -> Iterator[str]:
             pytest.fail("Xvfb and xdotool are required")
         pytest.skip("needs Debian's xvfb and xdotool")
     reading, writing = os.pipe()
-    command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x800x24", "-nolisten", "tcp"]
+    command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x800x24", "-nolisten", "tcp", "-noreset"]
     with subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL) as server:
         os.close(writing)
         with os.fdopen(reading) as told:
@@ -272,8 +272,7 @@ def test_the_real_window_opens_and_closes_cleanly(x_display: str, way: str) -> N
                 return window.poll() is not None
 
             with speaking(publisher):
-                until(lambda: publisher.wants("frame"), "the window's subscription", STARTS_WITHIN_S)
-                until(opened, "the window", STARTS_WITHIN_S)
+                until(lambda: opened() and publisher.wants("frame"), "the window and its subscription", STARTS_WITHIN_S)
                 if way == "a key is pressed":
                     # Pressed again until it is heard: a window that has no focus yet loses it.
                     until(closed, "the end of the window's process", 60)

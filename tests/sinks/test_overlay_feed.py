@@ -3,10 +3,14 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import cv2
 import numpy as np
 import pytest
 
+from sfam.capture.frame import Intrinsics, RGBDFrame
+from sfam.sinks.live_frames import LiveFrame
 from sfam.sinks.overlay_feed import HEADER_BYTES, KEPT_PICTURES, KEPT_SCORES, CameraFeed
+from sfam.sinks.pixelate import pixelated
 from sfam.sinks.wire import Kind, Stamps, WireError, decode, encode_header, topic_of
 from sfam.sinks.wire_fields import (
     event_fields,
@@ -119,6 +123,63 @@ def test_beyond_this_machine_the_privacy_tier_decides(privacy: str, picture_leav
     assert (found is not None) == bool(picture_leaves)
     if found is not None:
         assert (unpacked(found[1])[1].size > 0) == bool(motion_leaves)
+
+
+def live(number: int) -> LiveFrame:
+    return LiveFrame.of(rgbd_frame(number))
+
+
+def test_a_frame_of_the_ring_waits_for_its_score_and_comes_with_its_depth() -> None:
+    feed = CameraFeed()
+    begin(feed)
+    for number in range(10, 14):
+        feed.take_live(live(number))
+    assert feed.picture(0) is None
+    score(feed, 12)
+    found = feed.picture(0)
+    assert found is not None
+    header, _, images = unpacked(found[1])
+    depth_bytes = int(str(header["depth_bytes"]))
+    assert (header["frame"], header["width"], header["height"]) == (12, 64, 48)
+    assert header["depth_m"] == [0.6, 1.1]
+    color, depth = decoded(images[depth_bytes:]), decoded(images[:depth_bytes])
+    np.testing.assert_allclose(color[20, 30], (200, 120, 90), atol=12)
+    assert depth[20, 30, 0] > depth[20, 30, 2], "near is red"
+
+
+def decoded(jpeg: bytes) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return np.asarray(image[:, :, ::-1])
+
+
+@pytest.mark.parametrize(("privacy", "sharp"), [("results", None), ("flow", None), ("blurred", False), ("full", True)])
+def test_beyond_this_machine_frames_of_the_ring_follow_the_tier_too(privacy: str, sharp: bool | None) -> None:
+    feed = CameraFeed(on_this_machine=False)
+    begin(feed, privacy)
+    row, column = np.mgrid[0:48, 0:64]
+    color = np.repeat((120 + 100 * np.sin(row + column / 2)).astype(np.uint8)[:, :, None], 3, axis=2)
+    feed.take_live(LiveFrame.of(dataclasses.replace(rgbd_frame(20), color=color)))
+    score(feed, 20)
+    found = feed.picture(0)
+    assert (found is None) == (sharp is None)
+    if found is not None:
+        header, _, images = unpacked(found[1])
+        depth_bytes = int(str(header["depth_bytes"]))
+        assert bool(depth_bytes) == sharp
+        shown = decoded(images[depth_bytes:]).astype(int)
+        hidden = pixelated(color, ((20.0, 10.0, 20.0, 20.0),))
+        off = [float(np.abs(shown - one).mean()) for one in (color, hidden)]
+        assert (off[0] < off[1]) == sharp
+        assert min(off) < 20
+
+
+def test_a_wide_frame_is_made_small_and_boxes_keep_their_pixels() -> None:
+    color, depth = np.zeros((1080, 1920, 3), np.uint8), np.zeros((1080, 1920), np.uint16)
+    wide = RGBDFrame.from_arrays(color, depth, Intrinsics(1920, 1080, 900.0, 900.0, 960.0, 540.0), 0)
+    small = LiveFrame.of(wide)
+    assert (small.width, small.color.shape, small.depth.shape) == (1920, (540, 960, 3), (180, 320, 3))
+    assert not small.depth.any(), "unknown depth is black"
 
 
 def test_a_blind_feed_holds_no_result_even_where_the_bus_does() -> None:

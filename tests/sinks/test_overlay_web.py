@@ -37,7 +37,9 @@ NUMBER_IN_PICTURE = f"""
       if (pen.getImageData(x, y, 1, 1).data[0] > 128) number += 2 ** bit;
     }}
     const score = document.getElementById('picture-score');
-    return [number, canvas.dataset.frame, score.dataset.frame, score.textContent,
+    const depth = document.getElementById('depth');
+    const [red, , blue] = depth.getContext('2d').getImageData(20, 20, 1, 1).data;
+    return [number, canvas.dataset.frame, score.dataset.frame, depth.dataset.frame, red > blue, score.textContent,
       document.getElementById('picture-frame').textContent];
 """
 WATCH_STATE = """
@@ -75,9 +77,9 @@ def served(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 @pytest.fixture(scope="module")
 def buses() -> Iterator[tuple[str, str]]:
-    """Addresses of a session that shows everything and of a blind one."""
-    with talking("demo") as (_, open_bus), talking("hidden", "--blind") as (_, blind_bus):
-        yield open_bus, blind_bus
+    """Addresses of a session that shows everything and of a blind one; the first has its frames in a ring."""
+    with talking("demo") as (_, shown), talking("hidden", "--blind") as (_, blind):
+        yield shown, blind
 
 
 @pytest.fixture(scope="module", params=[390, 1280])
@@ -88,7 +90,8 @@ def browser(request: pytest.FixtureRequest) -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture(scope="module")
 def server(buses: tuple[str, str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with served(*buses) as found:
+    (bus, ring), (blind_bus, _) = (told.split() for told in buses)
+    with served(bus, blind_bus, "--ring", "demo", ring) as found:
         yield found
 
 
@@ -136,6 +139,7 @@ def test_everything_is_there_by_role_and_name(page: webdriver.Chrome) -> None:
     until(lambda: page.find_elements(By.CSS_SELECTOR, "#events li"), "an event")
     for role, name in (
         ("image", "Live image: frame"),
+        ("image", "Depth view: frame"),
         ("image", "Spotting score"),
         ("checkbox", "Face box"),
         ("checkbox", "Analysed region"),
@@ -143,6 +147,7 @@ def test_everything_is_there_by_role_and_name(page: webdriver.Chrome) -> None:
         ("tab", "demo"),
         ("tab", "hidden"),
         ("heading", "Last events"),
+        ("heading", "Depth"),
         ("heading", "Quality"),
         ("heading", "Model card"),
         ("status", "Score of this frame"),
@@ -174,8 +179,9 @@ def test_the_picture_is_the_frame_whose_score_stands_beside_it(page: webdriver.C
     seen = set()
 
     def looked() -> bool:
-        number, of_picture, of_score, score, words = page.execute_script(NUMBER_IN_PICTURE)
-        assert int(of_picture) == int(of_score) == number
+        number, of_picture, of_score, of_depth, near_is_red, score, words = page.execute_script(NUMBER_IN_PICTURE)
+        assert int(of_picture) == int(of_score) == int(of_depth) == number
+        assert near_is_red
         assert score == f"{spot_of(number):.2f}"
         assert words == f"frame {number}"
         seen.add(number)
@@ -240,7 +246,7 @@ def seconds_to_dead(browser: webdriver.Chrome, process: subprocess.Popen[str]) -
 
 
 def test_a_killed_pipeline_is_shown_as_dead(browser: webdriver.Chrome) -> None:
-    with talking("mortal") as (session, bus), served(bus) as (_, address):
+    with talking("mortal") as (session, told), served(told.split()[0]) as (_, address):
         browser.get(address)
         until(lambda: state(browser) == "Live", "the session")
         assert seconds_to_dead(browser, session) < DEAD_WITHIN_S
@@ -249,7 +255,7 @@ def test_a_killed_pipeline_is_shown_as_dead(browser: webdriver.Chrome) -> None:
 
 
 def test_a_killed_server_is_shown_as_dead(browser: webdriver.Chrome, buses: tuple[str, str]) -> None:
-    with served(buses[0]) as (server, address):
+    with served(buses[0].split()[0]) as (server, address):
         browser.get(address)
         until(lambda: state(browser) == "Live", "the session")
         assert seconds_to_dead(browser, server) < DEAD_WITHIN_S
@@ -286,7 +292,7 @@ def test_pages_of_other_sites_learn_nothing(server: tuple[subprocess.Popen[str],
 
 
 def test_beyond_loopback_a_token_is_asked_for(buses: tuple[str, str]) -> None:
-    with served(buses[0], "--host", "0.0.0.0", "--token", "secret") as (_, address):
+    with served(buses[0].split()[0], "--host", "0.0.0.0", "--token", "secret") as (_, address):
         assert address.endswith("/?token=secret")
         for path in ("/", "/overlay.js", "/feed", "/?token=guess"):
             assert answer(address, path).status == 403
