@@ -84,6 +84,7 @@ def import_model(
     exclude_subject: Annotated[str | None, typer.Option(help="Leave out the fold of this subject.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse a folder with an unusable file.")] = False,
     gain: Annotated[float, typer.Option(min=1e-6, help="u, v, w are multiplied by this.")] = 1.0,
+    gain_w: Annotated[float | None, typer.Option(min=0.0, help="w is multiplied by this instead.")] = None,
     gain_from: Annotated[Path | None, typer.Option(help="Fit the gain on this recording instead.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a model of the same name.")] = False,
 ) -> None:
@@ -108,7 +109,7 @@ def import_model(
         folds=folds,
         exclude_subject=exclude_subject,
         strict=strict,
-        gain=(gain, gain, gain) if fit is None else fit.channels,
+        gain=(gain, gain, gain if gain_w is None else gain_w) if fit is None else fit.channels,
         gain_note="" if fit is None or gain_from is None else f"{fit.text} ({gain_from.name})",
         overwrite=force,
     )

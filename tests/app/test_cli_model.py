@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -22,21 +22,6 @@ def test_the_default_model_is_listed_and_passes_its_parity_check() -> None:
     reports = json.loads(done.stdout)
     assert reports["onnxruntime"]["ok"]
     assert reports["torch"]["ok"]
-
-
-def test_a_folder_of_seven_class_folds_becomes_a_model_that_runs(tmp_path: Path) -> None:
-    weights = shared("sfamnet/pretrained_weights/7emo")
-    done = run("sfam", "model", "import", weights, "--name", "seven", "--folds", "2", "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert all(f"skipped subject_{subject}.pkl" in done.stderr for subject in (3, 10, 40, 144))
-    live = run("sfam-live", "--camera", shared("recordings/face_a.bag"), "--speed", "max", "--publish", "none",
-               "--single-process", "--model", tmp_path / "seven", "--out", tmp_path / "session")  # fmt: skip
-    assert live.returncode == 0, live.stderr
-    with (tmp_path / "session" / "scores.csv").open() as file:
-        table = list(csv.DictReader(file))
-    classes = ["disgust", "surprise", "others", "fear", "anger", "sad", "happy", "neutral"]
-    assert [name for name in table[0] if name.startswith("p_")] == [f"p_{name}" for name in classes]
-    assert len(table) == 180
 
 
 def test_an_existing_model_is_replaced_only_when_asked(tmp_path: Path) -> None:
@@ -76,7 +61,8 @@ def test_an_exported_model_runs_elsewhere_and_its_checkpoints_come_back(tmp_path
 
 
 def test_a_model_is_compiled_ahead_for_another_machines_gpu(tmp_path: Path) -> None:
-    pytest.importorskip("tensorrt_rtx")
+    if os.environ.get("SFAM_REQUIRE_TENSORRT") != "1":
+        pytest.importorskip("tensorrt_rtx")
     actions = []
     for precision in ("fp32", "fp16", "fp32"):
         done = run("sfam", "model", "compile", "synthetic-4", "--capability", "8.9", "--gpu", "NVIDIA L4",
