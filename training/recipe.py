@@ -35,7 +35,7 @@ class Preset:
     """Micro-expressions per 20 s."""
     macros: float = 1.0
     """Macro-expressions per 20 s, one more in every second overlay."""
-    steps: int = 1000
+    steps: int = 800
     scales: tuple[float, float] = (0.1, 0.3)
     """Compression sign(x) log(1 + |x| / s): s of u and v in px, of w in mm."""
     window_ms: float = 200.0

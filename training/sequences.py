@@ -27,10 +27,6 @@ IMAGE_PX = 208
 SCALES = (0.95, 1.5)
 """Face sizes, as factors on 107 px between the jaw's sides: about 0.45 to 0.75 m from a common camera."""
 
-COMMON_GREY, DARK_GREY = (1.5, 3.0), (3.0, 4.5)
-"""Noise of the color image in grey levels, in common and in bad light."""
-DARK_SHARE = 0.35
-
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -70,14 +66,13 @@ def draw_session(seed: int, seconds: float, identity: int, sway: float) -> Scene
 
 def _seen(plan: SequencePlan, rng: np.random.Generator) -> Scene:
     """The plan before a camera: sensor noise and distance vary as cameras and rooms do."""
-    kind = rng.random()
-    dark = rng.random() < DARK_SHARE
+    correlated = rng.random() < 0.4
     noise = Noise(
-        rgb_sigma=float(rng.uniform(*(DARK_GREY if dark else COMMON_GREY))),
+        rgb_sigma=float(rng.uniform(1.5, 3.0)),
         depth_sigma_mm=float(rng.uniform(0.8, 2.2)),
-        depth_model="correlated" if kind < 0.3 else "quantised" if kind < 0.45 else "white",
+        depth_model="correlated" if correlated else "white",
         correlation_px=float(rng.uniform(1.0, 2.0)),
-        holes=float(rng.uniform(0.0, 0.06)),
+        holes=float(rng.uniform(0.0, 0.05)),
     )
     return Scene(plan, noise, float(rng.uniform(*SCALES)))
 

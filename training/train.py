@@ -50,7 +50,7 @@ def train_scenes(preset: Preset, seed: int) -> list[Scene]:
     for index in range(preset.train_sequences + preset.restless_sequences):
         low, high = RESTLESS_SWAY if index >= preset.train_sequences else NATURAL_SWAY
         sway = low + (high - low) * ((index * GOLDEN_RATIO) % 1.0)
-        scenes.append(draw_background(seed + index, preset.seconds, index, sway, talks=index % 4 == 2))
+        scenes.append(draw_background(seed + index, preset.seconds, index, sway, talks=index % 6 == 5))
     return scenes
 
 
