@@ -181,7 +181,12 @@ def distill(
     clips = read_features(data) if data is not None else ()
     agreed = distill(name, out, clips, recipe=DistillRecipe(steps=steps), seed=seed)
     typer.echo(
-        f"on {agreed.windows} windows held back of {agreed.data}: score differs by {agreed.mean_difference:.4f} on "
-        f"average, {agreed.largest_difference:.4f} at most; same class for {100 * agreed.same_class:.1f} %"
+        f"on {agreed.windows} windows held back of {agreed.data}: score RMSE {agreed.rmse:.4f}, differs by "
+        f"{agreed.mean_difference:.4f} on average, {agreed.largest_difference:.4f} at most; same class for "
+        f"{100 * agreed.same_class:.1f} %"
     )
+    if agreed.event_f1 is None:
+        typer.echo("events were not compared: that takes the windows of at least 5 clips (--data)")
+    else:
+        typer.echo(f"event F1 {agreed.event_f1:.3f} against {agreed.events} events of {name} on clips held back")
     typer.echo(f"wrote {out}; run it with: sfam-live --model {out}")

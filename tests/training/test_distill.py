@@ -40,6 +40,21 @@ def test_one_network_comes_to_answer_as_an_ensemble_does(tmp_path: Path) -> None
     assert "imitation" in written.limits[-1]
 
 
+@pytest.mark.slow  # learns for 60 steps
+def test_of_several_clips_whole_ones_are_held_back_and_events_compared(tmp_path: Path) -> None:
+    weights = shared("sfamnet/pretrained_weights") / f"{CLASSES}emo"
+    import_checkpoints(weights, "three", tmp_path / "three", folds=3)
+    clips = [clip(seed) for seed in range(5)]
+    agreed = distill(str(tmp_path / "three"), tmp_path / "a", clips, recipe=DistillRecipe(steps=60, batch=24))
+    assert agreed.windows == 300
+    assert agreed.event_f1 is not None
+    assert 0 <= agreed.event_f1 <= 1
+    assert agreed.mean_difference <= agreed.rmse <= agreed.largest_difference
+    record = json.loads((tmp_path / "a" / "model.json").read_text())["distilled"]
+    assert record["event_f1"] == round(agreed.event_f1, 4)
+    assert record["rmse"] == round(agreed.rmse, 5)
+
+
 @pytest.mark.slow  # draws 2,000 fields
 def test_without_clips_fields_stand_in_and_are_named(tmp_path: Path) -> None:
     agreed = distill("synthetic-4", tmp_path / "x", recipe=DistillRecipe(steps=1, batch=8))
