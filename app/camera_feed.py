@@ -20,8 +20,8 @@ from .sink_roles import LOOK
 from .supervisor import Retry, Role, RoleResult, Supervisor
 
 ANALYSIS = "analysis"
-JOINING_S = 10.0
-"""Frames wait for sinks that keep what they get, but no longer than this."""
+JOINING_S, FILE_JOINING_S = 10.0, 60.0
+"""Frames wait for sinks that keep what they get, but no longer than this; those of a recording are not in a hurry."""
 HANGS_AFTER_S = 10.0
 """An analysis that looks for no frame for so long hangs: a frame takes milliseconds."""
 
@@ -162,9 +162,10 @@ class CameraFeed:
         """Kill what hangs; tell the analysis when frames come again; end what stays away."""
         if self.ring is None:
             return
-        if self._awaited and self._ready_s is not None and time.monotonic() - self._ready_s > JOINING_S:
+        longest_s = FILE_JOINING_S if self.setup.plan.lossless else JOINING_S
+        if self._awaited and self._ready_s is not None and time.monotonic() - self._ready_s > longest_s:
             names = ", ".join(sorted(self._awaited))
-            self._tell(f"{names}: not on the bus after {JOINING_S:g} s; what comes now is missing there")
+            self._tell(f"{names}: not on the bus after {longest_s:g} s; what comes now is missing there")
             self._awaited.clear()
             self._start()
         can_hang = ANALYSIS in self._ready and not self.setup.plan.lossless
