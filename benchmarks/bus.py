@@ -34,7 +34,7 @@ CLASSES = ("negative", "positive", "surprise", "others", "neutral")
 RATE_HZ = 90.0
 STAYS_S = (0.2, 3.0)
 SPAWN = multiprocessing.get_context("spawn")
-JOINING_S = 60.0
+JOINING_S = 300.0
 
 
 def session_info() -> SessionInfo:
