@@ -22,8 +22,8 @@ from .supervisor import Retry, Role, RoleResult, Supervisor
 ANALYSIS = "analysis"
 JOINING_S, FILE_JOINING_S = 10.0, 60.0
 """Frames wait for sinks that keep what they get, but no longer than this; those of a recording are not in a hurry."""
-HANGS_AFTER_S = 10.0
-"""An analysis that looks for no frame for so long hangs: a frame takes milliseconds."""
+HANGS_AFTER_S = 30.0
+"""An analysis that looks for no frame for so long hangs: a frame takes milliseconds, on a starved machine seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,8 @@ class LiveProcesses(LiveRun):
         if pause_s is None:
             return None
         self._tell("warning", f"{result.message}; another one is started in {pause_s:g} s")
+        if self._verbose and result.trace:
+            self._line.say(result.trace)
         plans = {
             feed.setup.label: replace(feed.setup.plan, resume=self._resumed(feed, result.message))
             for feed in self._feeds
