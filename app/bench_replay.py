@@ -15,7 +15,7 @@ import numpy as np
 from sfam.capture.clock import SessionClock
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.pacing import ReplayControl, limited
-from sfam.capture.source import open_source
+from sfam.capture.source import SourceError, open_source
 from sfam.stream.scene_flow import CROP_PX
 
 from .bench_flow import machine
@@ -109,6 +109,11 @@ def _beside_predecessor(config: Config) -> tuple[float, float]:
             theirs_ms.append((time.perf_counter_ns() - started) / 1e6)
         before = now
     pipeline.close()
+    if not ours_ms or not theirs_ms:
+        raise SourceError(
+            f"{config.capture.camera}: nothing to measure; a replay bench needs a face for more than "
+            f"{2 * PREDECESSOR_EVERY} frames"
+        )
     return float(np.median(ours_ms)), float(np.median(theirs_ms))
 
 
