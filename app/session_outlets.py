@@ -13,6 +13,7 @@ from sfam.engine.events import Event
 from sfam.engine.model import ModelArtifact
 from sfam.sinks.blind import without_result, without_result_counters
 from sfam.sinks.curve import PublisherKeys
+from sfam.sinks.event_clip import CLIP_TIERS, ClipKeeper
 from sfam.sinks.frame_result import FrameResult
 from sfam.sinks.growing_file import GrowingFile
 from sfam.sinks.pixelate import pixelated
@@ -60,6 +61,8 @@ class Outlets:
         self._pixelates = plan.config.sinks.privacy == "blurred"
         self._is_recorded = plan.config.capture.record != "none"
         self._folder: SessionFolder | None = None
+        keeps_clips = plan.config.sinks.clips and plan.config.sinks.privacy in CLIP_TIERS
+        self._clips = ClipKeeper(plan.folder, model.classes) if keeps_clips else None
         self._markers: GrowingFile | None = None
         self._times = EventTimes()
         self.publisher: Publisher | NullPublisher = NullPublisher()
@@ -142,8 +145,11 @@ class Outlets:
         """The rows of a frame; returns the stamps for what else belongs to it."""
         self._times.seen(result.frame)
         stamps = Stamps.of(result.frame, {stage: spent / 1e3 for stage, spent in result.stage_ns.items()})
-        for row in rows_of(result):
+        rows = rows_of(result)
+        for row in rows:
             self.row(row, stamps)
+        if self._clips is not None:
+            self._clips.push(rows, result.flows)
         return stamps
 
     def send(self, result: FrameAnalysis) -> None:
@@ -167,6 +173,8 @@ class Outlets:
         event = self._times.complete(event)
         if self._folder is not None:
             self._folder.event(event)
+        if event.state == "confirmed" and self._clips is not None:
+            self._clips.keep(event)
         if event.state == "confirmed" and self._is_recorded:
             self._tell("clip", (event.onset.t_capture_ns, event.offset.t_capture_ns))
         if self._blind:
@@ -186,6 +194,8 @@ class Outlets:
             SinkError: the folder could not be written to the end.
         """
         self._close_markers()
+        if self._clips is not None:
+            self._clips.close()
         if self._folder is not None:
             self._folder.close(totals, state)
         self.publisher.close(self._shown(totals), state)
@@ -194,6 +204,8 @@ class Outlets:
         """Close what an error left open; after `close` nothing is left to do."""
         self._close_markers()
         self.publisher.close(self._shown(totals), "failed")
+        if self._clips is not None:
+            self._clips.close()
         if self._folder is not None:
             self._folder.close(totals, "failed")
 

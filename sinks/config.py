@@ -26,6 +26,7 @@ class SinksConfig(BaseModel):
         "results",
         description="what may be stored or leave: results; flow = motion too; blurred = pixelated pictures too; full",
     )
+    clips: bool = Field(True, description="at tier flow and above: a clip of motion and scores of each event")
     retention_days: int | None = Field(
         None, ge=0, description="days after which the session is to be erased (sfam erase --expired); null = no limit"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .report_motion import MotionPictures, motion_pictures
 from .report_plots import Timeline, causes_plot, latency_plot, noise_plot, score_plot
 from .report_review import review_card, review_data
 from .report_thumbnails import Thumbnails, thumbnails
@@ -38,7 +39,7 @@ def write_report(folder: str | Path, out: str | Path | None = None, *, pictures:
     """
     record = read_session(folder)
     page = Path(out) if out is not None else record.path / REPORT
-    text = render_report(record, thumbnails(record) if pictures else {})
+    text = render_report(record, thumbnails(record) if pictures else {}, motion_pictures(record))
     try:
         page.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
@@ -46,12 +47,14 @@ def write_report(folder: str | Path, out: str | Path | None = None, *, pictures:
     return page
 
 
-def render_report(record: SessionRecord, faces: Thumbnails) -> str:
-    """The page as text; `faces` as `thumbnails` gives them."""
+def render_report(record: SessionRecord, faces: Thumbnails, motion: MotionPictures) -> str:
+    """The page as text; `faces` as `thumbnails` gives them, `motion` as `motion_pictures` does."""
     line, summary = Timeline.of(record), record.summary
     threshold = summary["threshold"]
     stages = summary["counters"].get("latency_us", {})
-    cards = "".join(review_card(record, line, event, faces.get(event.id, {})) for event in record.events)
+    cards = "".join(
+        review_card(record, line, event, faces.get(event.id, {}), motion.get(event.id, {})) for event in record.events
+    )
     return Template(_page("report.html")).substitute(
         title=escape(f"Session {summary['session']}"),
         style=_page("report.css"),
@@ -194,10 +197,23 @@ def _session(summary: Mapping[str, Any]) -> str:
             ("Versions", versions),
             ("Settings hash", summary["config_hash"]),
             ("Privacy tier", summary["privacy"]),
+            ("Keep until", str(summary.get("retain_until") or "no date set")),
+            ("Consent", str(summary.get("consent") or "no note")),
+            ("Pauses", _pauses(summary["counters"].get("pauses", ()))),
             ("Ended because", str(summary["counters"].get("ended_because", "") or summary["state"])),
             ("Warnings", warnings),
         ]
     )
+
+
+def _pauses(pauses: Sequence[Mapping[str, Any]]) -> str:
+    """Times in which nothing was stored."""
+    said = [
+        f"after frame {one['after_frame']}, "
+        + (f"{(one['ended_utc_ns'] - one['began_utc_ns']) / 1e9:.1f} s" if one["ended_utc_ns"] else "to the end")
+        for one in pauses
+    ]
+    return "; ".join(said) or "none"
 
 
 def _table(rows: list[tuple[str, str]]) -> str:

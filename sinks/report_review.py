@@ -18,8 +18,10 @@ AROUND_S = 1.5
 """Shown before and after an event."""
 
 
-def review_card(record: SessionRecord, line: Timeline, event: Event, faces: Mapping[int, str]) -> str:
-    """The card of one event; `faces` are data URIs by frame."""
+def review_card(
+    record: SessionRecord, line: Timeline, event: Event, faces: Mapping[int, str], motion: Mapping[int, str]
+) -> str:
+    """The card of one event; `faces` and `motion` are data URIs by frame."""
     begin_s, end_s = _window(line, event)
     first, last = _frames_between(line, begin_s, end_s)
     length_ms = (event.offset.t_capture_ns - event.onset.t_capture_ns) / 1e6
@@ -28,20 +30,24 @@ def review_card(record: SessionRecord, line: Timeline, event: Event, faces: Mapp
     )
     facts = [f"frames {event.onset.frame} to {event.offset.frame}", f"apex {event.apex.frame}", f"{length_ms:.0f} ms"]
     facts += [f"score {event.score:.2f}", share, *event.flags]
-    film = "".join(
-        f'<figure data-frame="{frame}"><img src="{faces[frame]}" alt="Face in frame {frame}">'
-        f"<figcaption>{frame}</figcaption></figure>"
-        for frame in sorted(faces)
-    )
     return (
         f'<article class="card" id="event-{event.id}" data-event="{event.id}"><header>'
         f"<h3>{event.kind} {escape(event.emotion)} <span class='muted'>#{event.id}</span></h3>"
         f"<span>{line.second_of(event.onset.frame):.2f} s</span></header>"
         f"<p class='muted'>{escape(', '.join(fact for fact in facts if fact))}</p>"
         f"<div class='plot'>{event_plot(line, event, record.summary['threshold'], begin_s, end_s)}</div>"
-        f"{f'<div class=film>{film}</div>' if film else ''}"
+        f"{_film(faces, 'Face')}{_film(motion, 'Motion')}"
         f"{_controls(record, event, first, last)}<p class='printed'></p></article>"
     )
+
+
+def _film(pictures: Mapping[int, str], what: str) -> str:
+    figures = "".join(
+        f'<figure data-frame="{frame}"><img src="{pictures[frame]}" alt="{what} in frame {frame}">'
+        f"<figcaption>{frame}</figcaption></figure>"
+        for frame in sorted(pictures)
+    )
+    return f"<div class='film {what.lower()}'>{figures}</div>" if figures else ""
 
 
 def _frames_between(line: Timeline, begin_s: float, end_s: float) -> tuple[int, int]:

@@ -33,10 +33,12 @@ function scrub(card) {
   cursor.setAttribute("x1", x);
   cursor.setAttribute("x2", x);
   card.querySelector(".at").textContent = `frame ${frame}, score ${score == null ? "none" : score.toFixed(2)}`;
-  const pictures = [...card.querySelectorAll("figure")];
-  const distance = (picture) => Math.abs(Number(picture.dataset.frame) - frame);
-  const nearest = Math.min(...pictures.map(distance));
-  for (const picture of pictures) picture.classList.toggle("here", distance(picture) === nearest);
+  for (const film of card.querySelectorAll(".film")) {
+    const pictures = [...film.querySelectorAll("figure")];
+    const distance = (picture) => Math.abs(Number(picture.dataset.frame) - frame);
+    const nearest = Math.min(...pictures.map(distance));
+    for (const picture of pictures) picture.classList.toggle("here", distance(picture) === nearest);
+  }
 }
 
 /** Verdict from what was edited: an interval that differs from the detected one is corrected. */

@@ -9,6 +9,8 @@ import pytest
 
 from sfam.app.config import Config
 from sfam.app.session_description import payload_kinds, retain_until
+from sfam.sinks.event_clip import clip_path, read_clip
+from sfam.sinks.session_reader import read_session
 from sfam.sinks.subscriber import subscribe
 from sfam.sinks.wire_fields import parse_frame
 from sfam.stream.config import StreamConfig
@@ -76,5 +78,20 @@ def test_pictures_of_tier_blurred_show_no_face(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "s" / "session.json").read_text(encoding="utf-8"))
     assert (summary["privacy"], summary["consent"]) == ("blurred", "form 7")
     assert len(summary["retain_until"]) == 10
-    stored = {path.suffix for path in (tmp_path / "s").rglob("*") if path.is_file()}
+    files = [path for path in (tmp_path / "s").rglob("*") if path.is_file()]
+    stored = {path.suffix for path in files if path.parent.name != "clips"}
     assert stored <= {".csv", ".json", ".jsonl", ".yaml", ".html"}
+
+
+@pytest.mark.slow  # a session of several seconds
+def test_each_event_of_tier_flow_has_a_clip_without_pictures(tmp_path: Path) -> None:
+    arguments = ["--speed", "max", "--duration", "9", "--publish", "none", "--single-process", "--privacy", "flow"]
+    done = run("sfam-live", "-q", "--out", tmp_path / "s", *arguments, timeout_s=240)
+    assert done.returncode == 0, done.stderr
+    record = read_session(tmp_path / "s")
+    assert record.events
+    for event in record.events:
+        clip = read_clip(clip_path(record.path, event.id))
+        moved = {frame.score["frame"] for frame in clip.frames if frame.maps is not None}
+        assert set(range(event.onset.frame, event.offset.frame + 1)) <= moved
+    assert "Motion in frame" in (tmp_path / "s" / "report.html").read_text(encoding="utf-8")

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mcap.reader import make_reader
+
+from sfam.capture.config import CaptureConfig
+from sfam.capture.mcap_file import RecordingError
+from sfam.capture.source import SourceError, open_source
+from sfam.sinks.event_clip import ClipKeeper, clip_path, read_clip
+from sfam.sinks.report import write_report
+from sfam.sinks.session_folder import SessionFolder
+from tests.sinks.session_parts import CLASSES, event, frame_result, rgbd_frame, scene_flow, session_info
+
+EVENT = event(3, "confirmed", 40)
+
+
+def keep_clip(folder: Path, frames: int = 100) -> Path:
+    """A session of some frames whose event lies from 40 to 51; its clip."""
+    folder.mkdir(exist_ok=True)
+    keeper = ClipKeeper(folder, CLASSES)
+    for number in range(frames):
+        flows = [scene_flow(number)] if number >= 6 else []
+        keeper.push([frame_result(number)], flows)
+        if number == 60:
+            keeper.keep(EVENT)
+    keeper.close()
+    keeper.close()
+    assert keeper.lost == 0
+    return clip_path(folder, 3)
+
+
+def test_a_clip_holds_motion_scores_and_noise_around_the_event(tmp_path: Path) -> None:
+    clip = read_clip(keep_clip(tmp_path))
+    assert clip.event["emotion"] == "positive"
+    frames = [frame.score["frame"] for frame in clip.frames]
+    assert frames == list(range(25, 67)), "half a second on both sides"
+    for frame in clip.frames:
+        number = frame.score["frame"]
+        found = frame_result(number)
+        assert frame.score["spot"] == (None if found.score is None else pytest.approx(found.score.spot, abs=1e-6))
+        assert frame.flow is not None
+        assert frame.flow["frame"] == number
+        assert set(frame.flow["noise"]) == {"u_px", "v_px", "w_mm"}
+        assert frame.maps is not None
+        np.testing.assert_allclose(frame.maps[0], scene_flow(number).u, atol=1e-3)
+
+
+def test_a_clip_holds_no_image_channel(tmp_path: Path) -> None:
+    path = keep_clip(tmp_path)
+    with path.open("rb") as stream:
+        summary = make_reader(stream).get_summary()
+    assert summary is not None
+    assert {channel.topic for channel in summary.channels.values()} == {"/sfam/score", "/sfam/flow", "/sfam/event"}
+    assert not [schema.name for schema in summary.schemas.values() if "image" in schema.name.lower()]
+    stored = path.read_bytes()
+    assert b"\xff\xd8\xff" not in stored, "a JPEG"
+    assert rgbd_frame(40).color.tobytes()[:300] not in stored
+    with pytest.raises(SourceError), open_source(CaptureConfig(camera=str(path))) as source:
+        next(iter(source.frames()))
+
+
+def test_an_event_at_the_end_of_a_session_has_its_clip_too(tmp_path: Path) -> None:
+    assert read_clip(keep_clip(tmp_path, frames=61)).frames[-1].score["frame"] == 60
+
+
+def test_a_face_of_another_track_is_not_in_it(tmp_path: Path) -> None:
+    keeper = ClipKeeper(tmp_path, CLASSES)
+    for number in range(6, 80):
+        other = dataclasses.replace(frame_result(number), face_id=1)
+        keeper.push([frame_result(number), other], [dataclasses.replace(scene_flow(number), track_id=1)])
+    keeper.keep(EVENT)
+    keeper.close()
+    clip = read_clip(clip_path(tmp_path, 3))
+    assert {frame.score["face_id"] for frame in clip.frames} == {0}
+    assert all(frame.maps is None for frame in clip.frames)
+
+
+def test_what_cannot_be_written_is_counted_and_harms_nobody(tmp_path: Path) -> None:
+    keeper = ClipKeeper(tmp_path / "nowhere", CLASSES)
+    keeper.push([frame_result(40)], [scene_flow(40)])
+    keeper.keep(EVENT)
+    keeper.close()
+    assert keeper.lost == 1
+
+
+def test_what_is_no_clip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mcap"
+    for content in (b"", b"no mcap at all", keep_clip(tmp_path).read_bytes()[:2000]):
+        path.write_bytes(content)
+        with pytest.raises(RecordingError):
+            read_clip(path)
+
+
+def test_the_report_shows_the_motion_of_an_event_at_any_tier_that_keeps_it(tmp_path: Path) -> None:
+    info = dataclasses.replace(session_info(), privacy="flow")
+    with SessionFolder(tmp_path / "s", info) as writer:
+        for number in range(100):
+            writer.row(frame_result(number))
+        writer.event(EVENT)
+    keep_clip(tmp_path / "s")
+    page = write_report(tmp_path / "s").read_text(encoding="utf-8")
+    assert page.count('alt="Motion in frame') == 7
+    assert page.count("data:image/png") == 7
+    assert 'alt="Face in frame' not in page
