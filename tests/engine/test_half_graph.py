@@ -30,7 +30,7 @@ def test_half_precision_keeps_to_its_tolerance_on_published_networks(tmp_path: P
 
 
 def test_half_precision_keeps_to_its_tolerance_on_the_default_model_and_an_ensemble(tmp_path: Path) -> None:
-    for model in (load_model("synthetic-4"), artifact(tmp_path, {str(k): seeded(k) for k in range(3)})):
+    for model in (load_model("synthetic-4"), artifact(tmp_path, {str(k): seeded(k) for k in range(9)})):
         vectors = model.parity()
         found = run_half(model, vectors.maps)
         assert np.abs(found["spot"] - vectors.spot).max() <= HALF_SPOT_TOLERANCE

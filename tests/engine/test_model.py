@@ -13,6 +13,7 @@ from sfam.engine.backend import Backend, check_all_backends, check_parity, open_
 from sfam.engine.config import EngineConfig
 from sfam.engine.decoding import PaperSpec, RunsSpec, spec_from_json, spec_to_json
 from sfam.engine.export import ModelText, default_parity_maps, write_model
+from sfam.engine.graph import SIDE_BY_SIDE
 from sfam.engine.model import ModelArtifact, ModelError, installed_models, load_model, user_models_folder
 from sfam.engine.normalisation import Normalisation
 from sfam.engine.weights import WeightsError, pack_weights, read_weights
@@ -60,7 +61,8 @@ def test_normalisation_is_part_of_the_graph(tmp_path: Path) -> None:
 
 
 def test_ensemble_is_the_mean_of_its_networks(tmp_path: Path) -> None:
-    networks = {str(seed): seeded(seed) for seed in range(5)}
+    # One more than the graph writes side by side.
+    networks = {str(seed): seeded(seed) for seed in range(SIDE_BY_SIDE + 1)}
     ensemble = artifact(tmp_path / "all", dict(networks))
     maps = default_parity_maps()
     singles = [opened(artifact(tmp_path / name, network)).run(maps) for name, network in networks.items()]
