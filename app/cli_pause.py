@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,18 +41,26 @@ def _ask(session: Path | None, paused: bool) -> None:
     from sfam.sinks.sink_error import SinkError
 
     folder = _running() if session is None else session
-    state = _state(folder)
-    if state not in OPEN_STATES:
-        raise ConfigError(f"{folder}: holds no running session (its state is {state or 'unknown'})")
-    request = PauseRequest(folder)
-    request.set() if paused else request.clear()
+    folders = _cameras(folder)
+    requests = [PauseRequest(one) for one in folders]
+    for one in folders:
+        if (state := _state(one)) not in OPEN_STATES:
+            raise ConfigError(f"{one}: holds no running session (its state is {state or 'unknown'})")
+    for request in requests:
+        request.set() if paused else request.clear()
     deadline = time.monotonic() + ANSWER_WITHIN_S
-    while (_state(folder) == "paused") != paused:
+    while any((_state(one) == "paused") != paused for one in folders):
         if time.monotonic() > deadline:
-            request.clear()
+            for request in requests:
+                request.clear()
             raise SinkError(f"the session in {folder} does not answer; is it still running?")
         time.sleep(0.05)
     typer.echo(f"{folder}: paused, nothing is stored or sent" if paused else f"{folder}: running")
+
+
+def _cameras(folder: Path) -> list[Path]:
+    """The folder itself, or those of its cameras where a session has several."""
+    return [folder / str(one["folder"]) for one in _summary(folder).get("cameras", ())] or [folder]
 
 
 def _running() -> Path:
@@ -62,7 +70,7 @@ def _running() -> Path:
         ConfigError: there is none, or more than one.
     """
     folders = sorted(path.parent for path in SESSIONS.glob("*/session.json"))
-    found = [folder for folder in folders if _state(folder) in OPEN_STATES]
+    found = [folder for folder in folders if all(_state(one) in OPEN_STATES for one in _cameras(folder))]
     if len(found) != 1:
         which = ", ".join(map(str, found)) or "none"
         raise ConfigError(f"sessions that run below ./{SESSIONS}: {which}; name the session folder")
@@ -70,8 +78,14 @@ def _running() -> Path:
 
 
 def _state(folder: Path) -> str:
-    """What session.json says; '' where there is none."""
+    """Where the session stands; '' where there is none."""
+    return str(_summary(folder).get("state", ""))
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    """What session.json says; nothing where it cannot be read."""
     try:
-        return str(json.loads((folder / "session.json").read_text(encoding="utf-8"))["state"])
-    except (OSError, ValueError, KeyError):
-        return ""
+        found = json.loads((folder / "session.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -21,6 +21,8 @@ from .mcap_scan import ChunkMessage, ChunkView, RawRecord, Scan
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .source import SourceError
 
+CLIP_PROFILE = "sfam-clip"
+"""Of event clips, which hold motion and scores only."""
 _LONGEST_GAP = 1_000_000
 """Frames that one note may call skipped."""
 
@@ -33,8 +35,14 @@ def open_mcap(path: Path, config: CaptureConfig) -> Recording:
     """
     with path.open("rb") as file:
         head = file.read(256)
-    if _profile(head) == PROFILE:
+    profile = _profile(head)
+    if profile == PROFILE:
         return OwnMcapRecording(path, config)
+    if profile == CLIP_PROFILE:
+        raise SourceError(
+            f"{path}: an event clip of motion and scores; it holds no images to play. Look at it in the session's "
+            "report.html; with --record events --privacy full a session keeps images around its events"
+        )
     from .ros2_mcap import open_mcap as open_ros2_mcap
 
     return open_ros2_mcap(path, config)

@@ -23,6 +23,7 @@ from mcap.records import Channel, Header, Schema
 from numpy.typing import NDArray
 
 from sfam.capture.mcap_file import GrowingFile, PackedMessage, RecordingError, pack_chunk
+from sfam.capture.own_mcap import CLIP_PROFILE
 from sfam.engine.events import Event
 from sfam.stream.scene_flow import CROP_PX, SceneFlow
 
@@ -32,7 +33,6 @@ from .wire_fields import event_fields, flow_fields, flow_payload, score_fields
 
 CLIP_TIERS = ("flow", "blurred", "full")
 FOLDER = "clips"
-PROFILE = "sfam-clip"
 BEFORE_S = 0.5
 AFTER_S = 0.5
 MEMORY_FRAMES = 300
@@ -172,7 +172,7 @@ def write_clip(path: Path, clip: EventClip) -> None:
         if frame.flow is not None and frame.maps is not None:
             parts = (_json(frame.flow) + b"\n", frame.maps.tobytes())
             messages.append(PackedMessage(FLOW, max(0, frame.t_ns), number, parts))
-    file = GrowingFile(path, Header(PROFILE, f"sfam-live {version('sfam-live')}"), schemas, channels)
+    file = GrowingFile(path, Header(CLIP_PROFILE, f"sfam-live {version('sfam-live')}"), schemas, channels)
     try:
         file.finish(lambda _: pack_chunk(messages, "zstd"))
     finally:

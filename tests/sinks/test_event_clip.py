@@ -59,7 +59,10 @@ def test_a_clip_holds_no_image_channel(tmp_path: Path) -> None:
     stored = path.read_bytes()
     assert b"\xff\xd8\xff" not in stored, "a JPEG"
     assert rgbd_frame(40).color.tobytes()[:300] not in stored
-    with pytest.raises(SourceError), open_source(CaptureConfig(camera=str(path))) as source:
+    with (
+        pytest.raises(SourceError, match="holds no images to play"),
+        open_source(CaptureConfig(camera=str(path))) as source,
+    ):
         next(iter(source.frames()))
 
 
