@@ -183,8 +183,15 @@ def _kept(folder: Path, summary: Summary, others: set[Path]) -> KeptSession:
         summary.get("retain_until"),
         tuple(sorted(files)),
         sum(path.lstat().st_size for path in files),
-        summary.get("state") in ("started", "running") and time.time() - written_s < STILL_WRITING_S,
+        _runs(folder, str(summary.get("state")), written_s),
     )
+
+
+def _runs(folder: Path, state: str, written_s: float) -> bool:
+    """Whether a session still writes; a paused one does not, but its request for a pause is there until it ends."""
+    if state == "paused":
+        return (folder / "paused").exists()
+    return state in ("started", "running") and time.time() - written_s < STILL_WRITING_S
 
 
 def _tables(root: Path, subject: str, sessions: Sequence[KeptSession]) -> tuple[KeptTable, ...]:

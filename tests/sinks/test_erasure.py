@@ -123,3 +123,14 @@ def test_what_cannot_be_removed_is_said_and_noted(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="cannot erase all"):
         erase(found, "s01")
     assert json.loads((tmp_path / AUDIT).read_text(encoding="utf-8"))["complete"] is False
+
+
+def test_a_paused_session_is_running_however_long_ago_it_wrote(tmp_path: Path) -> None:
+    path = session(tmp_path / "s", "s01") / "session.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"ended"', '"paused"'), encoding="utf-8")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    (tmp_path / "s" / "paused").touch()
+    with pytest.raises(SinkError, match="is running"):
+        erase(of_subject(tmp_path, "s01"), "s01")
+    (tmp_path / "s" / "paused").unlink()
+    erase(of_subject(tmp_path, "s01"), "s01")
