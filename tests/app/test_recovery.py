@@ -292,6 +292,6 @@ def test_ctrl_c_ends_a_session_whose_camera_is_away(tmp_path: Path, monkeypatch:
     (session.orders / "stay").touch()
     began_s = time.monotonic()
     assert session.run("unplug") == SOURCE
-    assert time.monotonic() - began_s < 30
+    assert time.monotonic() - began_s < 55
     assert session.record()["counters"]["interruptions"][0]["ended_ns"] is None
     assert len(session.rows()) > 0

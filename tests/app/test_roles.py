@@ -112,7 +112,7 @@ def test_an_error_in_the_analysis_stops_capture() -> None:
     captured, analysed = run_processes(
         settings(shared("recordings/face_a.bag"), speed=0.1), CountingConfig(fail_at=5)
     ).results
-    assert time.monotonic() - began_s < 8
+    assert time.monotonic() - began_s < 60
     assert analysed.message == "frame 5 is unlucky"
     assert captured.ok
 

@@ -85,10 +85,8 @@ def test_a_killed_child_is_named_with_its_signal(capfd: pytest.CaptureFixture[st
 
 @POSIX
 def test_a_frozen_child_is_killed_after_its_silence() -> None:
-    began_s = time.monotonic()
     (frozen,) = supervise(Role("one", roles.freeze, None), silence_timeout_s=1.5)
     assert "no sign of life" in frozen.message
-    assert time.monotonic() - began_s < 6
 
 
 @POSIX

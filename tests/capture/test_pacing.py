@@ -180,8 +180,8 @@ def test_a_recording_keeps_file_time_and_gets_a_delivery_time() -> None:
 def test_a_device_is_never_waited_for_and_is_stamped_at_arrival() -> None:
     clock = SessionClock.start()
     began = time.monotonic()
-    read = list(delivered(frames_at(0, 900, 1800), source_info("device", True), 1.0, clock, stop=never))
-    assert time.monotonic() - began < 0.5
+    read = list(delivered(frames_at(0, 90_000, 180_000), source_info("device", True), 1.0, clock, stop=never))
+    assert time.monotonic() - began < 60
     for frame in read:
         assert frame.t_capture_ns == frame.t_host_ns >= clock.anchor_monotonic_ns
         assert frame.t_utc_ns - clock.anchor_utc_ns == frame.t_host_ns - clock.anchor_monotonic_ns
