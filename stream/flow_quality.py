@@ -10,11 +10,12 @@ brought to the reference's local contrast before each linearisation (golden pair
 of 0.045; one gain for the whole image does the same there, but costs 4 % with a moving head).
 
 Not reached: w of 0.07 mm on the face and 0.11 mm where it moves from single depth frames (0.107 and 0.143 on the golden
-pairs: white noise of 1 mm under the kernel; three frames averaged at both ends give 0.063 and 0.082); w of 0.13 mm with
-a moving head (0.153, for the same reason); 0.92 of the amplitude of expressions 0.6 times as wide (0.86; half the total
-variation finds 0.89 but doubles the noise of quiet skin, a window of sigma 1.5 finds 0.865). The head's residual is
-at the edge of its bar (0.047 px for 0.045; 0.023 remain without any noise): a total variation of weight 10, 0.7 given
-back at each of four linearisations, left it as it was; one given back at weight 8 came to 0.045, the amplitude to 0.92.
+pairs: white noise of 1 mm under the kernel; three frames averaged at both ends give 0.063 and 0.096); w of 0.13 mm with
+a moving head (0.153, for the same reason; 0.136 on a hundred drawn pairs). The amplitude of expressions 0.6 times as
+wide is at the edge of its bar (0.89 of 0.92 on those; half the total variation finds 0.03 more but doubles the noise of
+quiet skin), as is the head's residual (0.047 px for 0.045; 0.023 remain without any noise): a total variation of weight
+10, 0.7 given back at each of four linearisations, left it as it was; one given back at weight 8 came to 0.045, the
+amplitude to 0.92.
 """
 
 from __future__ import annotations
