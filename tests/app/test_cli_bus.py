@@ -42,16 +42,16 @@ def test_a_session_over_keys_is_logged_elsewhere_with_the_same_events(tmp_path: 
     server = next(path for path in files if "server" in path.name and "secret" not in path.name)
     address = f"tcp://127.0.0.1:{free_port()}"
     log = start("sfam", "log", address, "--out", tmp_path / "copy", "--key", secret, "--server-key", server,
-                "--timeout", "60")  # fmt: skip
+                "--timeout", "180")  # fmt: skip
     stranger = start("sfam", "tail", address, "--timeout", "6")
     original = ("--camera", shared("recordings/face_a.bag"), "--speed", "max", "--out", tmp_path / "original")
     with paused_session(*original, "--publish", address, "--set", f"sinks.keys={keys}") as (live, terminal):
         # The log makes its folder when it hears of the session: only then does the first frame go.
-        until(lambda: (tmp_path / "copy" / "scores.csv").exists(), "the log joined", 60)
+        until(lambda: (tmp_path / "copy" / "scores.csv").exists(), "the log joined", 180)
         os.write(terminal, b"p")
-        assert live.wait(90) == 0
-    told, errors = log.communicate(timeout=60)
-    heard, refused = stranger.communicate(timeout=60)
+        assert live.wait(180) == 0
+    told, errors = log.communicate(timeout=180)
+    heard, refused = stranger.communicate(timeout=180)
     assert (heard, stranger.returncode) == ("", 5), refused
     assert log.returncode == 0, told + errors
     assert len(rows(tmp_path / "original" / "events.csv")) >= 1
