@@ -53,7 +53,7 @@ def test_the_way_back_is_asked_of_the_face_that_moved(frames: list[RGBDFrame]) -
     pipeline = Pipeline(load_config(assignments=SETTINGS))
     for frame in frames:
         pipeline.process(frame)
-    maps = [pipeline._motion_of_face(track_id, 8, 20) for track_id in (0, 1, 2)]
+    maps = [pipeline.motion_of_face(track_id, 8, 20) for track_id in (0, 1, 2)]
     pipeline.close()
     assert maps[2] is None
     assert maps[0] is not None
