@@ -72,7 +72,7 @@ def _line(values: Iterable[str]) -> str:
 def _fraction(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return ""
-    return f"{value + 0.0:.6f}"
+    return f"{round(value, 6) + 0.0:.6f}"  # no sign on a zero: the bus does not carry it
 
 
 def _whole(value: int | None) -> str:

@@ -236,7 +236,7 @@ class FaceMotion:
             crop=crop,
             head_motion=head,
             residual_grey=field.residual_grey,
-            depth_valid_share=cv2.countNonZero(known.view(np.uint8)) / known.size,
+            depth_valid_share=cv2.countNonZero((known & mask).view(np.uint8)) / max(int(np.count_nonzero(mask)), 1),
             noise=self._noise.floor,
         )
         return flow, moved_px

@@ -77,5 +77,5 @@ class SceneFlow:
     residual_grey: float = float("nan")
     """Root mean square photometric residual after warping, grey levels."""
     depth_valid_share: float = float("nan")
-    """Share of crop pixels with depth of the face, not of what is behind it, at both ends, 0..1."""
+    """Share of the steady parts of the face with depth at both ends, 0..1."""
     noise: NoiseFloor = field(default_factory=NoiseFloor)

@@ -57,7 +57,6 @@ def test_a_database_that_is_no_recording_exits_with_3(tmp_path: Path) -> None:
         (["--policy", "lossless"], 2, "live camera"),
         (["--speed", "fast"], 2, "--speed"),
         (["--overlay", "window"], 5, "display"),
-        (["--camera", "demo", "--camera", "demo"], 2, "one camera"),
     ],
 )
 def test_a_wrong_setting_exits_with_its_code(arguments: list[str], code: int, expected: str, tmp_path: Path) -> None:

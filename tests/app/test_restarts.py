@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mmap
 import os
 import signal
 import sys
@@ -106,7 +107,8 @@ def test_a_hang_up_is_reported_and_neither_ends_the_parent_nor_its_children() ->
 
 def test_the_memory_of_a_process_is_known_and_that_of_no_process_is_not() -> None:
     before = resident_bytes(os.getpid())
-    ballast = bytearray(os.urandom(1 << 20)) * 64
+    ballast = mmap.mmap(-1, 64 << 20)  # fresh pages: the heap may have 64 MB to spare
+    ballast.write(b"\1" * len(ballast))
     after = resident_bytes(os.getpid())
     assert before is not None
     assert after is not None
