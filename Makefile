@@ -4,9 +4,12 @@
 VENV := .venv
 PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
-# Debian's names; the first two belong to OpenCV's wheel, libusb to the RealSense SDK, the rest to the overlays' tests.
-LIVE_PACKAGES := libgl1 libglib2.0-0
-TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-driver gcc libc6-dev libzmq3-dev iproute2
+# Debian's names; the first two belong to OpenCV's wheel, gcc builds the loops of motion, libusb belongs to the RealSense
+# SDK, the rest to the overlays' tests.
+LIVE_PACKAGES := libgl1 libglib2.0-0 gcc libc6-dev
+TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-driver libzmq3-dev iproute2
+
+KERNELS := $(wildcard stream/kernels/*)
 
 # Real processes, sockets and windows share two cores with each other here: a test may fail once, and is named when it did.
 AGAIN := --reruns 1 -rR
@@ -58,12 +61,12 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade pip
 
-$(VENV)/.live: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.live: pyproject.toml constraints.txt $(KERNELS) | $(VENV)/bin/python
 	./.ci/debian-packages $(LIVE_PACKAGES)
 	$(PIP) -c constraints.txt -e '.[web]'
 	touch $@
 
-$(VENV)/.test: pyproject.toml constraints.txt Makefile | $(VENV)/bin/python
+$(VENV)/.test: pyproject.toml constraints.txt Makefile $(KERNELS) | $(VENV)/bin/python
 	./.ci/debian-packages $(TEST_PACKAGES)
 	$(PIP) torch==2.13.0
 	$(PIP) -c constraints.txt -e '.[dev,train,realsense,files,web,metrics,mediapipe,tensorrt-rtx,ray,lsl,rerun]'

@@ -15,6 +15,7 @@ from typing import cast
 import cv2
 import numpy as np
 
+from .compiled import kernels
 from .flow import FlowField
 from .scene_flow import CROP_PX, FloatMap, Mask
 
@@ -46,6 +47,9 @@ class DepthProducts:
     """Share of pixels with depth, 0..1."""
     shape_mm: FloatMap
     """(128, 128) float32: smoothed depth; holes filled, with the mean depth where nothing is near."""
+
+
+_HALF = (CROP_PX // 2, CROP_PX // 2)
 
 
 def _halve(image: FloatMap) -> FloatMap:
@@ -87,6 +91,16 @@ def smooth_depth(depth_mm: FloatMap) -> DepthProducts:
     """
     if depth_mm.shape != (CROP_PX, CROP_PX):
         raise ValueError(f"depth change needs a ({CROP_PX}, {CROP_PX}) crop, got {depth_mm.shape}")
+    if kernels is None:
+        return _smooth_depth(depth_mm)
+    half, sunken = np.empty(_HALF, np.float32), np.empty(_HALF, np.float32)
+    shape = np.empty((CROP_PX, CROP_PX), np.float32)
+    share = kernels.smooth_depth(np.ascontiguousarray(depth_mm, np.float32), half, sunken, shape)
+    return DepthProducts(half, sunken, share, shape)
+
+
+def _smooth_depth(depth_mm: FloatMap) -> DepthProducts:
+    """`smooth_depth` without compiled loops."""
     found = int(np.count_nonzero(depth_mm > 0))
     depth = _face_only(np.ascontiguousarray(depth_mm, np.float32))
     present = depth > 0
@@ -116,9 +130,14 @@ _RAMP = np.arange(CROP_PX // 2, dtype=np.float32)
 _COLUMN, _ROW = (np.ascontiguousarray(grid) for grid in np.meshgrid(_RAMP, _RAMP))
 
 
+def _grid(field: FlowField) -> FloatMap:
+    """(2, 64, 64) px."""
+    return np.stack((_halve(field.u), _halve(field.v))) if field.grid is None else field.grid
+
+
 def _sample(sunken: FloatMap, field: FlowField) -> FloatMap:
     """(64, 64) depth where the flow leads; far behind the camera where that is a hole or outside the crop."""
-    u, v = (_halve(field.u), _halve(field.v)) if field.grid is None else field.grid
+    u, v = _grid(field)
     warped = cv2.remap(
         sunken,
         cv2.scaleAdd(u, 0.5, _COLUMN),
@@ -142,6 +161,15 @@ def depth_change(reference: DepthProducts, moving: DepthProducts, field: FlowFie
         w: (128, 128) float32, mm, positive away from the camera; 0 where not valid.
         valid: (128, 128) bool: enough depth at both ends around the pixel.
     """
+    if kernels is None:
+        return _depth_change(reference, moving, field)
+    w, valid = np.empty((CROP_PX, CROP_PX), np.float32), np.empty((CROP_PX, CROP_PX), np.bool_)
+    kernels.depth_change(reference.half_mm, moving.sunken, _grid(field), w, valid)
+    return w, valid
+
+
+def _depth_change(reference: DepthProducts, moving: DepthProducts, field: FlowField) -> tuple[FloatMap, Mask]:
+    """`depth_change` without compiled loops."""
     difference = _sample(moving.sunken, field)
     difference -= reference.half_mm
     weight = (np.abs(difference) < np.float32(MAX_CHANGE_MM)).astype(np.float32)

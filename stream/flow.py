@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiled import kernels
 from .flow_products import (
     LEVELS,
     PULL_GREY2,
@@ -54,8 +55,16 @@ class FlowField:
 class FlowSolver(Protocol):
     """A flow method: products once per frame, then any number of solves between frames."""
 
-    def prepare(self, grey: NDArray[np.uint8]) -> FlowProducts:
-        """Compute what (128, 128) uint8 grey needs to be either end of a window."""
+    def prepare(self, grey: NDArray[np.uint8], weight: FloatMap | None = None) -> FlowProducts:
+        """Compute what a crop needs to be either end of a window.
+
+        Args:
+            grey: (128, 128) uint8.
+            weight: (64, 64) float32, 0..1: how much each place of the crop counts as reference; None = all alike.
+
+        Raises:
+            ValueError: another shape or type.
+        """
         ...
 
     def solve(
@@ -77,7 +86,11 @@ def open_flow(method: str) -> FlowSolver:
         ValueError: the method is unknown.
     """
     if method == "iclk":
-        return LucasKanade()
+        if kernels is None:
+            return LucasKanade()
+        from .flow_compiled import CompiledLucasKanade
+
+        return CompiledLucasKanade(kernels)
     if method == "quality":
         from .flow_quality import PrimalDual
 
@@ -118,15 +131,15 @@ def field_of(grid: FloatMap, mean_square: float) -> FlowField:
 
 
 class LucasKanade:
-    """`iclk`: the fast mode. Not thread-safe: one instance per thread, because it owns its buffers."""
+    """`iclk`: the fast mode, without compiled loops. Not thread-safe: it owns its buffers."""
 
     def __init__(self) -> None:
         self.warps = [Warp(CROP_PX >> level) for level in range(LEVELS)]
         self._pulls = [np.empty((2, CROP_PX >> level + 1, CROP_PX >> level + 1), np.float32) for level in range(LEVELS)]
 
-    def prepare(self, grey: NDArray[np.uint8]) -> FlowProducts:
-        """Compute the products of one crop, (128, 128) uint8."""
-        return prepare_crop(grey)
+    def prepare(self, grey: NDArray[np.uint8], weight: FloatMap | None = None) -> FlowProducts:
+        """Compute the products of one crop; see `FlowSolver.prepare`."""
+        return prepare_crop(grey, weight)
 
     def solve(
         self,

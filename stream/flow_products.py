@@ -49,29 +49,33 @@ class FlowProducts:
     """Those of a warm start, finest first."""
     coarse: FloatMap
     """(32, 32): the image of the level that only a cold start needs."""
+    packed: FloatMap
+    """All of it in one piece where compiled loops made it, of which the others are views; else empty."""
 
     def all_levels(self) -> tuple[FlowLevel, ...]:
         """The levels of a cold start, finest first."""
         return (*self.levels, flow_level(self.coarse))
 
 
-def prepare_crop(grey: NDArray[np.uint8]) -> FlowProducts:
-    """Compute the products of one crop.
-
-    Args:
-        grey: (128, 128) uint8.
+def check_crop(grey: NDArray[np.uint8]) -> None:
+    """Refuse what is not a (128, 128) uint8 crop.
 
     Raises:
         ValueError: another shape or type.
     """
     if grey.shape != (CROP_PX, CROP_PX) or grey.dtype != np.uint8:
         raise ValueError(f"flow needs a ({CROP_PX}, {CROP_PX}) uint8 crop, got {grey.shape} {grey.dtype}")
+
+
+def prepare_crop(grey: NDArray[np.uint8], weight: FloatMap | None = None) -> FlowProducts:
+    """Compute the products of one crop; see `flow.FlowSolver.prepare`."""
+    check_crop(grey)
     image = _remove_local_mean(blur(grey.astype(np.float32), PRE_BLUR_SIGMA_PX, 1))
     levels = []
     for _ in range(WARM_LEVELS):
-        levels.append(flow_level(image))
+        levels.append(flow_level(image, weight))
         image = cast(FloatMap, cv2.pyrDown(image, borderType=_BORDER))
-    return FlowProducts(tuple(levels), image)
+    return FlowProducts(tuple(levels), image, np.empty(0, np.float32))
 
 
 def blur(image: FloatMap, sigma: float, radius: int) -> FloatMap:
@@ -115,12 +119,14 @@ def _remove_local_mean(image: FloatMap) -> FloatMap:
     return cast(FloatMap, cv2.subtract(image, double(mean)))
 
 
-def flow_level(image: FloatMap) -> FlowLevel:
-    """Products of one pyramid level."""
+def flow_level(image: FloatMap, weight: FloatMap | None = None) -> FlowLevel:
+    """Products of one pyramid level; a weight (64, 64) of the crop says how much each place counts."""
     gradient = np.empty((2, *image.shape), np.float32)
     x, y = gradient
     cv2.filter2D(image, -1, _DERIVATIVE_X, dst=x, borderType=_BORDER)
     cv2.filter2D(image, -1, _DERIVATIVE_Y, dst=y, borderType=_BORDER)
+    if weight is not None:
+        gradient *= cv2.resize(weight, image.shape, interpolation=cv2.INTER_NEAREST)
     xx, xy, yy = window(x * x), window(x * y), window(y * y)
     xx += PULL_GREY2
     yy += PULL_GREY2

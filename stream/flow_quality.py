@@ -56,9 +56,9 @@ class PrimalDual:
         self._lead, self._divergence = (np.zeros((2, _SIDE, _SIDE), np.float32) for _ in range(2))
         self._length = np.empty((_SIDE, _SIDE), np.float32)
 
-    def prepare(self, grey: NDArray[np.uint8]) -> FlowProducts:
-        """Compute the products of one crop, (128, 128) uint8."""
-        return self._coarse.prepare(grey)
+    def prepare(self, grey: NDArray[np.uint8], weight: FloatMap | None = None) -> FlowProducts:
+        """Compute the products of one crop; see `FlowSolver.prepare`."""
+        return self._coarse.prepare(grey, weight)
 
     def solve(
         self,

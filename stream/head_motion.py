@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiled import Kernels, kernels
 from .scene_flow import CROP_PX, FloatMap, HeadMotion, Mask
 
 Reals = NDArray[np.float64]
@@ -101,7 +102,7 @@ class _Places:
 
     mask: Mask
     camera: CropCamera
-    flat: NDArray[np.intp]
+    flat: NDArray[np.int32]
     """(N,): index into a flat crop."""
     rays: Reals
 
@@ -112,7 +113,7 @@ def _places(mask: Mask, camera: CropCamera) -> _Places:
     rows, columns = np.nonzero(mask[step, step])
     rows, columns = rows * STRIDE_PX + start, columns * STRIDE_PX + start
     rays = np.stack(((columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy, np.ones(len(rows))))
-    return _Places(mask, camera, rows * CROP_PX + columns, rays)
+    return _Places(mask, camera, np.asarray(rows * CROP_PX + columns, np.int32), rays)
 
 
 def _points(places: _Places, depth_mm: Reals, measured: Reals) -> _Points:
@@ -239,6 +240,8 @@ class HeadMotionFit:
             self._weights = None
         if len(places.flat) < MIN_POINTS:
             return HeadMotion()
+        if kernels is not None:
+            return self._fit_compiled(kernels, places, field, w, w_valid, depth_mm)
         depth, valid = (image.take(places.flat).astype(np.float64) for image in (depth_mm, w_valid))
         measured = np.concatenate([image.take(places.flat) for image in (field.u, field.v, w)]).astype(np.float64)
         points = _points(places, _known_depth(depth), measured)
@@ -248,6 +251,34 @@ class HeadMotionFit:
         rotation, translation = parameters[:3].tolist(), parameters[3:].tolist()
         return HeadMotion(tuple(rotation), tuple(translation), tuple(points.pivot.tolist()), residual)
 
+    def _fit_compiled(
+        self, loops: Kernels, places: _Places, field: FlowLike, w: FloatMap, w_valid: Mask, depth_mm: FloatMap
+    ) -> HeadMotion:
+        """`fit` by compiled loops."""
+        warm, camera = self._weights is not None, places.camera
+        if self._weights is None:
+            self._weights = np.empty(3 * len(places.flat))
+        found = np.empty(10)
+        fx, fy, cx, cy = _pinhole(camera)
+        u, v, w = (np.ascontiguousarray(image) for image in (field.u, field.v, w))
+        loops.fit_head(
+            places.flat,
+            fx,
+            fy,
+            cx,
+            cy,
+            u,
+            v,
+            w,
+            np.ascontiguousarray(w_valid),
+            np.ascontiguousarray(depth_mm),
+            warm,
+            self._weights,
+            found,
+        )
+        rx, ry, rz, tx, ty, tz, px, py, pz, residual = found.tolist()
+        return HeadMotion((rx, ry, rz), (tx, ty, tz), (px, py, pz), residual)
+
     def induced(
         self, motion: HeadMotion, depth_mm: FloatMap, camera: CropCamera
     ) -> tuple[FloatMap, FloatMap, FloatMap]:
@@ -255,16 +286,21 @@ class HeadMotionFit:
         rotation = cv2.Rodrigues(np.asarray(motion.rotation_rad))[0]
         pivot = np.asarray(motion.pivot_mm)
         offset = pivot + motion.translation_mm - rotation @ pivot
+        turned, shifted = _image_motion(rotation - np.eye(3), offset, camera)
+        if kernels is not None:
+            flow = np.empty((3, CROP_PX, CROP_PX), np.float32)
+            kernels.induced(np.ascontiguousarray(depth_mm), *_pinhole(camera), turned, shifted, flow)
+            return flow[0], flow[1], flow[2]
         known = depth_mm > 0
         if not known.all():
             mean = float(depth_mm[known].mean()) if known.any() else UNKNOWN_DEPTH_MM
             depth_mm = np.where(known, depth_mm, np.float32(mean))
         if self._camera != camera:
             self._camera, self._powers = camera, _powers(camera)
-        turned, shifted = _image_motion(rotation - np.eye(3), offset, camera) @ self._powers
-        flow = turned.reshape(3, CROP_PX, CROP_PX)
+        flow, still = (np.float32(weights) @ self._powers for weights in (turned, shifted))
+        flow = flow.reshape(3, CROP_PX, CROP_PX)
         flow *= depth_mm
-        flow += shifted.reshape(3, CROP_PX, CROP_PX)
+        flow += still.reshape(3, CROP_PX, CROP_PX)
         w = flow[2]
         flow[:2] /= w + depth_mm
         return flow[0], flow[1], w
@@ -278,7 +314,11 @@ def _powers(camera: CropCamera) -> FloatMap:
     return np.stack((np.ones_like(a), a, b, a * a, a * b, b * b)).astype(np.float32)
 
 
-def _image_motion(turn: Reals, offset: Reals, camera: CropCamera) -> FloatMap:
+def _pinhole(camera: CropCamera) -> tuple[float, float, float, float]:
+    return camera.fx, camera.fy, camera.cx, camera.cy
+
+
+def _image_motion(turn: Reals, offset: Reals, camera: CropCamera) -> Reals:
     """(2, 3, 6): u, v, w of a rotation (less the identity) and a shift, as weights of `_powers`.
 
     u = fx (dX - a dZ) / (z + dZ) with dX, dZ = z times a plane in a and b, plus the shift: the first set is what is
@@ -289,4 +329,4 @@ def _image_motion(turn: Reals, offset: Reals, camera: CropCamera) -> FloatMap:
     turned = [[x1, xa - z1, xb, -za, -zb, 0], [y1, ya, yb - z1, 0, -za, -zb], [z1, za, zb, 0, 0, 0]]
     shifted = [[ox, -oz, 0, 0, 0, 0], [oy, 0, -oz, 0, 0, 0], [oz, 0, 0, 0, 0, 0]]
     scale = np.array((camera.fx, camera.fy, 1.0))[:, None]
-    return np.asarray(np.array((turned, shifted)) * scale, np.float32)
+    return np.asarray(np.array((turned, shifted)) * scale)

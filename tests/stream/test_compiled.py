@@ -1,0 +1,143 @@
+"""The compiled loops of motion: they are built, equal the NumPy code beside them, and refuse what does not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing
+import pytest
+
+from sfam.capture.face_pair import FacePair, draw_pair
+from sfam.stream import depth_change, flow, head_motion
+from sfam.stream.compiled import PRODUCT_FLOATS, Kernels, kernels
+from sfam.stream.flow import FlowField, FlowSolver, LucasKanade, open_flow
+from sfam.stream.flow_compiled import CompiledLucasKanade
+from sfam.stream.head_motion import CropCamera, HeadMotionFit, rigid_mask
+
+CAMERA = CropCamera(492.0, 492.0, 63.5, 63.5)
+PAIR = draw_pair(11, peak_px=1.0, head=True)
+
+
+@pytest.fixture
+def loops() -> Kernels:
+    assert kernels is not None, "the compiled loops were not built: install a C compiler and run pip install -e . again"
+    return kernels
+
+
+def grey(pair: FacePair, end: int) -> np.ndarray:
+    return np.asarray(pair.rgb[end].mean(axis=2), np.uint8)
+
+
+def fields(solver: FlowSolver, weight: np.ndarray | None = None) -> tuple[FlowField, FlowField, FlowField]:
+    """A cold solve, one from a shift, and a warm one."""
+    ends = solver.prepare(grey(PAIR, 0), weight), solver.prepare(grey(PAIR, 1), weight)
+    cold = solver.solve(*ends)
+    return cold, solver.solve(*ends, shift_px=(1.5, -2.0)), solver.solve(*ends, initial=cold)
+
+
+def everywhere(px: float) -> FlowField:
+    image = np.full((128, 128), px, np.float32)
+    return FlowField(image, image, np.ones((128, 128), bool), 0.0)
+
+
+def assert_same_field(expected: FlowField, found: FlowField) -> None:
+    assert np.abs(expected.u - found.u).max() < 2e-3
+    assert np.abs(expected.v - found.v).max() < 2e-3
+    assert np.abs(expected.u - found.u).mean() < 1e-5
+    assert np.array_equal(expected.valid, found.valid)
+    assert found.residual_grey == pytest.approx(expected.residual_grey, rel=1e-4)
+
+
+def test_the_fast_mode_uses_the_compiled_loops(loops: Kernels) -> None:
+    assert isinstance(open_flow("iclk"), CompiledLucasKanade)
+
+
+def test_products_are_those_of_numpy(loops: Kernels) -> None:
+    expected, found = LucasKanade().prepare(grey(PAIR, 0)), CompiledLucasKanade(loops).prepare(grey(PAIR, 0))
+    for first, second in zip(expected.all_levels(), found.all_levels(), strict=True):
+        assert np.abs(first.image - second.image).max() < 1e-3
+        assert np.abs(first.gradient - second.gradient).max() < 1e-3
+        assert np.abs(first.inverse - second.inverse).max() < 1e-5
+
+
+def test_flow_is_that_of_numpy(loops: Kernels) -> None:
+    rng = np.random.default_rng(5)
+    for weight in (None, rng.random((64, 64), np.float32)):
+        pairs = zip(fields(LucasKanade(), weight), fields(CompiledLucasKanade(loops), weight), strict=True)
+        for expected, found in pairs:
+            assert_same_field(expected, found)
+
+
+def test_flow_that_leaves_the_crop_is_that_of_numpy(loops: Kernels) -> None:
+    away = everywhere(40.0)
+    found = []
+    for solver in (LucasKanade(), CompiledLucasKanade(loops)):
+        ends = solver.prepare(grey(PAIR, 0)), solver.prepare(grey(PAIR, 1))
+        found.append(solver.solve(*ends, initial=away))
+    assert np.abs(found[0].u - found[1].u).max() < 0.02
+    assert np.array_equal(found[0].valid, found[1].valid)
+    assert not found[1].valid.all()
+
+
+def everything(solver: FlowSolver) -> list[np.typing.ArrayLike]:
+    """Flow, depth change, head motion and what it induces, of one pair with holes; twice, the fit warm then."""
+    field = solver.solve(solver.prepare(grey(PAIR, 0)), solver.prepare(grey(PAIR, 1)))
+    before, after = (depth_change.smooth_depth(depth) for depth in PAIR.depth_mm)
+    w, valid = depth_change.depth_change(before, after, field)
+    fit, mask = HeadMotionFit(), rigid_mask(PAIR.landmarks.astype(np.float32))
+    maps: list[np.typing.ArrayLike] = [np.float64(before.share), before.half_mm, before.shape_mm, w, valid]
+    for _ in range(2):
+        motion = fit.fit(field, w, valid, before.shape_mm, CAMERA, mask)
+        maps += [np.array(motion.rotation_rad) * 500, np.array(motion.translation_mm), np.array(motion.pivot_mm)]
+        maps += [np.float64(motion.residual_px), *fit.induced(motion, before.shape_mm, CAMERA)]
+    return maps
+
+
+def test_depth_change_and_head_motion_are_those_of_numpy(loops: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = everything(CompiledLucasKanade(loops))
+    for module in (depth_change, head_motion):
+        monkeypatch.setattr(module, "kernels", None)
+    for expected, seen in zip(everything(LucasKanade()), found, strict=True):
+        assert np.allclose(expected, seen, rtol=1e-4, atol=2e-3)
+
+
+def test_without_compiled_loops_numpy_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "kernels", None)
+    assert isinstance(open_flow("iclk"), LucasKanade)
+
+
+def test_extreme_numbers_end_in_numbers(loops: Kernels) -> None:
+    solver = CompiledLucasKanade(loops)
+    ends = solver.prepare(grey(PAIR, 0)), solver.prepare(grey(PAIR, 1))
+    for wild in (np.nan, np.inf, -1e30):
+        begin = everywhere(wild)
+        assert solver.solve(*ends, initial=begin).valid.shape == (128, 128)
+        depth = np.full((128, 128), wild, np.float32)
+        products = depth_change.smooth_depth(depth)
+        assert depth_change.depth_change(products, products, begin)[0].shape == (128, 128)
+
+
+def test_arrays_of_another_size_are_refused(loops: Kernels) -> None:
+    products = np.empty(PRODUCT_FLOATS, np.float32)
+    with pytest.raises(ValueError, match="grey has 4096 bytes"):
+        loops.prepare(np.zeros((64, 64), np.uint8), None, products)
+    with pytest.raises(ValueError, match="products has 4 bytes"):
+        loops.prepare(np.zeros((128, 128), np.uint8), None, products[:1])
+    with pytest.raises(ValueError):
+        loops.prepare(np.zeros((128, 128, 2), np.uint8)[..., 0], None, products)
+    frozen = products.copy()
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError):
+        loops.prepare(np.zeros((128, 128), np.uint8), None, frozen)
+    image = np.zeros((128, 128), np.float32)
+    for places in ([-1], [128 * 128], [0] * 2000):
+        with pytest.raises(ValueError, match=r"place|points"):
+            loops.fit_head(
+                np.array(places, np.int32),
+                *(500.0, 500.0, 63.5, 63.5),
+                *(image, image, image),
+                np.zeros((128, 128), bool),
+                image,
+                False,
+                np.empty(3 * len(places)),
+                np.empty(10),
+            )
