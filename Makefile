@@ -9,7 +9,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 LIVE_PACKAGES := libgl1 libglib2.0-0 gcc libc6-dev
 TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-driver libzmq3-dev iproute2
 
-KERNELS := $(wildcard stream/kernels/*)
+KERNELS := $(wildcard capture/kernels/* stream/kernels/*)
 
 # Real processes, sockets and windows share two cores with each other here: a test may fail once, and is named when it did.
 AGAIN := --reruns 1 -rR

@@ -7,13 +7,14 @@ color pixel in between takes its raw value (the depth camera's z, not the color 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiled_align import AlignKernel, kernel
 from .frame import Calibration, DepthImage, Distortion
 from .projection import Float32, color_rays, corner_pixels, distort, geometry_of, needs_two_corners
 
@@ -132,8 +133,13 @@ class RegionAligner:
         self._shift = np.array(calibration.depth_to_color.translation_m, np.float32)
         self._folded = calibration.color.distortion not in (Distortion.MODIFIED_BROWN_CONRADY, Distortion.RATIONAL)
         scale = np.float32(depth_scale_m)
-        self._maps = [self._corner_maps(offset, scale) for offset in ((-0.5, 0.5) if two else (-0.5,))]
+        self._two = two
+        self._corners = self._corner_maps(scale)
+        # A pixel's lower right corner is the upper left one of the next row's next pixel.
+        ends = (slice(None, -1), slice(1, None)) if two else (slice(None, -1),)
+        self._maps = [(below[end, end], u[end, end], v[end, end]) for below, u, v in [self._corners] for end in ends]
         self._add = self._additions()
+        self._reach: tuple[Box, tuple[slice, slice]] | None = None
         self._lattice = self._project_lattice(near_m / depth_scale_m)
         self._sizes = self._covered_sizes() if two else ((1, 1), (1, 1))
 
@@ -163,6 +169,8 @@ class RegionAligner:
 
     def _align_inside(self, depth: DepthImage, box: Box) -> DepthImage:
         """The same for a box within the color image; the result is a buffer that the next call overwrites."""
+        if kernel is not None and self._folded:
+            return self._align_compiled(kernel, depth, box)
         if self._window is None or self._window.box != box:
             self._window = self._open_window(box)
         window = self._window
@@ -179,6 +187,32 @@ class RegionAligner:
         _, _, width, height = box
         pad_x, pad_y = self._sizes[0][1] - 1, self._sizes[1][1] - 1
         return window.result[pad_y : pad_y + height, pad_x : pad_x + width]
+
+    def _align_compiled(self, loop: AlignKernel, depth: DepthImage, box: Box) -> DepthImage:
+        """`_align_inside` by the compiled loop, which needs no layers: it writes every covered pixel."""
+        if self._reach is None or self._reach[0] != box:
+            self._reach = (box, self._reaching(box))
+        rows, columns = self._reach[1]
+        out = np.empty((box[3], box[2]), np.uint16)
+        height, width = depth.shape
+        add_z, add_x, add_y = self._add
+        loop.align(
+            np.ascontiguousarray(depth),
+            width,
+            height,
+            self._corners,
+            float(add_z),
+            float(add_x),
+            float(add_y),
+            self._two,
+            rows.start,
+            rows.stop,
+            columns.start,
+            columns.stop,
+            *box,
+            out,
+        )
+        return out
 
     def _project(self, window: _Window, corner: int) -> None:
         """Color pixel under one corner of every depth pixel of the window."""
@@ -235,14 +269,15 @@ class RegionAligner:
             if at:
                 cv2.min(window.result, window.spread, dst=window.result)
 
-    def _corner_maps(self, offset: float, scale: np.float32) -> tuple[Float32, Float32, Float32]:
-        """What a raw depth value is multiplied with for the divisor, u and v, for every depth pixel."""
-        color = self._calibration.color
-        x, y, z = color_rays(self._calibration, offset)
+    def _corner_maps(self, scale: np.float32) -> Float32:
+        """(3, Hd + 1, Wd + 1): what a raw depth is multiplied with for the divisor, u and v, at every pixel corner."""
+        color, depth = self._calibration.color, self._calibration.depth
+        one_more = replace(depth, width=depth.width + 1, height=depth.height + 1)
+        x, y, z = color_rays(replace(self._calibration, depth=one_more), -0.5)
         if self._folded:
             x = x * np.float32(color.fx) + z * np.float32(color.ppx + 0.5)
             y = y * np.float32(color.fy) + z * np.float32(color.ppy + 0.5)
-        return z * scale, x * scale, y * scale
+        return np.stack((z * scale, x * scale, y * scale))
 
     def _additions(self) -> tuple[np.float32, np.float32, np.float32]:
         """What is added to these products: the translation, folded alike."""

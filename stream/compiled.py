@@ -4,7 +4,7 @@ The same arithmetic as the NumPy and OpenCV code beside each caller, which remai
 as the reference that tests compare with. Why there are compiled loops at all: OpenCV spends 5 to 40 us on each of some
 ninety small images a frame, most of it on calling and on memory; one pass in C over what the cache holds costs a fifth.
 
-Arrays are C-contiguous; sizes are checked, a wrong one is a ValueError. Every call lets other threads run.
+Arrays are C-contiguous; sizes are checked, a wrong one is a ValueError. Other threads run meanwhile.
 """
 
 from __future__ import annotations
@@ -82,6 +82,18 @@ class Kernels(Protocol):
         flow: FloatMap,
     ) -> None:
         """Depth (128, 128) and two sets of weights (3, 6) -> u, v, w (3, 128, 128)."""
+        ...
+
+    def fit_similarity(
+        self,
+        source: FloatMap,
+        target: FloatMap,
+        usable: Mask,
+        rounds: int,
+        support_px: float,
+        found: NDArray[np.float64],
+    ) -> int:
+        """Points (N, 2) px -> found (6,): turn, shift (re, im each), median distance, points near; number used."""
         ...
 
 

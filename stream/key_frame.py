@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .compiled import kernels
 from .face import Landmarks
 from .grey_frame import GreyFrame
 
@@ -114,6 +115,16 @@ class KeyFrame:
         """Robust similarity from the key frame's points to where they were found."""
         if usable.sum() < 6:
             return None
+        if kernels is not None:
+            fit = np.empty(6)
+            support_px = FIT_PX * self._unit
+            kernels.fit_similarity(self._points, found, usable, FIT_ROUNDS, support_px, fit)
+            real, imaginary, x, y, middle, near = fit.tolist()
+            return Fix(Similarity(complex(real, imaginary), complex(x, y)), near / self._count, middle)
+        return self._fit_slowly(found, usable)
+
+    def _fit_slowly(self, found: Points, usable: NDArray[np.bool_]) -> Fix:
+        """`_fit` without compiled loops."""
         points = np.concatenate((self._points, found), axis=1)[usable].astype(np.float64)
         origin = points.mean(axis=0)
         points -= origin  # keeps the sums below exact

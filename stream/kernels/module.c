@@ -1,50 +1,15 @@
-/* Python's door to the compiled loops: checks sizes, lets other threads run meanwhile. Shapes are in compiled.py. */
-#define Py_LIMITED_API 0x030b0000
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
+/* Python's door to the compiled loops: checks sizes, lets other threads run in all but the shortest. Shapes are in compiled.py. */
+#define OWNER "motion kernels"
+#include "../../capture/kernels/buffers.h"
 #include "depth_change.h"
 #include "head_motion.h"
 #include "lucas_kanade.h"
+#include "similarity.h"
 
-#define MOST_BUFFERS 9
 #define IMAGE(type) (CROP * CROP * (Py_ssize_t)sizeof(type))
 #define HALF_IMAGE (HALF * HALF * (Py_ssize_t)sizeof(float))
 #define GRID (GRID_FLOATS * (Py_ssize_t)sizeof(float))
 #define PRODUCTS (PRODUCT_FLOATS * (Py_ssize_t)sizeof(float))
-
-typedef struct {
-    Py_buffer held[MOST_BUFFERS];
-    int count;
-} Buffers;
-
-static void release(Buffers *all) {
-    while (all->count) PyBuffer_Release(&all->held[--all->count]);
-}
-
-/* The memory of an array of exactly so many bytes; NULL with an error set and everything released otherwise. */
-static void *take(Buffers *all, PyObject *array, const char *name, Py_ssize_t bytes, int writable) {
-    Py_buffer *view = &all->held[all->count];
-    if (PyObject_GetBuffer(array, view, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) < 0) {
-        release(all);
-        return NULL;
-    }
-    all->count++;
-    if (view->len != bytes) {
-        PyErr_Format(PyExc_ValueError,
-                     "motion kernels: %s has %zd bytes, %zd are needed; pass an array of the documented shape and type",
-                     name, view->len, bytes);
-        release(all);
-        return NULL;
-    }
-    return view->buf;
-}
-
-static int counted(const char *name, Py_ssize_t given, Py_ssize_t wanted) {
-    if (given == wanted) return 1;
-    PyErr_Format(PyExc_TypeError, "motion kernels: %s takes %zd arguments, %zd were given", name, wanted, given);
-    return 0;
-}
 
 static PyObject *prepare(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Buffers all = {.count = 0};
@@ -134,7 +99,7 @@ static Camera camera_of(PyObject *const *args) {
 static int all_inside(Buffers *all, const int32_t *places, Py_ssize_t count) {
     for (Py_ssize_t i = 0; i < count; i++) {
         if (places[i] < 0 || places[i] >= CROP * CROP) {
-            PyErr_Format(PyExc_ValueError, "motion kernels: place %d is outside a crop of %d pixels", (int)places[i],
+            PyErr_Format(PyExc_ValueError, OWNER ": place %d is outside a crop of %d pixels", (int)places[i],
                          CROP * CROP);
             release(all);
             return 0;
@@ -155,7 +120,7 @@ static PyObject *fit_head(PyObject *self, PyObject *const *args, Py_ssize_t coun
     const int warm = PyObject_IsTrue(args[10]);
     if (PyErr_Occurred()) return NULL;
     if (points < 1 || points > MOST_POINTS) {
-        PyErr_Format(PyExc_ValueError, "motion kernels: a fit takes 1 to %d points, got %zd", MOST_POINTS, points);
+        PyErr_Format(PyExc_ValueError, OWNER ": a fit takes 1 to %d points, got %zd", MOST_POINTS, points);
         return NULL;
     }
     const int32_t *places = take(&all, args[0], "places", points * (Py_ssize_t)sizeof(int32_t), 0);
@@ -195,10 +160,33 @@ static PyObject *induced(PyObject *self, PyObject *const *args, Py_ssize_t count
     Py_RETURN_NONE;
 }
 
-#define METHOD(name) {#name, (PyCFunction)(void (*)(void))name, METH_FASTCALL, NULL}
+static PyObject *fit_similarity(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    Buffers all = {.count = 0};
+    const float *source, *target;
+    const uint8_t *usable;
+    double *found;
+    (void)self;
+    if (!counted("fit_similarity", count, 6)) return NULL;
+    const Py_ssize_t points = PyObject_Length(args[2]), real = (Py_ssize_t)sizeof(double);
+    const int rounds = (int)PyLong_AsLong(args[3]);
+    const double support_px = PyFloat_AsDouble(args[4]);
+    if (PyErr_Occurred()) return NULL;
+    if (points < 1 || points > MOST_PAIRS || rounds < 1) {
+        PyErr_Format(PyExc_ValueError, OWNER ": a fit takes 1 to %d points and a round, got %zd", MOST_PAIRS, points);
+        return NULL;
+    }
+    if (!(source = take(&all, args[0], "source", 2 * points * (Py_ssize_t)sizeof(float), 0))) return NULL;
+    if (!(target = take(&all, args[1], "target", 2 * points * (Py_ssize_t)sizeof(float), 0))) return NULL;
+    if (!(usable = take(&all, args[2], "usable", points, 0))) return NULL;
+    if (!(found = take(&all, args[5], "found", 6 * real, 1))) return NULL;
+    const int used = sfam_fit_similarity((int)points, source, target, usable, rounds, support_px, found);
+    release(&all);
+    return PyLong_FromLong(used);
+}
 
-static PyMethodDef methods[] = {METHOD(prepare),  METHOD(solve),   METHOD(smooth_depth), METHOD(depth_change),
-                                METHOD(fit_head), METHOD(induced), {NULL, NULL, 0, NULL}};
+static PyMethodDef methods[] = {METHOD(prepare),        METHOD(solve),    METHOD(smooth_depth),
+                                METHOD(depth_change),   METHOD(fit_head), METHOD(induced),
+                                METHOD(fit_similarity), {NULL, NULL, 0, NULL}};
 
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT, .m_name = "_kernels", .m_doc = "Compiled loops of motion.", .m_size = 0, .m_methods = methods};

@@ -8,31 +8,15 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "../../capture/kernels/target.h"
+
 #define CROP 128
 #define HALF (CROP / 2)
 #define MOST_RADIUS 10
 
-#if defined(__GNUC__) || defined(__clang__)
-#define INLINE static inline __attribute__((always_inline))
-#else
-#define INLINE static __forceinline
-#endif
-
-/* One build runs everywhere and uses AVX2 where the processor has it. */
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
-#define KERNEL __attribute__((target_clones("arch=x86-64-v3", "default")))
-#else
-#define KERNEL
-#endif
-
 INLINE int mirrored(int i, int n) {
     if (i < 0) i = -i;
     return i >= n ? 2 * n - 2 - i : i;
-}
-
-INLINE float clamped(float x, float low, float high) {
-    x = x > low ? x : low; /* NaN gives low */
-    return x < high ? x : high;
 }
 
 /* A row with its mirrored margins: padded[radius + x] = row[x]. */

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sfam.capture import align
 from sfam.capture.align import RegionAligner, align_depth
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import Calibration, Distortion, Extrinsics, Intrinsics
@@ -164,8 +165,11 @@ def test_an_image_of_another_size_than_the_calibration_is_refused() -> None:
         align_depth(np.zeros((8, 6), np.uint16), Calibration(same, same), 0.001)
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize("seed", range(20))
-def test_a_box_is_the_same_cut_of_the_whole(seed: int) -> None:
+def test_a_box_is_the_same_cut_of_the_whole(seed: int, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not compiled:
+        monkeypatch.setattr(align, "kernel", None)
     rng = np.random.default_rng(100 + seed)
     sizes = DEPTH_SIZES[rng.integers(len(DEPTH_SIZES))], COLOR_SIZES[rng.integers(len(COLOR_SIZES))]
     calibration = geometry(rng, *sizes)
@@ -187,6 +191,19 @@ def test_a_box_is_the_same_cut_of_the_whole(seed: int) -> None:
 def rational(width: int, height: int, focal: float) -> Intrinsics:
     coeffs = (0.4382, 0.0671, 4.8e-05, -6.2e-05, 0.0041, 0.7741, 0.1468, 0.0197)
     return Intrinsics(width, height, focal, focal, width / 2, height / 2, Distortion.RATIONAL, coeffs)
+
+
+def test_the_compiled_loop_was_built_and_refuses_what_does_not_fit() -> None:
+    assert align.kernel is not None, "not built: install a C compiler and run pip install -e . again"
+    calibration = geometry(np.random.default_rng(1), (64, 48), (64, 48))
+    with pytest.raises(ValueError, match="corners has"):
+        RegionAligner(calibration, 0.001)._align_compiled(align.kernel, np.zeros((96, 64), np.uint16), (0, 0, 8, 8))
+    out, corners = np.empty((8, 8), np.uint16), np.zeros((3, 49, 65), np.float32)
+    depth = np.zeros((48, 64), np.uint16)
+    with pytest.raises(ValueError, match="do not fit"):
+        align.kernel.align(depth, 64, 48, corners, 0.0, 0.0, 0.0, True, 0, 49, 0, 64, 0, 0, 8, 8, out)
+    with pytest.raises(ValueError, match="out has"):
+        align.kernel.align(depth, 64, 48, corners, 0.0, 0.0, 0.0, True, 0, 48, 0, 64, 0, 0, 8, 9, out)
 
 
 def test_a_rational_lens_is_undone_and_applied() -> None:

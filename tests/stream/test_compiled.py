@@ -7,13 +7,16 @@ import numpy.typing
 import pytest
 
 from sfam.capture.face_pair import FacePair, draw_pair
-from sfam.stream import depth_change, flow, head_motion
+from sfam.stream import depth_change, flow, head_motion, key_frame
 from sfam.stream.compiled import PRODUCT_FLOATS, Kernels, kernels
 from sfam.stream.flow import FlowField, FlowSolver, LucasKanade, open_flow
 from sfam.stream.flow_compiled import CompiledLucasKanade
+from sfam.stream.grey_frame import GreyFrame
 from sfam.stream.head_motion import CropCamera, HeadMotionFit, rigid_mask
+from sfam.stream.key_frame import KeyFrame
 
 CAMERA = CropCamera(492.0, 492.0, 63.5, 63.5)
+LANDMARKS = np.asarray(draw_pair(3).landmarks + (90, 50), np.float32)
 PAIR = draw_pair(11, peak_px=1.0, head=True)
 
 
@@ -98,6 +101,28 @@ def test_depth_change_and_head_motion_are_those_of_numpy(loops: Kernels, monkeyp
         monkeypatch.setattr(module, "kernels", None)
     for expected, seen in zip(everything(LucasKanade()), found, strict=True):
         assert np.allclose(expected, seen, rtol=1e-4, atol=2e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_similarity_of_tracked_points_is_that_of_numpy(
+    seed: int, loops: Kernels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(seed)
+    key = KeyFrame(GreyFrame.of(np.asarray(rng.integers(0, 255, (240, 320)), np.uint8)), LANDMARKS)
+    count = len(key._points)
+    turned = key._points @ np.array(((1.02, 0.03), (-0.03, 1.02))) + (4.0, -3.0)
+    found = np.asarray(turned + rng.normal(scale=0.2, size=(count, 2)), np.float32)
+    found[: count // 4] += np.float32(9)
+    usable = rng.random(count) < 0.9
+    seen = key._fit(found, usable)
+    monkeypatch.setattr(key_frame, "kernels", None)
+    expected = key._fit(found, usable)
+    assert seen is not None
+    assert expected is not None
+    assert seen.share == expected.share
+    assert seen.spread_px == pytest.approx(expected.spread_px, rel=1e-9)
+    assert seen.motion.turn == pytest.approx(expected.motion.turn, rel=1e-9)
+    assert seen.motion.shift == pytest.approx(expected.motion.shift, rel=1e-9)
 
 
 def test_without_compiled_loops_numpy_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
