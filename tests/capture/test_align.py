@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sfam.capture import align
+from sfam.capture import align, compiled_align
 from sfam.capture.align import RegionAligner, align_depth
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import Calibration, Distortion, Extrinsics, Intrinsics
@@ -194,16 +194,17 @@ def rational(width: int, height: int, focal: float) -> Intrinsics:
 
 
 def test_the_compiled_loop_was_built_and_refuses_what_does_not_fit() -> None:
-    assert align.kernel is not None, "not built: install a C compiler and run pip install -e . again"
+    kernel = compiled_align.kernel
+    assert kernel is not None, "not built: install a C compiler and run pip install -e . again"
     calibration = geometry(np.random.default_rng(1), (64, 48), (64, 48))
     with pytest.raises(ValueError, match="corners has"):
-        RegionAligner(calibration, 0.001)._align_compiled(align.kernel, np.zeros((96, 64), np.uint16), (0, 0, 8, 8))
+        RegionAligner(calibration, 0.001)._align_compiled(kernel, np.zeros((96, 64), np.uint16), (0, 0, 8, 8))
     out, corners = np.empty((8, 8), np.uint16), np.zeros((3, 49, 65), np.float32)
     depth = np.zeros((48, 64), np.uint16)
     with pytest.raises(ValueError, match="do not fit"):
-        align.kernel.align(depth, 64, 48, corners, 0.0, 0.0, 0.0, True, 0, 49, 0, 64, 0, 0, 8, 8, out)
+        kernel.align(depth, 64, 48, corners, 0.0, 0.0, 0.0, True, 0, 49, 0, 64, 0, 0, 8, 8, out)
     with pytest.raises(ValueError, match="out has"):
-        align.kernel.align(depth, 64, 48, corners, 0.0, 0.0, 0.0, True, 0, 48, 0, 64, 0, 0, 8, 9, out)
+        kernel.align(depth, 64, 48, corners, 0.0, 0.0, 0.0, True, 0, 48, 0, 64, 0, 0, 8, 9, out)
 
 
 def test_a_rational_lens_is_undone_and_applied() -> None:
