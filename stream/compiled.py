@@ -24,8 +24,8 @@ PRODUCT_FLOATS = 4 * (128 * 128 + 64 * 64) + 32 * 32
 class Kernels(Protocol):
     """What the extension module offers; all float maps are float32."""
 
-    def prepare(self, grey: NDArray[np.uint8], weight: FloatMap | None, products: FloatMap) -> None:
-        """Grey (128, 128) and how much each place counts (64, 64) -> packed products."""
+    def prepare(self, grey: NDArray[np.uint8], products: FloatMap) -> None:
+        """Grey (128, 128) -> packed products."""
         ...
 
     def solve(

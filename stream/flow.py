@@ -31,7 +31,7 @@ from .scene_flow import CROP_PX, FloatMap, Mask
 
 __all__ = ["FlowField", "FlowProducts", "FlowSolver", "LucasKanade", "open_flow"]
 
-COLD_ITERATIONS = 5
+COLD_ITERATIONS = 12
 
 _MIDDLE = np.float32((CROP_PX - 1) / 2)
 
@@ -55,12 +55,11 @@ class FlowField:
 class FlowSolver(Protocol):
     """A flow method: products once per frame, then any number of solves between frames."""
 
-    def prepare(self, grey: NDArray[np.uint8], weight: FloatMap | None = None) -> FlowProducts:
+    def prepare(self, grey: NDArray[np.uint8]) -> FlowProducts:
         """Compute what a crop needs to be either end of a window.
 
         Args:
             grey: (128, 128) uint8.
-            weight: (64, 64) float32, 0..1: how much each place of the crop counts as reference; None = all alike.
 
         Raises:
             ValueError: another shape or type.
@@ -137,9 +136,9 @@ class LucasKanade:
         self.warps = [Warp(CROP_PX >> level) for level in range(LEVELS)]
         self._pulls = [np.empty((2, CROP_PX >> level + 1, CROP_PX >> level + 1), np.float32) for level in range(LEVELS)]
 
-    def prepare(self, grey: NDArray[np.uint8], weight: FloatMap | None = None) -> FlowProducts:
+    def prepare(self, grey: NDArray[np.uint8]) -> FlowProducts:
         """Compute the products of one crop; see `FlowSolver.prepare`."""
-        return prepare_crop(grey, weight)
+        return prepare_crop(grey)
 
     def solve(
         self,
@@ -156,7 +155,7 @@ class LucasKanade:
             moving: products of the later crop.
             initial: field of the previous window (warm start: two levels, one iteration each). Passing it through the
                 coarser level also smooths it, which keeps noise from piling up over a stream.
-            shift_px: without `initial`, where a cold start (three levels, five iterations each) begins.
+            shift_px: without `initial`, where a cold start (three levels, twelve iterations each) begins.
         """
         if initial is None:
             grid = self.coarse(reference, moving, cold_grid(shift_px))

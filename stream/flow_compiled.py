@@ -22,11 +22,11 @@ class CompiledLucasKanade:
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels
 
-    def prepare(self, grey: NDArray[np.uint8], weight: FloatMap | None = None) -> FlowProducts:
+    def prepare(self, grey: NDArray[np.uint8]) -> FlowProducts:
         """Compute the products of one crop; see `FlowSolver.prepare`."""
         check_crop(grey)
         packed = np.empty(PRODUCT_FLOATS, np.float32)
-        self._kernels.prepare(np.ascontiguousarray(grey), weight, packed)
+        self._kernels.prepare(np.ascontiguousarray(grey), packed)
         return _unpacked(packed)
 
     def solve(

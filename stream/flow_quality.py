@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .flow import FlowField, LucasKanade, cold_grid, field_of, warm_grid
-from .flow_products import FlowLevel, FlowProducts, blur, double, halve, window
+from .flow_products import FlowLevel, FlowProducts, blur, double, halve, local_mean, window
 from .scene_flow import CROP_PX, FloatMap
 
 WINDOW_SIGMA_PX = 2.5
@@ -56,9 +56,9 @@ class PrimalDual:
         self._lead, self._divergence = (np.zeros((2, _SIDE, _SIDE), np.float32) for _ in range(2))
         self._length = np.empty((_SIDE, _SIDE), np.float32)
 
-    def prepare(self, grey: NDArray[np.uint8], weight: FloatMap | None = None) -> FlowProducts:
+    def prepare(self, grey: NDArray[np.uint8]) -> FlowProducts:
         """Compute the products of one crop; see `FlowSolver.prepare`."""
-        return self._coarse.prepare(grey, weight)
+        return self._coarse.prepare(grey)
 
     def solve(
         self,
@@ -75,11 +75,12 @@ class PrimalDual:
         else:
             grid, rounds = warm_grid(initial), WARM_LINEARISATIONS
         finest = reference.levels[0]
-        tensor, contrast = _tensor(finest), _contrast(finest.image)
+        texture = finest.image - local_mean(finest.image)
+        tensor, contrast = _tensor(finest), _contrast(texture)
         self._dual[:] = 0
         for left in range(rounds - 1, -1, -1):
             self._warp.difference(grid, finest, moving.levels[0])
-            _match_contrast(self._warp.error, finest.image, contrast)
+            _match_contrast(self._warp.error, texture, contrast)
             slope = np.stack([blur(axis, WINDOW_SIGMA_PX / 2, 4) for axis in self._warp.slopes(finest)])
             if not left:
                 slope *= np.float32(1 + GIVEN_BACK)
@@ -148,7 +149,7 @@ def _contrast(image: FloatMap) -> FloatMap:
 
 
 def _match_contrast(error: FloatMap, reference: FloatMap, contrast: FloatMap) -> None:
-    """Replace `error` by that of the warped image in the reference's own local contrast."""
+    """Replace `error` by that of the warped image in the reference's own local contrast; both without local mean."""
     warped = error + reference
     np.multiply(warped, double(np.sqrt(contrast / _contrast(warped))), out=error)
     error -= reference

@@ -21,6 +21,7 @@ from .flow_products import (
     DERIVATIVE,
     HALF_SAMPLE,
     LEVELS,
+    MEAN_REACH,
     MEAN_SIGMA_PX,
     PRE_BLUR_SIGMA_PX,
     PULL_GREY2,
@@ -171,7 +172,6 @@ class TorchMotion:
 
     def _prepare(self, grey: Tensor) -> list[_Level]:
         image = self._blur(grey[:, None], PRE_BLUR_SIGMA_PX, 1)
-        image = image - _double(self._blur(_halve(image), MEAN_SIGMA_PX / 2, 9))
         shrink = np.array([1, 4, 6, 4, 1], np.float32) / 16
         levels = []
         for _ in range(LEVELS):
@@ -211,6 +211,9 @@ class TorchMotion:
         ramp = self._ramps[level]
         x, y = 2 * (ramp + flow[:, 0]), 2 * (ramp[:, None] + flow[:, 1])
         error = _sample(moving.doubled, x, y, reference.image) - reference.image
+        sigma = MEAN_SIGMA_PX / 2 / (1 << level)
+        mean = self._blur(_halve(error[:, None]), sigma, round(MEAN_REACH * sigma))
+        error = error - _double(mean)[:, 0]
         pull = PULL_GREY2 * grid
         slope = self._window(_halve(reference.gradient * error[:, None]) - pull) + pull
         xx, xy, yy = reference.inverse

@@ -3,13 +3,14 @@
 #include <math.h>
 
 #define COARSE (HALF / 2)
-#define COLD_ITERATIONS 5
-#define PULL 12.0f
+#define COLD_ITERATIONS 12
+#define PULL 20.0f
 
-/* Gaussians of sigma 0.4, 3 and 1.5, from the middle tap on. */
+/* Gaussians of sigma 0.4 and 1.5, and of the local mean on the half grids of the three levels, from the middle tap on. */
 static const float PRE_BLUR[2] = {0.919224213f, 0.0403878933f};
-static const float LOCAL_MEAN[10] = {0.133175996f,  0.125979094f,  0.106639001f,   0.0807753247f,  0.0547502888f,
-                                     0.0332077288f, 0.0180234111f, 0.00875346227f, 0.00380423902f, 0.00147945168f};
+static const float MEAN_FINE[9] = {0.159675942f, 0.147399472f, 0.115948532f, 0.077722625f, 0.0443958679f, 0.0216097888f, 0.00896337113f, 0.00316814549f, 0.000954227085f};
+static const float MEAN_MIDDLE[5] = {0.319224234f, 0.23180437f, 0.0887562444f, 0.0179195767f, 0.00190769133f};
+static const float MEAN_COARSE[3] = {0.637744264f, 0.177316694f, 0.00381117432f};
 static const float WINDOW[5] = {0.266559975f, 0.213444542f, 0.109586082f, 0.0360749697f, 0.00761441917f};
 static const float HALF_SAMPLE[3] = {150.0f / 256, -25.0f / 256, 3.0f / 256};
 
@@ -25,19 +26,6 @@ INLINE void differentiate(const float *image, float *gradient, int n) {
         for (int x = 0; x < n; x++) {
             along_x[x] = near * (padded[x + 3] - padded[x + 1]) - far * (padded[x + 4] - padded[x]);
             along_y[x] = near * (down[x] - up[x]) - far * (below[x] - above[x]);
-        }
-    }
-}
-
-/* Gradient (2, n, n) times a weight (64, 64) of the crop; n is 128 or 64. */
-INLINE void weigh(float *gradient, const float *weight, int n) {
-    for (int y = 0; y < n; y++) {
-        float full[CROP];
-        const float *row = weight + y * HALF / n * HALF;
-        for (int x = 0; x < n; x++) full[x] = row[x * HALF / n];
-        for (int x = 0; x < n; x++) {
-            gradient[y * n + x] *= full[x];
-            gradient[(n + y) * n + x] *= full[x];
         }
     }
 }
@@ -70,10 +58,9 @@ INLINE void invert_tensor(const float *gradient, float *inverse, float *scratch,
 }
 
 /* What one level needs besides its image, behind it. */
-INLINE void finish_level(float *level, const float *weight, float *scratch, int n) {
+INLINE void finish_level(float *level, float *scratch, int n) {
     float *gradient = level + n * n;
     differentiate(level, gradient, n);
-    if (weight) weigh(gradient, weight, n);
     invert_tensor(gradient, level + 3 * n * n, scratch, n);
 }
 
@@ -93,20 +80,14 @@ INLINE void pyramid_down(const float *in, float *out, int n) {
     }
 }
 
-KERNEL void sfam_prepare(const uint8_t *grey, const float *weight, float *products) {
-    float image[CROP * CROP], scratch[CROP * CROP], mean[HALF * HALF], row[CROP];
-    for (int i = 0; i < CROP * CROP; i++) image[i] = grey[i];
-    convolve(image, image, scratch, CROP, 1, PRE_BLUR);
-    halve(image, mean, CROP);
-    convolve(mean, mean, scratch, HALF, 9, LOCAL_MEAN);
+KERNEL void sfam_prepare(const uint8_t *grey, float *products) {
+    float scratch[CROP * CROP];
     float *fine = products, *middle = fine + LEVEL_FLOATS(CROP), *coarse = middle + LEVEL_FLOATS(HALF);
-    for (int y = 0; y < CROP; y++) {
-        doubled_row(mean, HALF, y, row);
-        for (int x = 0; x < CROP; x++) fine[y * CROP + x] = image[y * CROP + x] - row[x];
-    }
-    finish_level(fine, weight, scratch, CROP);
+    for (int i = 0; i < CROP * CROP; i++) fine[i] = grey[i];
+    convolve(fine, fine, scratch, CROP, 1, PRE_BLUR);
+    finish_level(fine, scratch, CROP);
     pyramid_down(fine, middle, CROP);
-    finish_level(middle, weight, scratch, HALF);
+    finish_level(middle, scratch, HALF);
     pyramid_down(middle, coarse, HALF);
 }
 
@@ -164,26 +145,49 @@ INLINE void warp_row(const float *doubled, const float *reference, const float *
     }
 }
 
-/* One update of a field (2, n / 2, n / 2) in place; returns the sum of squared differences before it. */
-INLINE double step(float *grid, const float *level, const float *doubled, int n) {
-    const int h = n / 2, size = h * h;
-    const float *gx = level + n * n, *gy = gx + n * n, *inverse = level + 3 * n * n;
-    float pull[2 * HALF * HALF], between[HALF * HALF], u[CROP], v[CROP], error[2][CROP];
+/* Gaussian mean of an n x n image on its half grid. */
+INLINE void local_mean(const float *image, float *mean, float *scratch, int n) {
+    halve(image, mean, n);
+    if (n == CROP) convolve(mean, mean, scratch, HALF, 8, MEAN_FINE);
+    else if (n == HALF) convolve(mean, mean, scratch, HALF / 2, 4, MEAN_MIDDLE);
+    else convolve(mean, mean, scratch, COARSE / 2, 2, MEAN_COARSE);
+}
+
+/* Moving image under the field minus the reference, without its local mean; returns the mean of the squares. */
+INLINE float differ(const float *grid, const float *reference, const float *doubled, float *error, float *scratch, int n) {
+    const int h = n / 2;
+    float u[CROP], v[CROP], row[CROP], mean[HALF * HALF];
     double total = 0;
-    for (int j = 0; j < h; j++) {
-        float squares = 0;
-        for (int k = 0; k < 2; k++) {
-            int y = 2 * j + k;
-            doubled_row(grid, h, y, u);
-            doubled_row(grid + size, h, y, v);
-            warp_row(doubled, level + y * n, u, v, y, n, error[k]);
-            for (int x = 0; x < n; x++) squares += error[k][x] * error[k][x];
+    for (int y = 0; y < n; y++) {
+        doubled_row(grid, h, y, u);
+        doubled_row(grid + h * h, h, y, v);
+        warp_row(doubled, reference + y * n, u, v, y, n, error + y * n);
+    }
+    local_mean(error, mean, scratch, n);
+    for (int y = 0; y < n; y++) {
+        float squares = 0, *line = error + y * n;
+        doubled_row(mean, h, y, row);
+        for (int x = 0; x < n; x++) {
+            line[x] -= row[x];
+            squares += line[x] * line[x];
         }
         total += squares;
+    }
+    return (float)(total / (n * n));
+}
+
+/* One update of a field (2, n / 2, n / 2) in place; returns the mean squared difference before it. */
+INLINE float step(float *grid, const float *level, const float *doubled, int n) {
+    const int h = n / 2, size = h * h;
+    const float *gx = level + n * n, *gy = gx + n * n, *inverse = level + 3 * n * n;
+    float pull[2 * HALF * HALF], between[HALF * HALF], error[CROP * CROP];
+    const float mean_square = differ(grid, level, doubled, error, between, n);
+    for (int j = 0; j < h; j++) {
         const float *x0 = gx + 2 * j * n, *x1 = x0 + n, *y0 = gy + 2 * j * n, *y1 = y0 + n;
+        const float *e0 = error + 2 * j * n, *e1 = e0 + n;
         float *along_x = pull + j * h, *along_y = along_x + size;
         for (int i = 0; i < h; i++) {
-            float a = error[0][2 * i], b = error[0][2 * i + 1], c = error[1][2 * i], d = error[1][2 * i + 1];
+            float a = e0[2 * i], b = e0[2 * i + 1], c = e1[2 * i], d = e1[2 * i + 1];
             along_x[i] = 0.25f * (x0[2 * i] * a + x0[2 * i + 1] * b + x1[2 * i] * c + x1[2 * i + 1] * d) -
                          PULL * grid[j * h + i];
             along_y[i] = 0.25f * (y0[2 * i] * a + y0[2 * i + 1] * b + y1[2 * i] * c + y1[2 * i + 1] * d) -
@@ -197,7 +201,7 @@ INLINE double step(float *grid, const float *level, const float *doubled, int n)
         grid[i] -= inverse[i] * a + inverse[size + i] * b;
         grid[size + i] -= inverse[size + i] * a + inverse[3 * size + i] * b;
     }
-    return total;
+    return mean_square;
 }
 
 /* The field on the next finer level, in its px; n is the side of the coarser grid. */
@@ -231,7 +235,7 @@ INLINE void solve_coarse(const float *reference, const float *moving, float shif
     float coarse[LEVEL_FLOATS(COARSE)], scratch[COARSE * COARSE], small[2 * COARSE / 2 * COARSE / 2];
     const int offset = LEVEL_FLOATS(CROP) + LEVEL_FLOATS(HALF), size = COARSE / 2 * (COARSE / 2);
     memcpy(coarse, reference + offset, COARSE * COARSE * sizeof(float));
-    finish_level(coarse, NULL, scratch, COARSE);
+    finish_level(coarse, scratch, COARSE);
     for (int i = 0; i < size; i++) {
         small[i] = shift_u / 4;
         small[size + i] = shift_v / 4;
@@ -256,8 +260,8 @@ KERNEL double sfam_solve(const float *reference, const float *moving, int warm, 
     for (int k = 0; k < (warm ? 1 : COLD_ITERATIONS); k++) step(middle, below, doubled, HALF);
     finer(middle, grid, COARSE);
     double_exactly(moving, doubled, CROP);
-    double total = 0;
-    for (int k = 0; k < (warm ? 1 : COLD_ITERATIONS); k++) total = step(grid, reference, doubled, CROP);
+    float mean_square = 0;
+    for (int k = 0; k < (warm ? 1 : COLD_ITERATIONS); k++) mean_square = step(grid, reference, doubled, CROP);
     spread(grid, u, v, valid);
-    return total / (CROP * CROP);
+    return mean_square;
 }

@@ -12,8 +12,8 @@
 #define PRODUCT_FLOATS (LEVEL_FLOATS(CROP) + LEVEL_FLOATS(HALF) + HALF / 2 * (HALF / 2))
 #define GRID_FLOATS (2 * HALF * HALF)
 
-/* grey (128, 128) -> products. `weight`, if given, is (64, 64): how much each place counts in the windows. */
-void sfam_prepare(const uint8_t *grey, const float *weight, float *products);
+/* grey (128, 128) -> products. */
+void sfam_prepare(const uint8_t *grey, float *products);
 
 /* Warm solve where `grid` holds the last field, else cold from a translation. grid (2, 64, 64) is the solved field,
  * u and v (128, 128) the same at full size, valid (128, 128). Returns the mean squared difference last seen. */

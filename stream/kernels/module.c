@@ -13,16 +13,14 @@
 
 static PyObject *prepare(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     Buffers all = {.count = 0};
-    const float *weight = NULL;
+    const uint8_t *grey;
+    float *products;
     (void)self;
-    if (!counted("prepare", count, 3)) return NULL;
-    const uint8_t *grey = take(&all, args[0], "grey", IMAGE(uint8_t), 0);
-    if (!grey) return NULL;
-    if (args[1] != Py_None && !(weight = take(&all, args[1], "weight", HALF_IMAGE, 0))) return NULL;
-    float *products = take(&all, args[2], "products", PRODUCTS, 1);
-    if (!products) return NULL;
+    if (!counted("prepare", count, 2)) return NULL;
+    if (!(grey = take(&all, args[0], "grey", IMAGE(uint8_t), 0))) return NULL;
+    if (!(products = take(&all, args[1], "products", PRODUCTS, 1))) return NULL;
     Py_BEGIN_ALLOW_THREADS
-    sfam_prepare(grey, weight, products);
+    sfam_prepare(grey, products);
     Py_END_ALLOW_THREADS
     release(&all);
     Py_RETURN_NONE;

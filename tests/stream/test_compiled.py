@@ -30,9 +30,9 @@ def grey(pair: FacePair, end: int) -> np.ndarray:
     return np.asarray(pair.rgb[end].mean(axis=2), np.uint8)
 
 
-def fields(solver: FlowSolver, weight: np.ndarray | None = None) -> tuple[FlowField, FlowField, FlowField]:
+def fields(solver: FlowSolver) -> tuple[FlowField, FlowField, FlowField]:
     """A cold solve, one from a shift, and a warm one."""
-    ends = solver.prepare(grey(PAIR, 0), weight), solver.prepare(grey(PAIR, 1), weight)
+    ends = solver.prepare(grey(PAIR, 0)), solver.prepare(grey(PAIR, 1))
     cold = solver.solve(*ends)
     return cold, solver.solve(*ends, shift_px=(1.5, -2.0)), solver.solve(*ends, initial=cold)
 
@@ -63,11 +63,8 @@ def test_products_are_those_of_numpy(loops: Kernels) -> None:
 
 
 def test_flow_is_that_of_numpy(loops: Kernels) -> None:
-    rng = np.random.default_rng(5)
-    for weight in (None, rng.random((64, 64), np.float32)):
-        pairs = zip(fields(LucasKanade(), weight), fields(CompiledLucasKanade(loops), weight), strict=True)
-        for expected, found in pairs:
-            assert_same_field(expected, found)
+    for expected, found in zip(fields(LucasKanade()), fields(CompiledLucasKanade(loops)), strict=True):
+        assert_same_field(expected, found)
 
 
 def test_flow_that_leaves_the_crop_is_that_of_numpy(loops: Kernels) -> None:
@@ -144,15 +141,15 @@ def test_extreme_numbers_end_in_numbers(loops: Kernels) -> None:
 def test_arrays_of_another_size_are_refused(loops: Kernels) -> None:
     products = np.empty(PRODUCT_FLOATS, np.float32)
     with pytest.raises(ValueError, match="grey has 4096 bytes"):
-        loops.prepare(np.zeros((64, 64), np.uint8), None, products)
+        loops.prepare(np.zeros((64, 64), np.uint8), products)
     with pytest.raises(ValueError, match="products has 4 bytes"):
-        loops.prepare(np.zeros((128, 128), np.uint8), None, products[:1])
+        loops.prepare(np.zeros((128, 128), np.uint8), products[:1])
     with pytest.raises(ValueError):
-        loops.prepare(np.zeros((128, 128, 2), np.uint8)[..., 0], None, products)
+        loops.prepare(np.zeros((128, 128, 2), np.uint8)[..., 0], products)
     frozen = products.copy()
     frozen.flags.writeable = False
     with pytest.raises(ValueError):
-        loops.prepare(np.zeros((128, 128), np.uint8), None, frozen)
+        loops.prepare(np.zeros((128, 128), np.uint8), frozen)
     image = np.zeros((128, 128), np.float32)
     for places in ([-1], [128 * 128], [0] * 2000):
         with pytest.raises(ValueError, match=r"place|points"):
