@@ -28,29 +28,29 @@ static float background_mm(const float *depth) {
     return count ? nth_float(known, count, (count - 1) / 2) + BEHIND_MM : INFINITY;
 }
 
-KERNEL double sfam_smooth_depth(const float *depth_mm, float *half_mm, float *sunken, float *shape_mm) {
-    float total[SIZE], share[SIZE], scratch[SIZE], shape[SIZE];
-    const float limit = background_mm(depth_mm);
-    int found = 0, present = 0;
+/* Sum of a half image, by columns first so that it is vector code. */
+INLINE double sum_of(const float *half) {
+    float columns[HALF] = {0};
     double sum = 0;
-    for (int y = 0; y < HALF; y++) {
-        for (int x = 0; x < HALF; x++) {
-            const float *p = depth_mm + 2 * y * CROP + 2 * x;
-            const float four[4] = {p[0], p[1], p[CROP], p[CROP + 1]};
-            float here = 0;
-            int count = 0;
-            for (int k = 0; k < 4; k++) {
-                int known = four[k] > 0, near = known & !(four[k] > limit);
-                found += known;
-                count += near;
-                here += near ? four[k] : 0.0f;
-            }
-            present += count;
-            sum += here;
-            total[y * HALF + x] = 0.25f * here;
-            share[y * HALF + x] = 0.25f * (float)count;
-        }
+    for (int y = 0; y < HALF; y++)
+        for (int x = 0; x < HALF; x++) columns[x] += half[y * HALF + x];
+    for (int x = 0; x < HALF; x++) sum += columns[x];
+    return sum;
+}
+
+KERNEL double sfam_smooth_depth(const float *depth_mm, float *half_mm, float *sunken, float *shape_mm) {
+    float face[CROP * CROP], counts[CROP * CROP], total[SIZE], share[SIZE], scratch[SIZE], shape[SIZE];
+    const float limit = background_mm(depth_mm);
+    int found = 0;
+    for (int i = 0; i < CROP * CROP; i++) {
+        const float depth = depth_mm[i];
+        found += depth > 0;
+        counts[i] = (depth > 0) & !(depth > limit) ? 1.0f : 0.0f;
+        face[i] = (depth > 0) & !(depth > limit) ? depth : 0.0f;
     }
+    halve(face, total, CROP);
+    halve(counts, share, CROP);
+    const double present = sum_of(share), sum = sum_of(total);
     for (int i = 0; i < SIZE; i++) {
         float mean = total[i] / (share[i] > 0.25f ? share[i] : 0.25f);
         half_mm[i] = share[i] < 0.5f ? 0.0f : mean;
@@ -66,13 +66,13 @@ KERNEL double sfam_smooth_depth(const float *depth_mm, float *half_mm, float *su
 
 /* Depth where the flow leads from one pixel of the half grid; far behind the camera where that is a hole or outside. */
 INLINE float sample(const float *sunken, float px, float py) {
-    if (!(px >= 0 && py >= 0 && px <= HALF - 1 && py <= HALF - 1)) return SUNKEN_MM;
-    const int left = (int)px, top = (int)py;
-    const float across = px - (float)left, down = py - (float)top;
-    const float *p = sunken + top * HALF + left;
-    const int right = across > 0, below = down > 0 ? HALF : 0;
-    float upper = p[0] + across * (p[right] - p[0]), lower = p[below] + across * (p[below + right] - p[below]);
-    return upper + down * (lower - upper);
+    const float last = HALF - 1, x = clamped(px, 0, last), y = clamped(py, 0, last);
+    const int32_t left = (int32_t)x, top = (int32_t)y;
+    const float across = x - (float)left, down = y - (float)top;
+    const int32_t at = top * HALF + left, right = across > 0, below = down > 0 ? HALF : 0;
+    const float upper = sunken[at] + across * (sunken[at + right] - sunken[at]);
+    const float lower = sunken[at + below] + across * (sunken[at + below + right] - sunken[at + below]);
+    return (x == px) & (y == py) ? upper + down * (lower - upper) : SUNKEN_MM;
 }
 
 KERNEL void sfam_depth_change(const float *half_mm, const float *sunken, const float *grid, float *w, uint8_t *valid) {

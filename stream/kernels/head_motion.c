@@ -53,7 +53,7 @@ static void set_model(Points *p) {
         sum[2] += p->depth[i];
     }
     for (int k = 0; k < 3; k++) p->pivot[k] = sum[k] / n;
-    memset(p->model, 0, sizeof(p->model));
+    for (int k = 0; k <= UNKNOWNS; k++) memset(p->model[k] + 3 * n, 0, LANES * sizeof(double));
     for (int i = 0; i < n; i++) {
         const double a = p->a[i], b = p->b[i], depth = p->depth[i];
         const double x = a * depth - p->pivot[0], y = b * depth - p->pivot[1], z = depth - p->pivot[2];
@@ -67,7 +67,7 @@ static void set_model(Points *p) {
             p->model[k][2 * n + i] = w[k];
         }
     }
-    memcpy(p->model[UNKNOWNS], p->measured, sizeof(p->measured));
+    memcpy(p->model[UNKNOWNS], p->measured, 3 * (size_t)n * sizeof(double));
 }
 
 INLINE double dot(const double *x, const double *y, int n) {
@@ -186,7 +186,6 @@ KERNEL void sfam_fit_head(int count, const int32_t *places, Camera camera, const
     Points p;
     p.count = count;
     p.camera = camera;
-    memset(p.measured, 0, sizeof(p.measured));
     for (int i = 0; i < count; i++) {
         const int place = places[i];
         p.a[i] = (place % CROP - camera.cx) / camera.fx;
@@ -217,21 +216,21 @@ KERNEL void sfam_fit_head(int count, const int32_t *places, Camera camera, const
     found[9] = sqrt(median_square(&p, 0));
 }
 
-/* Depth with its mean where there is none. */
-INLINE void known_depth(const float *depth_mm, float *depth) {
-    double sum = 0;
+/* Depth with its mean where there is none; itself where there is some everywhere. */
+INLINE const float *known_depth(const float *depth_mm, float *filled) {
     int known = 0;
-    for (int i = 0; i < CROP * CROP; i++) {
-        known += depth_mm[i] > 0;
-        sum += depth_mm[i] > 0 ? depth_mm[i] : 0;
-    }
+    for (int i = 0; i < CROP * CROP; i++) known += depth_mm[i] > 0;
+    if (known == CROP * CROP) return depth_mm;
+    double sum = 0;
+    for (int i = 0; i < CROP * CROP; i++) sum += depth_mm[i] > 0 ? depth_mm[i] : 0;
     const float mean = known ? (float)(sum / known) : (float)UNKNOWN_DEPTH_MM;
-    for (int i = 0; i < CROP * CROP; i++) depth[i] = depth_mm[i] > 0 ? depth_mm[i] : mean;
+    for (int i = 0; i < CROP * CROP; i++) filled[i] = depth_mm[i] > 0 ? depth_mm[i] : mean;
+    return filled;
 }
 
 KERNEL void sfam_induced(const float *depth_mm, Camera camera, const double *turned, const double *shifted, float *flow) {
-    float depth[CROP * CROP], a[CROP];
-    known_depth(depth_mm, depth);
+    float filled[CROP * CROP], a[CROP];
+    const float *depth = known_depth(depth_mm, filled);
     for (int x = 0; x < CROP; x++) a[x] = (float)((x - camera.cx) / camera.fx);
     for (int y = 0; y < CROP; y++) {
         const double b = (y - camera.cy) / camera.fy;
