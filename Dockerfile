@@ -2,6 +2,9 @@
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
 COPY . .
+# The compiler builds the loops of motion.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 # hadolint ignore=DL3013
 RUN python -m pip install --no-cache-dir -c constraints.txt build \
     && python -m build --wheel --outdir /wheels .

@@ -4,10 +4,11 @@
 VENV := .venv
 PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
-# Debian's names; the first two belong to OpenCV's wheel, gcc builds the loops of motion, libusb belongs to the RealSense
-# SDK, the rest to the overlays' tests.
-LIVE_PACKAGES := libgl1 libglib2.0-0 gcc libc6-dev
-TEST_PACKAGES := $(LIVE_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-driver libzmq3-dev iproute2
+# Debian's names; the first two belong to OpenCV's wheel, a compiler builds the loops of motion, libusb belongs to the
+# RealSense SDK, the rest to the overlays' tests.
+LIVE_PACKAGES := libgl1 libglib2.0-0
+BUILD_PACKAGES := gcc libc6-dev
+TEST_PACKAGES := $(LIVE_PACKAGES) $(BUILD_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-driver libzmq3-dev iproute2
 
 KERNELS := $(wildcard capture/kernels/* stream/kernels/*)
 
@@ -62,7 +63,7 @@ $(VENV)/bin/python:
 	$(PIP) --upgrade pip
 
 $(VENV)/.live: pyproject.toml constraints.txt $(KERNELS) | $(VENV)/bin/python
-	./.ci/debian-packages $(LIVE_PACKAGES)
+	./.ci/debian-packages $(LIVE_PACKAGES) $(BUILD_PACKAGES)
 	$(PIP) -c constraints.txt -e '.[web]'
 	touch $@
 

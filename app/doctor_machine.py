@@ -99,6 +99,14 @@ def check_model(config: Config) -> ModelCheck:
     return ModelCheck(artifact.name, artifact.licence, report.backend, report.spot_error)
 
 
+def compiled_loops() -> bool:
+    """Whether the hot loops were built when the package was."""
+    from sfam.capture.compiled_align import kernel
+    from sfam.stream.compiled import kernels
+
+    return kernel is not None and kernels is not None
+
+
 def _opencv_wheels() -> list[str]:
     return sorted({dist.name.lower() for dist in distributions() if (dist.name or "").lower().startswith("opencv")})
 
@@ -122,5 +130,6 @@ class Machine:
     port_is_free: Callable[[str, int], bool] = port_is_free
     answers: Callable[[str, int], bool] = answers
     display: Callable[[], bool] = display_answers
+    compiled: Callable[[], bool] = compiled_loops
     check_model: Callable[[Config], ModelCheck] = check_model
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

@@ -63,6 +63,9 @@ def packages(machine: Machine, _: Config) -> Line:
         return fail("packages", wrong, "pip install --upgrade sfam-live")
     if not needed:
         return fail("packages", "sfam-live itself is not installed", "pip install sfam-live, or pip install -e . here")
+    if not machine.compiled():
+        remedy = "install a C compiler (Debian: apt-get install gcc libc6-dev) and sfam-live once more"
+        return warn("packages", "compiled loops were not built; NumPy does the same at twice the cost a frame", remedy)
     return ok("packages", f"{len(needed)} of {len(needed)}")
 
 

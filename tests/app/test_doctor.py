@@ -54,6 +54,7 @@ def machine(tmp_path: Path) -> Machine:
         port_is_free=lambda host, port: True,
         answers=lambda host, port: True,
         display=lambda: True,
+        compiled=lambda: True,
         check_model=lambda config: GOOD_MODEL,
         environment={"DISPLAY": ":0"},
     )
@@ -171,7 +172,12 @@ def test_usb_2_is_too_slow_for_a_depth_camera(machine: Machine) -> None:
 
 def test_what_merely_hurts_is_a_warning(machine: Machine) -> None:
     cramped = replace(
-        machine, free_bytes=lambda path: 2**30, output_of=lambda command: "no\n", is_root=True, version_of=VERSIONS.get
+        machine,
+        free_bytes=lambda path: 2**30,
+        output_of=lambda command: "no\n",
+        is_root=True,
+        version_of=VERSIONS.get,
+        compiled=lambda: False,
     )
     (machine.root / "etc/udev/rules.d/99-camera.rules").unlink()
     found = lines(cramped)
@@ -180,6 +186,7 @@ def test_what_merely_hurts_is_a_warning(machine: Machine) -> None:
         "licences",
         "disk",
         "clock",
+        "packages",
     }
     assert fit(list(found.values()))
 
