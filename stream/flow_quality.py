@@ -31,9 +31,8 @@ WINDOW_SIGMA_PX = 2.5
 VARIATION_GREY2 = 8.0
 """Weight of the total variation against the squared difference, grey levels squared per px of motion."""
 GIVEN_BACK = 1.5
-ITERATIONS = 40
-COLD_LINEARISATIONS = 3
-WARM_LINEARISATIONS = 2
+COLD_LINEARISATIONS, COLD_ITERATIONS = 3, 40
+WARM_LINEARISATIONS, WARM_ITERATIONS = 2, 50
 PRIMAL_STEP = 0.02
 DUAL_STEP = 1 / (8 * PRIMAL_STEP)
 """The product of both steps with the squared norm of the gradient (8) may not exceed 1."""
@@ -71,9 +70,9 @@ class PrimalDual:
         """Motion from reference to moving: Lucas-Kanade down to the finest level, there primal-dual."""
         if initial is None:
             grid = self._coarse.coarse(reference, moving, cold_grid(shift_px))
-            rounds = COLD_LINEARISATIONS
+            rounds, iterations = COLD_LINEARISATIONS, COLD_ITERATIONS
         else:
-            grid, rounds = warm_grid(initial), WARM_LINEARISATIONS
+            grid, rounds, iterations = warm_grid(initial), WARM_LINEARISATIONS, WARM_ITERATIONS
         finest = reference.levels[0]
         texture = finest.image - local_mean(finest.image)
         tensor, contrast = _tensor(finest), _contrast(texture)
@@ -84,10 +83,12 @@ class PrimalDual:
             slope = np.stack([blur(axis, WINDOW_SIGMA_PX / 2, 4) for axis in self._warp.slopes(finest)])
             if not left:
                 slope *= np.float32(1 + GIVEN_BACK)
-            grid = self._minimise(grid, tensor, slope)
+            grid = self._minimise(grid, tensor, slope, iterations)
         return field_of(grid, self._warp.mean_square())
 
-    def _minimise(self, start: FloatMap, tensor: tuple[FloatMap, FloatMap, FloatMap], slope: FloatMap) -> FloatMap:
+    def _minimise(
+        self, start: FloatMap, tensor: tuple[FloatMap, FloatMap, FloatMap], slope: FloatMap, iterations: int
+    ) -> FloatMap:
         """Minimum of the quadratic model around `start` plus total variation."""
         xx, xy, yy = tensor
         weight = np.float32(1 / PRIMAL_STEP)
@@ -98,7 +99,7 @@ class PrimalDual:
         field, swapped = start.copy(), np.empty_like(start)
         lead, change = self._lead, self._divergence
         np.copyto(lead, field)
-        for _ in range(ITERATIONS):
+        for _ in range(iterations):
             self._ascend(lead)
             self._diverge(change)
             # proximal step: (tensor + 1 / step) field = target + (field + step div) / step

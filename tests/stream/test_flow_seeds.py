@@ -10,8 +10,6 @@ from sfam.app.bench_pairs import drawn_pairs
 
 FEW = 1.1
 """Eight seeds spread about the mean of many by a tenth."""
-SILHOUETTE_PX = 0.105
-"""Fast mode with a moving head before a wall, rim included: over the bar, which was set without a rim."""
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +23,6 @@ def test_pairs_of_other_seeds_are_measured_within_the_bars(mode: str, pairs: Flo
     missed = {
         key: (found[key], bar.of(mode)) for key, bar in BARS.items() if not bar.met(found[key], bar.of(mode), FEW)
     }
-    if mode == "fast":
-        assert missed.pop("head_face_epe_px", (0.0, 0.0))[0] < SILHOUETTE_PX
     assert not missed
 
 
