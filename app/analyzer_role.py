@@ -14,9 +14,10 @@ from sfam.stream.analyzer import GROUP, RatedAnalyzer, analyzer_names, open_anal
 from sfam.stream.ring_reader import RingReader
 
 from .config import Config, ConfigError
+from .ring_offer import SourceOffer, until_end
+from .role import Role
 from .role_link import RoleLink
-from .roles import SourceOffer, until_end
-from .supervisor import Role, Supervisor
+from .supervisor import Supervisor
 
 RESULT = "analyzer"
 """Kind of message: an `AnalyzerResult`, on its way to the bus."""

@@ -21,8 +21,9 @@ from sfam.sinks.session_reader import read_session
 from .config import Config
 from .exit_codes import OK, exit_code
 from .replay import Replay, replay_config, run_replay
+from .role import Role, RoleResult
 from .role_link import RoleLink
-from .supervisor import Role, RoleResult, Supervisor
+from .supervisor import Supervisor
 
 RECORD = "batch.json"
 """In each session folder, written last: without it the recording is done again."""

@@ -18,14 +18,16 @@ from sfam.capture.pacing import ReplayControl, limited
 from sfam.capture.source import SourceError, open_source
 from sfam.stream.scene_flow import CROP_PX
 
+from .analysis_role import AnalysisSettings
 from .bench_flow import machine
 from .bench_predecessor import Predecessor
+from .capture_role import CaptureSettings
 from .config import Config, load_config
 from .live import make_plan
 from .pipeline import Pipeline
 from .replay import run_in_processes
-from .roles import AnalysisSettings, CaptureSettings, run_single_process
 from .session import open_session
+from .single_process import run_single_process
 
 DEMO_S = 6.0
 PREDECESSOR_EVERY = 30

@@ -10,14 +10,16 @@ from sfam.capture.pacing import is_live
 from sfam.capture.source import SourceInfo
 from sfam.stream.ring import Policy, Ring
 
+from .capture_role import CaptureSettings, capture_role
 from .interruption import Interruption
 from .pause import HOLD, PauseRequest
 from .recording_role import RecordingPlan, recorder_role
 from .recovery import CameraRecovery
-from .roles import CaptureSettings, SourceOffer, capture_role, offer_ring, start_capture
+from .ring_offer import SourceOffer, offer_ring, start_capture
+from .role import Retry, Role, RoleResult
 from .session_plan import SessionPlan
 from .sink_roles import LOOK
-from .supervisor import Retry, Role, RoleResult, Supervisor
+from .supervisor import Supervisor
 
 ANALYSIS = "analysis"
 JOINING_S, FILE_JOINING_S = 10.0, 60.0

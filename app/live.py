@@ -16,8 +16,10 @@ from sfam.capture.source import SOURCES
 from sfam.engine.model import load_model
 from sfam.stream.ring_segment import sweep
 
+from .analysis_role import AnalysisSettings
 from .analyzer_role import require_analyzers
 from .camera_feed import CameraSetup
+from .capture_role import CaptureSettings
 from .config import Config, ConfigError
 from .exit_codes import OK
 from .keys import Keys
@@ -32,7 +34,6 @@ from .recording_role import (
     recorder_settings,
     require_new,
 )
-from .roles import AnalysisSettings, CaptureSettings
 from .session import open_session
 from .session_plan import SessionPlan
 from .several_cameras import Overview, configs_of, plans_of

@@ -10,10 +10,10 @@ from typing import Any
 from sfam.sinks.incident import Incident, IncidentKind
 
 from .affinity import require_cpus
+from .analysis_role import analysis_role
 from .analyzer_role import PREFIX, RESULT, analyzer_roles, offer_to_analyzers
 from .camera_feed import ANALYSIS, CameraFeed, CameraSetup
 from .config import ConfigError
-from .exit_codes import OK, exit_code
 from .live_run import PAUSE_KEY, LiveRun, obey
 from .marker_role import MARKER, marker_roles
 from .memory_watch import MemoryWatch
@@ -21,12 +21,13 @@ from .pause import HELD, HOLD
 from .recording_role import CLIP, SKIPPED
 from .reload import reloaded
 from .restarts import Restarts
-from .roles import analysis_role
+from .role import Retry, Role, RoleResult
 from .session_plan import Resume
 from .several_cameras import SeveralPlan, several_analysis_role
 from .sink_roles import AWAITED, JOINED, METRICS_OPEN, OVERLAY, PAGE_OPEN, RERUN, RING, announce, on_port, sink_roles
-from .supervisor import Retry, Role, RoleResult, Supervisor
+from .supervisor import Supervisor
 from .terminal import terminal_gone
+from .verdict import failure_code, failures, say_failures
 
 SEQ_MARGIN = 1000
 """A restarted analysis numbers its messages on from the last numbers known plus this: none can come twice."""
@@ -256,16 +257,7 @@ class LiveProcesses(LiveRun):
             self._summarise({**of_camera, "recording": recording} if of_camera else {}, feed.setup.plan.folder)
 
     def _verdict(self, results: Sequence[RoleResult]) -> int:
-        failed = [result for result in results if not result.ok]
-        # Who was still starting when another failed is a consequence, not news.
-        failed = [result for result in failed if not result.terminated] or failed
-        failed = [result for result in failed if not result.role.startswith(PREFIX)]  # told when it happened
-        for result in failed:
-            self._line.say(f"sfam: {result.role}: {result.message}")
-            if self._verbose and result.trace:
-                self._line.say(result.trace)
-        essential = [result for result in failed if result.role not in ("overlay", "metrics")]
-        if not essential:
-            return OK
-        codes = [exit_code(list(result.error_names)) for result in essential]
-        return next((code for code in codes if code is not None), 1)
+        # An analyzer's end was told when it happened.
+        failed = [result for result in failures(results) if not result.role.startswith(PREFIX)]
+        say_failures(failed, self._line, self._verbose)
+        return failure_code([result for result in failed if result.role not in ("overlay", "metrics")])

@@ -11,11 +11,11 @@ from typing import Any
 from sfam.sinks.report import write_report
 from sfam.sinks.sink_error import SinkError
 
+from .analysis_role import AnalysisSettings
 from .camera_feed import CameraSetup
 from .config import Config
 from .keys import Keys
 from .recording_role import recording_summary
-from .roles import AnalysisSettings
 from .status_line import StatusLine
 
 PAUSE_KEY = "x"

@@ -10,7 +10,7 @@ from .config import ConfigError
 from .exit_codes import OK
 from .live_run import PAUSE_KEY, LiveRun, obey
 from .pause import PauseRequest
-from .roles import run_single_process
+from .single_process import run_single_process
 from .sink_roles import sink_roles
 
 

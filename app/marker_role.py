@@ -12,8 +12,8 @@ from sfam.capture.marker import Marker
 from sfam.capture.source import SOURCES
 
 from .config import Config, ConfigError
+from .role import Role
 from .role_link import RoleLink
-from .supervisor import Role
 
 MARKERS = "markers"
 MARKER = "marker"

@@ -15,13 +15,15 @@ from sfam.capture.source import SourceError, open_source
 from sfam.stream.ring import Policy, Ring
 from sfam.stream.ring_segment import sweep
 
+from .capture_role import CaptureSettings, capture_role
 from .config import Config, ConfigError
-from .exit_codes import OK, exit_code
 from .live import is_lossless
 from .recording_role import RecordingPlan, recorder_role, recorder_settings, recording_summary, require_new
-from .roles import CaptureSettings, capture_role, offer_ring, start_capture
+from .ring_offer import offer_ring, start_capture
+from .role import Role
 from .status_line import StatusLine
-from .supervisor import Role, RoleResult, Supervisor
+from .supervisor import Supervisor
+from .verdict import run_to_verdict
 
 
 def run_record(config: Config, out: Path, *, speed: str = "max", quiet: bool = False, verbose: bool = False) -> int:
@@ -85,15 +87,11 @@ class _Recording:
 
     def run(self) -> int:
         """Run to the end; the first failure decides the exit code."""
-        try:
-            results = self._supervisor.run()
-        finally:
-            if self._ring is not None:
-                self._ring.close()
-        totals = next((result.value for result in results if result.role == "recorder"), {})
-        if totals:
-            self._line.say(recording_summary(totals))
-        return self._verdict(results)
+        return run_to_verdict(self._supervisor, "recorder", recording_summary, self._release, self._line, self._verbose)
+
+    def _release(self) -> None:
+        if self._ring is not None:
+            self._ring.close()
 
     def _on_message(self, role: str, kind: str, message: Any) -> None:
         if kind == "opened":
@@ -105,12 +103,3 @@ class _Recording:
             self._line.show(message, time.monotonic() - self._started_s)
         elif kind == "warning":
             self._line.say(f"warning: {message}")
-
-    def _verdict(self, results: tuple[RoleResult, ...]) -> int:
-        failed = [result for result in results if not result.ok]
-        for result in failed:
-            self._line.say(f"sfam: {result.role}: {result.message}")
-            if self._verbose and result.trace:
-                self._line.say(result.trace)
-        codes = [exit_code(list(result.error_names)) for result in failed]
-        return next((code for code in codes if code is not None), 1) if failed else OK

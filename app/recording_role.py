@@ -22,11 +22,12 @@ from sfam.sinks.incident import Incident
 from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.ring_reader import RingReader, StreamEnd
 
+from .analysis_role import AnalysisSession
 from .config import ConfigError
 from .interruption import Interruption
 from .pause import Hold
-from .role_link import RoleLink
-from .roles import STATUS_EVERY_S, AnalysisSession, SourceOffer, Tell, end_of, until_end
+from .ring_offer import SourceOffer, end_of, until_end
+from .role_link import STATUS_EVERY_S, RoleLink, Tell
 from .session_plan import Reload
 
 SKIPPED, CLIP = "skipped", "clip"

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from sfam.capture.source import SourceInfo
 
+from .capture_role import CaptureSettings
 from .interruption import Interruption
-from .roles import CaptureSettings
-from .supervisor import Retry, RoleResult
+from .role import Retry, RoleResult
 
 FIRST_PAUSE_S = 0.5
 REFUSALS_BEFORE_RESET = 3

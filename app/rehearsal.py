@@ -18,7 +18,7 @@ from sfam.sinks.session_tables import ScoreTable
 from sfam.stream.ring_reader import StreamEnd
 
 from .pipeline import FrameAnalysis
-from .roles import Tell
+from .role_link import Tell
 from .session import Session
 from .session_outlets import rows_of
 from .session_plan import SessionPlan

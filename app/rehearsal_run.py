@@ -9,11 +9,13 @@ from sfam.capture.clock import SessionClock
 from sfam.capture.pacing import ReplayControl
 from sfam.stream.ring import Policy
 
+from .analysis_role import AnalysisSettings
+from .capture_role import CaptureSettings
 from .config import Config
 from .live import make_plan
 from .rehearsal import Rehearsed, open_rehearsal
 from .replay import run_in_processes
-from .roles import AnalysisSettings, CaptureSettings, run_single_process
+from .single_process import run_single_process
 
 
 def run_rehearsal(config: Config) -> Rehearsed:

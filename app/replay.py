@@ -13,20 +13,16 @@ from sfam.capture.clock import SessionClock
 from sfam.capture.pacing import ReplayControl
 from sfam.stream.ring import Policy, Ring
 
+from .analysis_role import AnalysisSettings, analysis_role
+from .capture_role import CaptureSettings, capture_role
 from .config import Config
 from .live import make_plan
-from .roles import (
-    AnalysisSettings,
-    CaptureSettings,
-    analysis_role,
-    capture_role,
-    offer_ring,
-    run_single_process,
-    start_capture,
-)
+from .ring_offer import offer_ring, start_capture
+from .role import Role, RoleResult
 from .session import open_session
 from .session_plan import Change
-from .supervisor import Role, RoleResult, Supervisor
+from .single_process import run_single_process
+from .supervisor import Supervisor
 
 FILE_POLICY: Policy = "lossless"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .exit_codes import exit_code
-from .supervisor import RoleResult
+from .role import RoleResult
 
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 4.0

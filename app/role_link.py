@@ -27,6 +27,10 @@ BEAT_S = 0.5
 ORPHAN_GRACE_S = 3.0
 """A child whose parent is gone ends itself within this time, whatever its work does."""
 KEPT_TELLS = 256
+STATUS_EVERY_S = 0.1
+"""A role that reports a status does so this often."""
+Tell = Callable[[str, Any], None]
+"""Kind and message, to be shown by the parent: small, picklable, never lost."""
 _FAILED = 1
 
 

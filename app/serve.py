@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from sfam.sinks.bus_address import require_private
 from sfam.stream.ring import Ring
 from sfam.stream.ring_segment import sweep
 
+from .capture_role import CaptureSettings, capture_role
 from .config import Config
-from .exit_codes import OK, exit_code
 from .recovery import CameraRecovery
-from .roles import CaptureSettings, capture_role, offer_ring, start_capture
+from .ring_offer import offer_ring, start_capture
+from .role import Retry, Role, RoleResult
 from .serving_role import SERVING, ServingPlan, serving_role
 from .status_line import StatusLine
-from .supervisor import Retry, Role, RoleResult, Supervisor
+from .supervisor import Supervisor
+from .verdict import run_to_verdict
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5572"
 
@@ -67,16 +70,11 @@ class _Serving:
 
     def run(self) -> int:
         """Run to the end; the first failure decides the exit code."""
-        try:
-            results = self._supervisor.run()
-        finally:
-            if self._ring is not None:
-                self._ring.close()
-        totals = next((result.value for result in results if result.role == "server"), {})
-        if totals:
-            lost = ", ".join(f"{count} {cause}" for cause, count in totals["drops"].items() if count) or "none"
-            self._line.say(f"{totals['frames']} frames sent, {totals['bytes'] / 1e6:.1f} MB; lost here: {lost}")
-        return self._verdict(results)
+        return run_to_verdict(self._supervisor, "server", _summary, self._release, self._line, self._verbose)
+
+    def _release(self) -> None:
+        if self._ring is not None:
+            self._ring.close()
 
     def _on_message(self, role: str, kind: str, message: Any) -> None:
         if kind == "opened":
@@ -124,11 +122,7 @@ class _Serving:
         if self._supervisor.stopping and self._recovery.is_lost:
             self._ring.fail(self._recovery.cause)
 
-    def _verdict(self, results: tuple[RoleResult, ...]) -> int:
-        failed = [result for result in results if not result.ok]
-        for result in [result for result in failed if not result.terminated] or failed:
-            self._line.say(f"sfam: {result.role}: {result.message}")
-            if self._verbose and result.trace:
-                self._line.say(result.trace)
-        codes = [exit_code(list(result.error_names)) for result in failed]
-        return next((code for code in codes if code is not None), 1) if failed else OK
+
+def _summary(totals: Mapping[str, Any]) -> str:
+    lost = ", ".join(f"{count} {cause}" for cause, count in totals["drops"].items() if count) or "none"
+    return f"{totals['frames']} frames sent, {totals['bytes'] / 1e6:.1f} MB; lost here: {lost}"

@@ -13,8 +13,8 @@ from sfam.sinks.curve import PublisherKeys
 from sfam.sinks.frame_server import FrameServer
 from sfam.stream.ring_reader import OVERWRITTEN, RingReader, StreamEnd
 
-from .role_link import RoleLink
-from .roles import STATUS_EVERY_S, SourceOffer, end_of, until_end
+from .ring_offer import SourceOffer, end_of, until_end
+from .role_link import STATUS_EVERY_S, RoleLink
 
 FATE_S = 0.3
 SERVING = "serving"

@@ -38,7 +38,7 @@ from .latency import StageLatencies
 from .latency_alarm import LatencyAlarm
 from .pause import Hold
 from .pipeline import FrameAnalysis, Pipeline
-from .roles import Tell
+from .role_link import Tell
 from .session_accounts import Accounts
 from .session_description import describe
 from .session_outlets import Outlets

@@ -37,7 +37,7 @@ from sfam.stream.head_pose import head_pose
 from .config import render_yaml
 from .event_times import EventTimes, event_times, known_markers
 from .pipeline import FrameAnalysis
-from .roles import Tell
+from .role_link import Tell
 from .session_description import payload_kinds
 from .session_plan import SessionPlan
 

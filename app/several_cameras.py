@@ -17,10 +17,10 @@ from sfam.sinks.session_folder import SESSION
 from sfam.sinks.shared_bus import SharedBus
 from sfam.sinks.wire import camera_name
 
+from .analysis_role import AnalysisSettings, analysis_role
 from .config import Config, ConfigError
 from .pipeline import open_scorer
-from .role_link import RoleLink
-from .roles import AnalysisSettings, Tell, analysis_role
+from .role_link import RoleLink, Tell
 from .session import Session
 from .session_plan import SessionPlan
 

@@ -21,8 +21,8 @@ from sfam.sinks.rerun_view import VIEWER, Target, require_rerun
 from sfam.sinks.results_mcap import PICTURE_TIERS
 from sfam.sinks.sink_error import SinkError
 
+from .role import Role
 from .role_link import RoleLink
-from .supervisor import Role
 
 PAGE_OPEN = "page"
 """Kind of message: the address under which the page can be opened."""

@@ -2,86 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
 
-from .role_link import RoleLink, run_role
+from .child_process import ChildProcess
+from .role import Retry, Role, RoleResult
 
 _TICK_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """What one process does."""
-
-    name: str
-    run: Callable[[Any, RoleLink], Mapping[str, Any] | None]
-    """A module's function: works until done or `link.stopping()`, returns a small result, raises on failure."""
-    settings: Any
-    """Picklable; handed to `run`."""
-    essential: bool = True
-    """A failure stops the session. Others, such as sinks, may fail; they are stopped once the essential ones ended."""
-    cpus: tuple[int, ...] = ()
-    """Processors it may use; empty = all."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoleResult:
-    """How a role ended."""
-
-    role: str
-    exit_code: int
-    """0 = done, 1 = raised, negative = killed by that signal."""
-    value: Mapping[str, Any] = field(default_factory=dict)
-    """What the role returned."""
-    error_names: tuple[str, ...] = ()
-    """Names of the error's class and its bases, most special first; empty where it raised nothing."""
-    message: str = ""
-    trace: str = ""
-    """Traceback of the error in the child."""
-    terminated: bool = False
-    """True where the supervisor ended it, as it did not obey a stop in time."""
-
-    @property
-    def ok(self) -> bool:
-        """True where the role came to its proper end."""
-        return self.exit_code == 0
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """A failed role is started again."""
-
-    settings: Any
-    """Takes the place of the role's."""
-    after_s: float
-    commands: tuple[tuple[str, object], ...] = ()
-    """Sent to it as soon as it runs: what its predecessor was told."""
-
-
-@dataclass(slots=True)
-class _Child:
-    role: Role
-    process: SpawnProcess
-    connection: Connection
-    seen_s: float
-    stop_sent_s: float | None = None
-    terminated: bool = False
-    report: dict[str, Any] = field(default_factory=dict)
-    killed_because: str = ""
-    retry: Retry | None = None
-    retry_at_s: float = 0.0
-    result: RoleResult | None = None
 
 
 class Supervisor:
@@ -124,7 +57,7 @@ class Supervisor:
         self._silence_timeout_s = silence_timeout_s
         self._waiting = list(roles)
         self._at_once = len(self._waiting) if at_once is None else at_once
-        self._children: list[_Child] = []
+        self._children: list[ChildProcess] = []
         self._stopping = False
         self._interrupts = 0
         self._handlers: dict[int, Any] = {}
@@ -161,7 +94,7 @@ class Supervisor:
         """Send a command to a role's `link.on` handler; one that has ended is passed over."""
         for child in self._children:
             if child.role.name == role and child.result is None:
-                _send(child, command, value)
+                child.send(command, value)
 
     def pids(self) -> dict[str, int]:
         """Process ids of the roles that run now."""
@@ -171,10 +104,9 @@ class Supervisor:
         """Kill a role's process that hangs; it counts as failed, with the reason in its message."""
         for child in self._running():
             if child.role.name == role:
-                child.killed_because = because
-                child.process.kill()
+                child.kill(because)
 
-    def _retrying(self) -> list[_Child]:
+    def _retrying(self) -> list[ChildProcess]:
         return [child for child in self._children if child.retry is not None]
 
     def _start_again(self) -> None:
@@ -185,30 +117,19 @@ class Supervisor:
             if self._stopping or self._interrupts:
                 child.retry = None
             elif time.monotonic() >= child.retry_at_s:
-                again = self._start(replace(child.role, settings=child.retry.settings))
+                again = ChildProcess.start(replace(child.role, settings=child.retry.settings))
                 self._children[place] = again
                 for command, value in child.retry.commands:
-                    _send(again, command, value)
+                    again.send(command, value)
 
-    def _running(self) -> list[_Child]:
+    def _running(self) -> list[ChildProcess]:
         return [child for child in self._children if child.result is None]
 
     def _start_waiting(self) -> None:
         if self._stopping or self._interrupts:
             self._waiting.clear()
         while self._waiting and len(self._running()) < self._at_once:
-            self._children.append(self._start(self._waiting.pop(0)))
-
-    def _start(self, role: Role) -> _Child:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=run_role, args=(role.run, role.settings, theirs, role.cpus), name=f"sfam-{role.name}"
-        )
-        with _ignoring_interrupts():
-            process.start()
-        theirs.close()
-        return _Child(role, process, ours, time.monotonic())
+            self._children.append(ChildProcess.start(self._waiting.pop(0)))
 
     def _tick(self) -> None:
         running = self._running()
@@ -231,31 +152,24 @@ class Supervisor:
         if self._on_tick is not None:
             self._on_tick()
 
-    def _listen(self, child: _Child) -> None:
-        while (received := _receive(child)) is not None:
-            kind, message = received
-            child.seen_s = time.monotonic()
-            if kind in ("result", "error"):
-                child.report[kind] = message
-            elif kind != "beat" and self._on_message is not None:
+    def _listen(self, child: ChildProcess) -> None:
+        for kind, message in child.messages():
+            if self._on_message is not None:
                 self._on_message(child.role.name, kind, message)
 
-    def _ended(self, child: _Child) -> None:
+    def _ended(self, child: ChildProcess) -> None:
         child.process.join()
         self._listen(child)
-        child.connection.close()
-        code = child.process.exitcode
-        child.result = _result(child, 1 if code is None else code)
-        child.process.close()
+        result = child.conclude()
         told_to_end = self._stopping or self._interrupts or child.stop_sent_s is not None
-        if self._on_failure is not None and not child.result.ok and not told_to_end:
-            child.retry = self._on_failure(child.role, child.result)
+        if self._on_failure is not None and not result.ok and not told_to_end:
+            child.retry = self._on_failure(child.role, result)
             if child.retry is not None:
                 child.retry_at_s = time.monotonic() + child.retry.after_s
                 return
         if child.role.essential:
             left = any(other.role.essential for other in self._running() + self._retrying())
-            self._stopping = self._stopping or not left or not child.result.ok
+            self._stopping = self._stopping or not left or not result.ok
 
     def _stop_next(self) -> None:
         """Ask the first role still running to stop; be firmer with it as time goes by."""
@@ -265,7 +179,7 @@ class Supervisor:
         child, now_s = running[0], time.monotonic()
         if child.stop_sent_s is None:
             child.stop_sent_s = now_s
-            _send(child, "stop", None)
+            child.send("stop")
         elif now_s - child.stop_sent_s > self._stop_timeout_s + 1.0:
             child.process.kill()
         elif now_s - child.stop_sent_s > self._stop_timeout_s and not child.terminated:
@@ -295,61 +209,3 @@ class Supervisor:
 
     def _hang_up(self, number: int, _: FrameType | None) -> None:
         self._hung_up = True
-
-
-def _receive(child: _Child) -> tuple[str, Any] | None:
-    try:
-        if not child.connection.closed and child.connection.poll():
-            kind, message = child.connection.recv()
-            return str(kind), message
-    except (EOFError, OSError):
-        child.connection.close()  # it has ended, or is about to; its sentinel says so
-    return None
-
-
-def _send(child: _Child, command: str, value: object) -> None:
-    with suppress(OSError):  # ended meanwhile: its sentinel says so
-        child.connection.send((command, value))
-
-
-def _result(child: _Child, code: int) -> RoleResult:
-    error = child.report.get("error")
-    if error is not None:
-        return RoleResult(child.role.name, code, {}, tuple(error["names"]), error["message"], error["trace"])
-    value = child.report.get("result", {})
-    if code == 0:
-        return RoleResult(child.role.name, code, value)
-    if child.killed_because:
-        how = f"{child.killed_because} and was killed"
-    elif code < 0:
-        how = f"was killed by {_signal_name(-code)}"
-    else:
-        how = f"ended with code {code} and no word"
-    message = f"the {child.role.name} process {how}"
-    return RoleResult(child.role.name, code, value, message=message, terminated=child.terminated)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-@contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """A child inherits it: no Ctrl-C hits it before its own code runs. One that comes meanwhile is not lost for us."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-    elif sys.platform == "win32":
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-    else:
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-        try:
-            yield
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)

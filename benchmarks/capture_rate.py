@@ -23,9 +23,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from sfam.app.capture_role import CaptureSettings, capture_role
+from sfam.app.ring_offer import end_of, offer_ring, start_capture, until_end
+from sfam.app.role import Role
 from sfam.app.role_link import RoleLink
-from sfam.app.roles import CaptureSettings, capture_role, end_of, offer_ring, start_capture, until_end
-from sfam.app.supervisor import Role, Supervisor
+from sfam.app.supervisor import Supervisor
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import Calibration, ClockDomain, Intrinsics, RGBDFrame

@@ -10,7 +10,7 @@ from typing import Any
 
 from sfam.app.interruption import Interruption
 from sfam.app.pause import Hold
-from sfam.app.roles import Tell
+from sfam.app.role_link import Tell
 from sfam.app.session_plan import Reload
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.marker import Marker

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sfam.app.role import Role
 from sfam.app.role_link import RoleLink
-from sfam.app.supervisor import Role, Supervisor
+from sfam.app.supervisor import Supervisor
 from sfam.capture.source import SourceError
 from sfam.stream.ring import Ring
 

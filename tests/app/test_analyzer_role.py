@@ -10,42 +10,25 @@ from typing import Any
 import pytest
 
 from sfam.app.analyzer_role import AnalyzerSettings, analyzer_role
-from sfam.app.roles import SourceOffer
-from sfam.app.supervisor import Role, Supervisor
+from sfam.app.ring_offer import SourceOffer
+from sfam.app.role import Role
+from sfam.app.supervisor import Supervisor
 from sfam.capture.source import SourceInfo
 from sfam.stream.analyzer import analyzer_names
 from sfam.stream.ring import Ring
 from sfam.stream.ring_writer import RingWriter
+from tests.app.grey_plugin import install
 from tests.stream.moving_face import frame
 
-PLUGIN = """
-from sfam.stream.analyzer import Analyzer
-
-class MeanGrey(Analyzer):
-    def __init__(self, options):
-        self.gain = options["gain"]
-
-    def analyze(self, frame):
-        return {"grey": self.gain * float(frame.color.mean())}
-
-    def close(self):
-        pass
-"""
+ABSENT = {"model": "absent.task"}
 
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A package with an entry point, as an installer would leave it."""
-    (tmp_path / "mean_grey.py").write_text(PLUGIN)
-    about = tmp_path / "mean_grey-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mean-grey\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[sfam.analyzers]\nmean-grey = mean_grey:MeanGrey\n")
+    """An installed analyzer."""
+    install(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     return "mean-grey"
-
-
-ABSENT = {"model": "absent.task"}
 
 
 class Session:

@@ -15,10 +15,10 @@ import cv2
 import pytest
 import zmq
 
+from sfam.app.capture_role import CaptureSettings
 from sfam.app.exit_codes import class_names
 from sfam.app.recovery import CameraRecovery
-from sfam.app.roles import CaptureSettings
-from sfam.app.supervisor import RoleResult
+from sfam.app.role import RoleResult
 from sfam.capture import webcam
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig

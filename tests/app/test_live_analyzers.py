@@ -20,25 +20,8 @@ import pytest
 from sfam.sinks.subscriber import subscribe
 from sfam.sinks.wire import load_schema
 from tests.app.command import BIN, environment, run
+from tests.app.grey_plugin import install
 
-PLUGINS = """
-import os
-from sfam.stream.analyzer import Analyzer
-
-class MeanGrey(Analyzer):
-    def __init__(self, options):
-        self.gain = options["gain"]
-
-    def analyze(self, frame):
-        return {"grey": self.gain * float(frame.color.mean())}
-
-    def close(self):
-        pass
-
-class Mortal(MeanGrey):
-    def analyze(self, frame):
-        os._exit(7)
-"""
 DEATH = "the analyzer mortal process ended with code 7"
 """Told each time it dies: it is started again, and stays away after some times."""
 WANTED = 3
@@ -49,11 +32,7 @@ WANTED = 3
 def plugins(tmp_path: Path) -> dict[str, str]:
     """Environment of a machine with a package of two analyzers."""
     folder = tmp_path / "site"
-    about = folder / "greys-1.0.dist-info"
-    about.mkdir(parents=True)
-    (folder / "greys.py").write_text(PLUGINS)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: greys\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[sfam.analyzers]\nmean-grey = greys:MeanGrey\nmortal = greys:Mortal\n")
+    install(folder)
     path = os.pathsep.join(filter(None, (str(folder), environment().get("PYTHONPATH"))))
     return {**environment(), "PYTHONPATH": path}
 

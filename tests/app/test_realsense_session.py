@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from sfam.app.analysis_role import AnalysisSettings, analysis_role
+from sfam.app.capture_role import CaptureSettings, capture_role
 from sfam.app.interruption import Interruption
 from sfam.app.recovery import CameraRecovery
-from sfam.app.roles import AnalysisSettings, CaptureSettings, analysis_role, capture_role, offer_ring, start_capture
-from sfam.app.supervisor import Retry, Role, RoleResult, Supervisor
+from sfam.app.ring_offer import offer_ring, start_capture
+from sfam.app.role import Retry, Role, RoleResult
+from sfam.app.supervisor import Supervisor
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
 from sfam.stream.ring import Ring

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
+from sfam.app.capture_role import CaptureSettings
 from sfam.app.config import load_config
 from sfam.app.exit_codes import SOURCE
 from sfam.app.interruption import Interruption
 from sfam.app.live import run_live
 from sfam.app.recovery import REFUSALS_BEFORE_RESET, CameraRecovery
-from sfam.app.roles import CaptureSettings
-from sfam.app.supervisor import Retry, RoleResult
+from sfam.app.role import Retry, RoleResult
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
 from sfam.capture.source import SourceInfo

@@ -12,7 +12,8 @@ from sfam.app.affinity import keep_to, require_cpus
 from sfam.app.config import ConfigError
 from sfam.app.process_memory import resident_bytes
 from sfam.app.restarts import MOST_RESTARTS, STABLE_S, Restarts
-from sfam.app.supervisor import Retry, Role, RoleResult, Supervisor
+from sfam.app.role import Retry, Role, RoleResult
+from sfam.app.supervisor import Supervisor
 from tests.app import supervised_roles as roles
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")

@@ -9,16 +9,12 @@ from typing import Any
 
 import pytest
 
-from sfam.app.roles import (
-    AnalysisSettings,
-    CaptureSettings,
-    analysis_role,
-    capture_role,
-    offer_ring,
-    run_single_process,
-    start_capture,
-)
-from sfam.app.supervisor import Role, RoleResult, Supervisor
+from sfam.app.analysis_role import AnalysisSettings, analysis_role
+from sfam.app.capture_role import CaptureSettings, capture_role
+from sfam.app.ring_offer import offer_ring, start_capture
+from sfam.app.role import Role, RoleResult
+from sfam.app.single_process import run_single_process
+from sfam.app.supervisor import Supervisor
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
 from sfam.capture.pacing import ReplayControl

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from sfam.app.supervisor import Role, RoleResult, Supervisor
+from sfam.app.role import Role, RoleResult
+from sfam.app.supervisor import Supervisor
 from sfam.stream.ring import Ring
 from sfam.stream.ring_segment import process_alive
 from tests.app import supervised_roles as roles

@@ -1,0 +1,133 @@
+"""One process of a supervisor, seen from its parent: started, heard, told, and how it ended."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from .role import Retry, Role, RoleResult
+from .role_link import run_role
+
+
+@dataclass(slots=True)
+class ChildProcess:
+    """A role's process.
+
+    Raises:
+        OSError: as the system does, in `start`.
+    """
+
+    role: Role
+    process: SpawnProcess
+    connection: Connection
+    seen_s: float
+    """When it last gave a sign of life."""
+    stop_sent_s: float | None = None
+    terminated: bool = False
+    killed_because: str = ""
+    retry: Retry | None = None
+    retry_at_s: float = 0.0
+    result: RoleResult | None = None
+    """How it ended; None while it runs."""
+    _report: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, role: Role) -> ChildProcess:
+        """Spawn the role's process."""
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=run_role, args=(role.run, role.settings, theirs, role.cpus), name=f"sfam-{role.name}"
+        )
+        with _ignoring_interrupts():
+            process.start()
+        theirs.close()
+        return cls(role, process, ours, time.monotonic())
+
+    def messages(self) -> Iterator[tuple[str, Any]]:
+        """What it has said since; its signs of life and its last word are kept, not given out."""
+        while (received := self._receive()) is not None:
+            kind, message = received
+            self.seen_s = time.monotonic()
+            if kind in ("result", "error"):
+                self._report[kind] = message
+            elif kind != "beat":
+                yield kind, message
+
+    def send(self, command: str, value: object = None) -> None:
+        """Send it a command; one that has ended meanwhile is passed over."""
+        with suppress(OSError):  # ended meanwhile: its sentinel says so
+            self.connection.send((command, value))
+
+    def kill(self, because: str) -> None:
+        """Kill it, with the reason for its result."""
+        self.killed_because = because
+        self.process.kill()
+
+    def conclude(self) -> RoleResult:
+        """Its result, once it has ended and all it said was taken; its process and pipe are let go."""
+        self.connection.close()
+        code = self.process.exitcode
+        self.result = self._outcome(1 if code is None else code)
+        self.process.close()
+        return self.result
+
+    def _receive(self) -> tuple[str, Any] | None:
+        try:
+            if not self.connection.closed and self.connection.poll():
+                kind, message = self.connection.recv()
+                return str(kind), message
+        except (EOFError, OSError):
+            self.connection.close()  # it has ended, or is about to; its sentinel says so
+        return None
+
+    def _outcome(self, code: int) -> RoleResult:
+        error = self._report.get("error")
+        if error is not None:
+            return RoleResult(self.role.name, code, {}, tuple(error["names"]), error["message"], error["trace"])
+        value = self._report.get("result", {})
+        if code == 0:
+            return RoleResult(self.role.name, code, value)
+        if self.killed_because:
+            how = f"{self.killed_because} and was killed"
+        elif code < 0:
+            how = f"was killed by {_signal_name(-code)}"
+        else:
+            how = f"ended with code {code} and no word"
+        message = f"the {self.role.name} process {how}"
+        return RoleResult(self.role.name, code, value, message=message, terminated=self.terminated)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+@contextmanager
+def _ignoring_interrupts() -> Iterator[None]:
+    """A child inherits it: no Ctrl-C hits it before its own code runs. One that comes meanwhile is not lost for us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+    elif sys.platform == "win32":
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+    else:
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
