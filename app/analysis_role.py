@@ -72,7 +72,7 @@ class AnalysisSettings:
     """What the analysis process needs."""
 
     open_session: Callable[[Any, Tell], AnalysisSession]
-    """A module's function: loads model and face backend before the source is known; takes `config` and `Tell`."""
+    """Takes `config` and `Tell`, loads model and face backend before the source is known; picklable by its name."""
     config: Any
     """Picklable, for `open_session`."""
 

@@ -26,7 +26,7 @@ from .config import Config, load_config
 from .live import make_plan
 from .pipeline import Pipeline
 from .replay import run_in_processes
-from .session import open_session
+from .session import Session
 from .single_process import run_single_process
 
 DEMO_S = 6.0
@@ -73,7 +73,7 @@ def _settings(file: Path | None, out: Path) -> Config:
 def _run(config: Config, how: Callable[[CaptureSettings, AnalysisSettings], Mapping[str, Any]]) -> dict[str, Any]:
     clock = SessionClock.start()
     capture = CaptureSettings(config.capture, clock, math.inf, config.app.duration_s)
-    totals = dict(how(capture, AnalysisSettings(open_session, make_plan(config, clock))))
+    totals = dict(how(capture, AnalysisSettings(Session, make_plan(config, clock))))
     totals["times_real_time"] = totals["capture_s"] / totals["analysis_s"]
     return totals
 

@@ -34,7 +34,7 @@ from .recording_role import (
     recorder_settings,
     require_new,
 )
-from .session import open_session
+from .session import Session
 from .session_plan import SessionPlan
 from .several_cameras import Overview, configs_of, plans_of
 from .sink_roles import require_sinks
@@ -73,9 +73,9 @@ def run_live(
     if config.app.cameras:
         return _run_several(config, plan, force, Operator(quiet, verbose, step, reread))
     setup = _setup(config, plan, step)
-    analysis = AnalysisSettings(open_session=open_session, config=plan)
+    analysis = AnalysisSettings(open_session=Session, config=plan)
     if setup.recording is not None and config.app.single_process:
-        recorded = RecordedSessionPlan(open_session, plan, setup.recording)
+        recorded = RecordedSessionPlan(Session, plan, setup.recording)
         analysis = AnalysisSettings(open_session=open_recorded_session, config=recorded)
     run = SingleProcess if config.app.single_process else LiveProcesses
     with StatusLine(quiet) as line, Keys() as keys:
@@ -105,7 +105,7 @@ def _run_several(config: Config, base: SessionPlan, force: bool, operator: Opera
         raise ConfigError("live cameras and recordings cannot share a session: the ones do not wait, the others do")
     overview = Overview(base.folder, plans, force)
     setups = [replace(_setup(plan.config, plan, operator.step), label=label) for label, plan in plans.items()]
-    analysis = AnalysisSettings(open_session=open_session, config=base)
+    analysis = AnalysisSettings(open_session=Session, config=base)
     state = "failed"
     try:
         with StatusLine(operator.quiet) as line, Keys() as keys:

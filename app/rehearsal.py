@@ -114,11 +114,6 @@ def judge(found: Rehearsed, free_bytes: float, hours: float) -> Verdict:
     return Verdict(not reasons, tuple(reasons), asdict(found))
 
 
-def open_rehearsal(plan: SessionPlan, tell: Tell) -> Rehearsal:
-    """The rehearsal of a plan; loads model and face backend as the session will."""
-    return Rehearsal(plan, tell)
-
-
 class Rehearsal(Session):
     """A session that keeps only what it measured of itself."""
 

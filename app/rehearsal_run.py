@@ -13,7 +13,7 @@ from .analysis_role import AnalysisSettings
 from .capture_role import CaptureSettings
 from .config import Config
 from .live import make_plan
-from .rehearsal import Rehearsed, open_rehearsal
+from .rehearsal import Rehearsal, Rehearsed
 from .replay import run_in_processes
 from .single_process import run_single_process
 
@@ -34,7 +34,7 @@ def run_rehearsal(config: Config) -> Rehearsed:
     capture = CaptureSettings(
         config.capture, clock, speed, config.app.duration_s, int(every) if name == "decimate" else 1
     )
-    analysis = AnalysisSettings(open_rehearsal, plan)
+    analysis = AnalysisSettings(Rehearsal, plan)
     if config.app.single_process:
         totals = run_single_process(
             capture, analysis, stop=lambda: False, control=ReplayControl(), tell=_unheard, show_status=lambda _: None

@@ -19,7 +19,7 @@ from .config import Config
 from .live import make_plan
 from .ring_offer import offer_ring, start_capture
 from .role import Role, RoleResult
-from .session import open_session
+from .session import Session
 from .session_plan import Change
 from .single_process import run_single_process
 from .supervisor import Supervisor
@@ -92,7 +92,7 @@ def run_replay(
         last_frame=replay.last_frame,
     )
     plan = dataclasses.replace(make_plan(config, clock, force), left_out=replay.left_out, changes=replay.changes)
-    analysis = AnalysisSettings(open_session, plan)
+    analysis = AnalysisSettings(Session, plan)
     if config.app.single_process:
         return run_single_process(
             capture, analysis, stop=stop, control=ReplayControl(), tell=_unheard, show_status=show_status

@@ -20,39 +20,25 @@ from sfam.sinks.frame_result import FrameResult
 from sfam.sinks.incident import Incident
 from sfam.sinks.session_info import SessionState
 from sfam.sinks.shared_bus import SharedBus
-from sfam.sinks.sink_error import SinkError
-from sfam.sinks.status import Status
 from sfam.sinks.unfinished_session import UnfinishedSession
 from sfam.sinks.wire import Stamps
-from sfam.sinks.wire_fields import (
-    analyzer_fields,
-    status_fields,
-)
+from sfam.sinks.wire_fields import status_fields
 from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.ring_reader import StreamEnd
 
-from .clock_watch import ClockWatch
-from .disk_watch import DiskWatch
 from .interruption import Interruption
-from .latency import StageLatencies
-from .latency_alarm import LatencyAlarm
 from .pause import Hold
 from .pipeline import FrameAnalysis, Pipeline
 from .role_link import Tell
 from .session_accounts import Accounts
 from .session_description import describe
+from .session_gaps import Gaps
 from .session_outlets import Outlets
+from .session_pace import Pace
 from .session_plan import Change, Reload, Resume, SessionPlan
+from .session_status import heartbeat, shown
+from .session_watches import Watches
 from .start_check import StartCheck
-
-HEARTBEAT_S = 1.0
-RECONNECT_S = 3.0
-"""Subscribers of a dead analysis look for the next one every two seconds; what all must hear waits for them."""
-
-
-def open_session(plan: SessionPlan, tell: Tell) -> Session:
-    """The session of a plan; loads model and face backend."""
-    return Session(plan, tell)
 
 
 class Session:
@@ -78,34 +64,23 @@ class Session:
         self._bus = bus
         self._model: ModelArtifact = self._pipeline.model
         self._out = Outlets(plan, self._model, tell)
-        self._latencies = StageLatencies()
         self._accounts = Accounts(plan)
         self._changes = deque(plan.changes)
-        self._gaps = 0
+        self._gaps = Gaps(after_gap=plan.resume is not None)
+        self._pace = Pace()
+        self._watches = Watches(plan)
         self._orphans: tuple[Event, ...] = ()
-        self._silent_until_s = 0.0
         self._memory_mb = float("nan")
-        self._clock_watch = ClockWatch(plan.clock)
-        self._alarm = LatencyAlarm(None if plan.lossless else plan.config.app.latency_budget_ms)
-        self._disk = DiskWatch(plan.folder)
         self._check = StartCheck(
             plan.config.stream,
             check_parity(self._pipeline.scorer.backend, self._model),
             selftest=plan.config.app.selftest and plan.resume is None,
         )
-        self._analyzer_results: Counter[str] = Counter()
         self._blind = plan.config.sinks.blind
         self._is_recorded = plan.config.capture.record != "none"
         self._hold = Hold(False, 0)
-        self._segment: int | None = None
-        self._after_gap = plan.resume is not None
         self._last: FrameAnalysis | None = None
         self._total: int | None = None
-        self._beat_s = 0.0
-        self._rate_from = (time.monotonic(), 0)
-        self._fps = 0.0
-        self._first_frame_s = self._last_row_s = 0.0
-        self._first_capture_ns = 0
 
     def begin(self, info: SourceInfo) -> None:
         """Open folder and bus for the source."""
@@ -115,18 +90,17 @@ class Session:
         self._out.open(describe(self._plan, info, self._pipeline), left, self._bus)
         self._out.know(info)
         self._out.note("start_check", self._check.fields() if left is None else left.start_check)
-        self._silent_until_s = 0.0 if left is None else time.monotonic() + RECONNECT_S
+        if left is not None:
+            self._pace.wait_for_listeners()
         if self._accounts.is_paused:  # the analysis before this one died in a pause
             self._out.enter("paused", self.totals())
 
     def push(self, frame: RGBDFrame, stage_ns: Mapping[str, int], drops: Mapping[str, int]) -> None:
         """Analyse a frame, write its rows, publish it."""
-        if self._last is None:
-            self._first_frame_s = time.monotonic()
-            self._first_capture_ns = self._first_capture_ns or frame.t_capture_ns
+        self._pace.began(frame)
         self._account_for_missing(frame, drops)
         frame = self._changed(frame)
-        result = self._named_gap(self._pipeline.process(frame))
+        result = self._gaps.named(self._pipeline.process(frame))
         self._accounts.analysed += 1
         self._last = result
         started = time.perf_counter_ns()
@@ -138,12 +112,11 @@ class Session:
             "publish": time.perf_counter_ns() - started,
             "total": time.monotonic_ns() - frame.t_host_ns,
         }
-        self._latencies.add(spent)
-        self._alarm.add(spent["total"])
-        self._last_row_s = time.monotonic()
+        self._pace.done(spent)
+        self._watches.latency.add(spent["total"])
         self._check.push(frame, result.windows, result.tracks)
-        if self._last_row_s - self._beat_s >= HEARTBEAT_S:
-            self._heartbeat(self._last_row_s)
+        if self._pace.due:
+            self._heartbeat(time.monotonic())
 
     def interrupted(self, interruption: Interruption) -> None:
         """Note a time without camera, and say it on the bus at once."""
@@ -152,10 +125,8 @@ class Session:
 
     def analyzed(self, result: AnalyzerResult) -> None:
         """Publish what an analyzer found; its own process keeps the file."""
-        self._analyzer_results[result.analyzer] += 1
-        if not self._blind:
-            stamps = Stamps(result.t_capture_ns, result.t_device_ns, result.t_utc_ns)
-            self._out.publisher.publish("analyzer", analyzer_fields(result), stamps)
+        self._accounts.analyzer_results[result.analyzer] += 1
+        self._out.analyzed(result)
 
     def mark(self, marker: Marker) -> None:
         """Tag what begins from the marker's time on with its trial."""
@@ -174,7 +145,7 @@ class Session:
         """Take changed thresholds from the next frame on."""
         if reload.threshold_changed:
             self._changes.append(Change(-1, "threshold", reload.threshold))
-        self._alarm.budget_ms = None if self._plan.lossless else reload.latency_budget_ms
+        self._watches.set_budget(reload.latency_budget_ms)
         self.note(Incident("reload", time.monotonic_ns(), reload.text, values=reload.values()))
 
     def pause(self, hold: Hold) -> None:
@@ -182,7 +153,7 @@ class Session:
         self._hold = hold
         if not hold.held and self._accounts.is_paused:
             self._accounts.resumed(self._plan.clock.utc_ns(hold.at_ns))
-            self._rate_from = (time.monotonic(), self._accounts.analysed)
+            self._pace.count_from(time.monotonic(), self._accounts.analysed)
             self._out.enter("running", self.totals())
 
     def idle(self) -> None:
@@ -190,25 +161,13 @@ class Session:
         if self._hold.held and not self._accounts.is_paused:
             self._accounts.paused(self._plan.clock.utc_ns(self._hold.at_ns))
             self._out.enter("paused", self.totals())
-        if self._last is not None and time.monotonic() - self._beat_s >= HEARTBEAT_S:
+        if self._last is not None and self._pace.due:
             self._heartbeat(time.monotonic())
 
     def status(self) -> Mapping[str, Any]:
         """What the status line shows."""
-        total = self._latencies.stages().get("total")
-        last = self._last
-        return {
-            "frame": self._accounts.next_frame - 1,
-            "total": self._total,
-            "fps": self._fps or self._rate(time.monotonic()),
-            "dropped": sum(self._accounts.dropped().values()),
-            "latency_ms": {"p50": total.p50_us / 1e3, "p99": total.p99_us / 1e3} if total else {},
-            "face": last.tracks[0].state if last and last.tracks else "none",
-            "spot": last.scores[0].spot if last and last.scores and not self._blind else None,
-            "events": None if self._blind else self._accounts.events["confirmed"],
-            "paused": self._accounts.is_paused,
-            "next_seq": self._out.publisher.next_seq(),
-        }
+        shown_now = shown(self._accounts, self._pace, self._last, self._blind)
+        return {**shown_now, "total": self._total, "next_seq": self._out.publisher.next_seq()}
 
     def finish(self, end: StreamEnd, drops: Mapping[str, int]) -> Mapping[str, Any]:
         """Decide what is open, write the totals, say goodbye on the bus."""
@@ -237,39 +196,28 @@ class Session:
 
     def totals(self) -> dict[str, Any]:
         """Counters of the session: every frame offered is analysed or has a cause."""
-        captured_ns = self._last.frame.t_capture_ns - self._first_capture_ns if self._last else 0
         return {
             **self._accounts.totals(),
             "without_window": dict(self._accounts.earlier_withheld + Counter(self._pipeline.withheld)),
             "engine": dict(self._pipeline.scorer.summary),
-            "analyzer_results": dict(self._analyzer_results),
             "lost_messages": self._out.publisher.lost_messages(),
-            "analysis_s": round(self._last_row_s - self._first_frame_s, 3),
-            "capture_s": round(captured_ns / 1e9, 3),
-            "latency_us": {
-                name: {"p50": row.p50_us, "p95": row.p95_us, "p99": row.p99_us}
-                for name, row in self._latencies.stages().items()
-            },
+            **self._pace.totals(),
         }
 
     def _taken_up(self) -> UnfinishedSession | None:
-        """What an analysis that died left in the folder, taken into the accounts; None in an ordinary session.
+        """What an analysis that died left in the folder; None in an ordinary session.
 
         Raises:
             SinkError: its folder cannot be read.
         """
-        if self._plan.resume is None:
+        resume, left = self._plan.resume, self._accounts.take_up()
+        if resume is None or left is None:
             return None
-        try:
-            left = UnfinishedSession.read(self._plan.folder)
-        except (OSError, ValueError, KeyError) as error:
-            raise SinkError(f"session folder {self._plan.folder} cannot be taken up: {error}") from error
-        self._accounts.restore(left)
         self._orphans = left.open_events
-        self._first_capture_ns = left.first_ns or 0
+        self._pace.first_capture_ns = left.first_ns or 0
         self._pipeline.forget(self._accounts.next_event)
-        if self._plan.resume.threshold_changed:
-            self._pipeline.set_threshold(self._plan.resume.threshold)
+        if resume.threshold_changed:
+            self._pipeline.set_threshold(resume.threshold)
         return left
 
     def _withdraw(self, events: Iterable[Event]) -> None:
@@ -284,7 +232,7 @@ class Session:
             change = replace(self._changes.popleft(), frame=frame.sequence)
             self._accounts.changes.append(change)
             if change.kind == "gap":
-                self._gaps += 1
+                self._gaps.add()
             elif change.kind == "threshold":
                 for event in self._pipeline.set_threshold(change.value):
                     self._announce(event)
@@ -292,21 +240,8 @@ class Session:
                 self._withdraw(list(self._accounts.open_events.values()))
                 self._accounts.earlier_withheld += Counter(self._pipeline.withheld)
                 self._pipeline.forget(self._accounts.next_event)
-                self._after_gap = True
-        return replace(frame, segment=frame.segment + self._gaps) if self._gaps else frame
-
-    def _named_gap(self, result: FrameAnalysis) -> FrameAnalysis:
-        """After a new segment (camera lost and found, clock set back) rows without window say gap, not warm_up."""
-        segment = result.frame.segment
-        if self._segment is not None and segment != self._segment:
-            self._after_gap = True
-        self._segment = segment
-        if result.windows:
-            self._after_gap = False
-        if not self._after_gap:
-            return result
-        causes = {track: "gap" if cause == "warm_up" else cause for track, cause in result.causes.items()}
-        return replace(result, cause="gap" if result.cause == "warm_up" else result.cause, causes=causes)
+                self._gaps.forgotten()
+        return self._gaps.marked(frame)
 
     def _account_for_missing(self, frame: RGBDFrame, drops: Mapping[str, int]) -> None:
         """A row for every captured frame that never came, with its cause."""
@@ -320,20 +255,10 @@ class Session:
 
     def _declare_restart(self, resume: Resume, first: int, frame: RGBDFrame) -> None:
         """Say which frames have no result because their analysis died."""
-        seconds = (time.monotonic_ns() - resume.lost_ns) / 1e9
         self._accounts.changes.append(Change(frame.sequence, "restart"))
         if resume.threshold_changed:
             self._accounts.changes.append(Change(frame.sequence, "threshold", resume.threshold))
-        missing = frame.sequence > first
-        which = f"frames {first} to {frame.sequence - 1} have no result" if missing else "no frame was missed"
-        incident = Incident(
-            "analysis_restart",
-            resume.lost_ns,
-            f"{resume.cause}; another went on {seconds:.1f} s later, {which}",
-            first if missing else None,
-            frame.sequence - 1 if missing else None,
-            {"seconds": round(seconds, 3)},
-        )
+        incident = resume.incident(first, frame.sequence)
         self._accounts.note(incident)
         self._tell("warning", incident.text)
 
@@ -346,15 +271,9 @@ class Session:
         self._accounts.take_event(event)
         self._out.event(event, stamps or Stamps())
 
-    def _rate(self, now_s: float) -> float:
-        since_s, count = self._rate_from
-        return (self._accounts.analysed - count) / max(now_s - since_s, 1e-9)
-
     def _look_around(self) -> None:
         """Clocks, latency, disk and self-test, once a second."""
-        incidents = self._clock_watch.look()
-        incidents += [found for found in (self._alarm.look(), self._disk.look()) if found is not None]
-        for incident in incidents:
+        for incident in self._watches.look():
             self._accounts.note(incident)
             self._tell("warning", incident.text)
             if incident.kind == "suspend":
@@ -369,31 +288,11 @@ class Session:
         self._withdraw(orphans)
 
     def _heartbeat(self, now_s: float) -> None:
-        if self._accounts.is_paused:
-            return
-        if now_s < self._silent_until_s:
+        if self._accounts.is_paused or not self._pace.beat(now_s, self._accounts.analysed):
             return
         self._withdraw_orphans()
-        self._fps = self._rate(now_s)
-        self._rate_from = (now_s, self._accounts.analysed)
-        self._beat_s = now_s
         self._look_around()
-        last, accounts = self._last, self._accounts
-        status = Status(
-            frame=accounts.next_frame - 1,
-            fps=round(self._fps, 2),
-            offered=accounts.next_frame,
-            analysed=accounts.analysed,
-            dropped=accounts.dropped(),
-            lost_messages=self._out.publisher.lost_messages(),
-            stages=self._latencies.stages(),
-            noise=last.windows[0].noise if last and last.windows else Status(-1, 0.0, 0, 0).noise,
-            device="lost" if accounts.is_lost else "streaming",
-            faces=len(last.tracks) if last else 0,
-            outages=len(accounts.interruptions),
-            hardware_resets=sum(one.resets for one in accounts.interruptions),
-            incidents=accounts.news(),
-            memory_mb=self._memory_mb,
-        )
+        lost = self._out.publisher.lost_messages()
+        status = heartbeat(self._accounts, self._pace, self._last, lost, self._memory_mb)
         self._out.publisher.publish("status", status_fields(status))
         self._out.count(self.totals())

@@ -9,6 +9,7 @@ from typing import Any
 
 from sfam.engine.events import Event
 from sfam.sinks.incident import Incident
+from sfam.sinks.sink_error import SinkError
 from sfam.sinks.unfinished_session import UnfinishedSession
 
 from .interruption import Interruption
@@ -47,6 +48,8 @@ class Accounts:
         """Holes in the numbers."""
         self.earlier_withheld: Counter[str] = Counter()
         """Frames without window of an analysis before this one."""
+        self.analyzer_results: Counter[str] = Counter()
+        """By analyzer, since this analysis began."""
         self.interruptions: list[Interruption] = []
         self.incidents: list[dict[str, Any]] = []
         self.incident_count = 0
@@ -58,9 +61,18 @@ class Accounts:
         """Frames that a recording says it lacks, by cause."""
         self._skipped = skipped
 
-    def restore(self, left: UnfinishedSession) -> None:
-        """Take up what a dead analysis had done, as far as its tables show."""
-        assert self._plan.resume is not None
+    def take_up(self) -> UnfinishedSession | None:
+        """What a dead analysis had done, as far as its tables show, counted; None where none went before.
+
+        Raises:
+            SinkError: its folder cannot be read.
+        """
+        if self._plan.resume is None:
+            return None
+        try:
+            left = UnfinishedSession.read(self._plan.folder)
+        except (OSError, ValueError, KeyError) as error:
+            raise SinkError(f"session folder {self._plan.folder} cannot be taken up: {error}") from error
         self._restarted = True
         self.next_frame = left.next_frame
         self.lost = Counter({cause: left.causes[cause] for cause in LOST_CAUSES if left.causes.get(cause)})
@@ -75,6 +87,7 @@ class Accounts:
         self.incident_count = len(self.incidents) + int(left.counters.get("further_incidents", 0))
         self.changes = [Change(**found) for found in left.counters.get("changes", ())]
         self.pauses = [Pause(**found) for found in left.counters.get("pauses", ())]
+        return left
 
     def missing_before(self, sequence: int, drops: Mapping[str, int]) -> Iterator[tuple[int, str]]:
         """Frames that never came before this one, each with its cause, counted; the frame itself is offered now."""
@@ -159,4 +172,5 @@ class Accounts:
             "pauses": [pause.fields() for pause in self.pauses],
             "changes": [change.fields() for change in self.changes],
             "events": dict(self.events),
+            "analyzer_results": dict(self.analyzer_results),
         }

@@ -24,6 +24,7 @@ from sfam.sinks.shared_bus import SharedBus
 from sfam.sinks.unfinished_session import UnfinishedSession
 from sfam.sinks.wire import Stamps, compact_json
 from sfam.sinks.wire_fields import (
+    analyzer_fields,
     event_fields,
     face_fields,
     flow_fields,
@@ -32,6 +33,7 @@ from sfam.sinks.wire_fields import (
     frame_payload,
     score_fields,
 )
+from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.head_pose import head_pose
 
 from .config import render_yaml
@@ -167,6 +169,12 @@ class Outlets:
         if result.flows and publisher.due("flow"):
             for flow in result.flows:
                 publisher.publish("flow", flow_fields(flow), stamps, partial(flow_payload, flow))
+
+    def analyzed(self, result: AnalyzerResult) -> None:
+        """What an analyzer found, for those who listen."""
+        if not self._blind:
+            stamps = Stamps(result.t_capture_ns, result.t_device_ns, result.t_utc_ns)
+            self.publisher.publish("analyzer", analyzer_fields(result), stamps)
 
     def event(self, event: Event, stamps: Stamps) -> None:
         """A state of an event: files, bus and, once confirmed, the operator."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from sfam.capture.clock import SessionClock
+from sfam.sinks.incident import Incident
 
 from .config import Config
 from .interruption import Interruption
 
-ANALYSIS_RESTART = "analysis_restart"
+ANALYSIS_RESTART: Final = "analysis_restart"
 """Cause of the rows of frames that came while no analysis ran."""
 
 
@@ -47,6 +49,25 @@ class Resume:
     threshold_changed: bool = False
     """`threshold` is not that of the session's settings any more."""
     threshold: float | None = None
+
+    def incident(self, first: int, sequence: int) -> Incident:
+        """What is said when its first frame has come.
+
+        Args:
+            first: the first frame without result.
+            sequence: of the frame that has come.
+        """
+        seconds = (time.monotonic_ns() - self.lost_ns) / 1e9
+        missing = sequence > first
+        which = f"frames {first} to {sequence - 1} have no result" if missing else "no frame was missed"
+        return Incident(
+            ANALYSIS_RESTART,
+            self.lost_ns,
+            f"{self.cause}; another went on {seconds:.1f} s later, {which}",
+            first if missing else None,
+            sequence - 1 if missing else None,
+            {"seconds": round(seconds, 3)},
+        )
 
 
 @dataclass(frozen=True, slots=True)

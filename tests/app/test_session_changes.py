@@ -58,7 +58,7 @@ class Played:
         self.clocks = Clocks()
         self.told: list[tuple[str, Any]] = []
         self.session = Session(plan_for(folder, changes, lost), lambda kind, text: self.told.append((kind, text)))
-        self.session._clock_watch = self.clocks.watch()
+        self.session._watches.clocks = self.clocks.watch()
         self.session.begin(self.info)
 
     def push(self, first: int, last: int, but: Sequence[int] = ()) -> None:
@@ -168,7 +168,7 @@ def test_a_restart_is_repeated_in_a_replay_that_leaves_the_lost_frames_out(
 
 def test_the_watch_of_a_real_session_is_quiet(demo: tuple[SourceInfo, list[RGBDFrame]], tmp_path: Path) -> None:
     played = Played(demo, tmp_path / "quiet")
-    played.session._clock_watch = ClockWatch(SessionClock.start())
+    played.session._watches.clocks = ClockWatch(SessionClock.start())
     played.push(0, 10)
     played.look()
     assert played.finish()["incidents"] == []
