@@ -8,6 +8,7 @@ ten trials exceed what frames without it show (their middle plus three robust st
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -132,6 +133,7 @@ class SelfTest:
         self._remove_head = config.head_motion
         self._wanted = SHORT_PAIRS if short else PAIRS
         self._sizes = SHORT if short else tuple(range(len(SIZES_PX)))
+        self._given_up = threading.Event()
         self._frames: deque[RGBDFrame] = deque(maxlen=64)
         self._pairs: list[_Pair] = []
         self._light: list[float] = []
@@ -158,11 +160,15 @@ class SelfTest:
                 self._pairs.append(self._cut(self._frames[0], frame, track))
                 self._last = window.frame
 
+    def give_up(self) -> None:
+        """Let `result`, in another thread, end with an error after the motion it is at."""
+        self._given_up.set()
+
     def result(self) -> SelfTestResult:
         """Put the motions in and look for them.
 
         Raises:
-            SelfTestError: no pair of frames with a face at rest was seen.
+            SelfTestError: no pair of frames with a face at rest was seen, or it was given up.
         """
         if not self._pairs:
             raise SelfTestError(
@@ -244,6 +250,8 @@ class SelfTest:
 
     def _measure(self, pair: _Pair, field: FloatMap, mm_per_px: float, turn: int) -> list[tuple[float, float]]:
         """In-plane motion along the direction (px) and depth motion (mm) at brow and mouth; NaN where w is unknown."""
+        if self._given_up.is_set():
+            raise SelfTestError("the session ended before its self-test had")
         along = DIRECTIONS[turn]
         reference, moving = self._products(pair.first_grey, pair.crop), self._moved(pair, field, along)
         solved = self._solver.solve(reference, moving)

@@ -187,6 +187,7 @@ class Session:
 
     def close(self) -> None:
         """Let everything go; after `finish` nothing is left to do."""
+        self._check.close()
         totals = self.totals()
         if self._out.failure:
             self._accounts.note(Incident("disk_full", time.monotonic_ns(), self._out.failure))

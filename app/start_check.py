@@ -16,7 +16,7 @@ from sfam.stream.flow_window import FlowWindow
 from .selftest import SelfTest, SelfTestError, SelfTestResult
 
 LAST_WAIT_S = 1.0
-"""The end of a session waits no longer than this for the self-test."""
+"""The end of a session waits no longer than this for the self-test to finish; then it is given up."""
 MOST_FRAMES = 900
 """Frames with a face that are looked at: half a minute; a face that never rests cannot be tested with."""
 
@@ -34,7 +34,8 @@ class StartCheck:
 
     def __init__(self, config: StreamConfig, parity: ParityReport, *, selftest: bool = True) -> None:
         self._parity = parity
-        self._test = SelfTest(config, short=True) if selftest else None
+        self._running = SelfTest(config, short=True)
+        self._test = self._running if selftest else None
         self._frames = 0
         self._thread: threading.Thread | None = None
         self._result: SelfTestResult | str | None = None if selftest else "not asked for (app.selftest)"
@@ -52,8 +53,8 @@ class StartCheck:
         self._frames += 1
         self._test.push(frame, windows, tracks)
         if self._test.ready or self._frames == MOST_FRAMES:
-            test, self._test = self._test, None
-            self._thread = threading.Thread(target=self._run, args=(test,), name="self-test", daemon=True)
+            self._test = None
+            self._thread = threading.Thread(target=self._run, name="self-test", daemon=True)
             self._thread.start()
 
     def news(self) -> str | None:
@@ -72,9 +73,16 @@ class StartCheck:
         """Wait a moment for a test that runs; one that still collects has come to nothing."""
         if self._thread is not None:
             self._thread.join(LAST_WAIT_S)
+            self.close()
         elif self._result is None:
             self._test = None
             self._result = f"the session ended before a face had rested long enough ({self._frames} frames with a face)"
+
+    def close(self) -> None:
+        """Have no thread at work any more: one that is in OpenCV when the interpreter ends aborts the process."""
+        self._running.give_up()
+        if self._thread is not None:
+            self._thread.join()
 
     def fields(self) -> dict[str, Any]:
         """For session.json."""
@@ -82,8 +90,8 @@ class StartCheck:
         selftest = result.as_json() if isinstance(result, SelfTestResult) else {"not_run": result or "not yet"}
         return {"parity": asdict(self._parity), "selftest": selftest}
 
-    def _run(self, test: SelfTest) -> None:
+    def _run(self) -> None:
         try:
-            self._result = test.result()
+            self._result = self._running.result()
         except SelfTestError as error:
             self._result = str(error)

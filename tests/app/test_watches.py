@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from sfam.app import start_check
 from sfam.app.config import load_config
 from sfam.app.disk_watch import LOOK_EVERY_S, LOW_BYTES, DiskWatch, free_bytes
 from sfam.app.latency_alarm import FEWEST_FRAMES, WINDOW_FRAMES, LatencyAlarm
@@ -22,6 +24,7 @@ from sfam.capture.synthetic import SyntheticSource
 from sfam.engine.backend import ParityReport
 from sfam.stream.analysis import Analysis
 from sfam.stream.config import StreamConfig
+from tests.sinks.waiting import until
 
 PARITY = ParityReport("onnxruntime", 4, 1e-7, 1e-7)
 MS = 1_000_000
@@ -163,21 +166,43 @@ def test_this_process_still_has_what_it_was_started_with() -> None:
 def test_the_start_check_runs_beside_the_session_and_tells_its_result_once() -> None:
     config = StreamConfig()
     check, analysis = StartCheck(config, PARITY), Analysis(config)
-    told: list[str] = []
+    told: list[str | None] = []
     with SyntheticSource(CaptureConfig()) as source:
         for _, frame in zip(range(MOST_FRAMES), source.frames(), strict=False):
             windows = analysis.push(frame)
             check.push(frame, windows, analysis.tracks)
             if check.collected:
                 break
-    check.finish()
     analysis.close()
-    told += [news for news in (check.news(), check.news()) if news]
-    assert len(told) == 1
-    assert told[0].startswith("self-test: motion from ")
+
+    def heard() -> bool:
+        told.append(check.news())
+        return told[-1] is not None
+
+    until(heard, "the self-test's result")
+    assert check.news() is None
+    check.finish()
+    assert check.news() is None
+    assert (told[-1] or "").startswith("self-test: motion from ")
     fields = check.fields()
     assert fields["parity"]["backend"] == "onnxruntime"
     assert 0 < fields["selftest"]["smallest_px"] <= 1.0
+
+
+def test_a_start_check_that_is_not_done_at_the_end_leaves_no_thread_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in OpenCV while the interpreter ended was aborted with the process: 'exception not rethrown'."""
+    monkeypatch.setattr(start_check, "LAST_WAIT_S", 0.0)
+    check, analysis = StartCheck(StreamConfig(), PARITY), Analysis(StreamConfig())
+    with SyntheticSource(CaptureConfig()) as source:
+        for frame in source.frames():
+            windows = analysis.push(frame)
+            check.push(frame, windows, analysis.tracks)
+            if check.collected:
+                break
+    check.finish()
+    analysis.close()
+    assert "self-test" not in [thread.name for thread in threading.enumerate()]
+    assert check.fields()["selftest"] == {"not_run": "the session ended before its self-test had"}
 
 
 @pytest.mark.parametrize("asked", [True, False])
