@@ -5,7 +5,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
 
 from sfam.stream.scene_flow import CROP_PX, FloatMap
 
@@ -51,6 +50,8 @@ def _came_from(push: FloatMap, along: tuple[float, float]) -> tuple[FloatMap, Fl
 
 def moved_skin(grey: NDArray[np.uint8], push: FloatMap, along: tuple[float, float]) -> NDArray[np.uint8]:
     """A grey image with its points moved. By splines: OpenCV rounds places to 1/32 px and its cubic shifts too far."""
+    from scipy.ndimage import map_coordinates  # a quarter second that no session's start should wait for
+
     columns, rows = _came_from(push, along)
     moved = map_coordinates(grey.astype(np.float32), (rows, columns), order=3, mode="nearest")
     return np.asarray(np.clip(np.rint(moved), 0, 255), np.uint8)

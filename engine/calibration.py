@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
 
 from sfam.stream.flow_window import FlowWindow
 
@@ -48,13 +47,20 @@ class FalseAlarmRate:
     def lower(self) -> float:
         """Per hour; the true rate lies between lower and upper with at least `confidence`."""
         tail = (1 - self.confidence) / 2
-        return float(chi2.ppf(tail, 2 * self.alarms)) / 2 / self.hours if self.alarms else 0.0
+        return _gamma_quantile(self.alarms, tail) / self.hours if self.alarms else 0.0
 
     @property
     def upper(self) -> float:
         """Per hour."""
         tail = (1 - self.confidence) / 2
-        return float(chi2.ppf(1 - tail, 2 * self.alarms + 2)) / 2 / self.hours
+        return _gamma_quantile(self.alarms + 1, 1 - tail) / self.hours
+
+
+def _gamma_quantile(shape: int, share: float) -> float:
+    """Half the chi-square quantile of twice the shape: the limits of a Poisson mean."""
+    from scipy.special import gammaincinv  # every session imports this file, few need a limit
+
+    return float(gammaincinv(shape, share))
 
 
 def needed_hours(per_hour: float, confidence: float = CONFIDENCE) -> float:
