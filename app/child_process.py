@@ -6,7 +6,6 @@ import multiprocessing
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,8 +28,10 @@ class ChildProcess:
     role: Role
     process: SpawnProcess
     connection: Connection
-    seen_s: float
-    """When it last gave a sign of life."""
+    silent_s: float = 0.0
+    """For how long it gave no sign of life, while the parent could hear it."""
+    speaks: bool = False
+    """It has said something of its own: all is loaded, and only a hang makes it silent."""
     stop_sent_s: float | None = None
     terminated: bool = False
     killed_because: str = ""
@@ -51,13 +52,14 @@ class ChildProcess:
         with _ignoring_interrupts():
             process.start()
         theirs.close()
-        return cls(role, process, ours, time.monotonic())
+        return cls(role, process, ours)
 
     def messages(self) -> Iterator[tuple[str, Any]]:
         """What it has said since; its signs of life and its last word are kept, not given out."""
         while (received := self._receive()) is not None:
             kind, message = received
-            self.seen_s = time.monotonic()
+            self.silent_s = 0.0
+            self.speaks = self.speaks or kind != "beat"
             if kind in ("result", "error"):
                 self._report[kind] = message
             elif kind != "beat":

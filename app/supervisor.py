@@ -15,6 +15,7 @@ from .child_process import ChildProcess
 from .role import Retry, Role, RoleResult
 
 _TICK_S = 0.05
+_LONGEST_TICK_S = 0.5
 
 
 class Supervisor:
@@ -33,6 +34,8 @@ class Supervisor:
         on_hangup: called on SIGHUP, from `run`; None leaves that signal alone. Windows has none.
         stop_timeout_s: for each role.
         silence_timeout_s: a child that gives no sign of life for so long is killed and counts as failed.
+        start_timeout_s: the same for one that has not yet said anything of its own: its libraries and models come from
+            a disk that may be slow, on a machine that may be busy, and while one is loaded no sign is given.
         at_once: processes at a time; a role further down starts when one above has ended. None = all together.
     """
 
@@ -46,6 +49,7 @@ class Supervisor:
         on_hangup: Callable[[], None] | None = None,
         stop_timeout_s: float = 10.0,
         silence_timeout_s: float = 30.0,
+        start_timeout_s: float = 180.0,
         at_once: int | None = None,
     ) -> None:
         self._on_message = on_message
@@ -55,6 +59,8 @@ class Supervisor:
         self._hung_up = False
         self._stop_timeout_s = stop_timeout_s
         self._silence_timeout_s = silence_timeout_s
+        self._start_timeout_s = start_timeout_s
+        self._listened_s = time.monotonic()
         self._waiting = list(roles)
         self._at_once = len(self._waiting) if at_once is None else at_once
         self._children: list[ChildProcess] = []
@@ -136,11 +142,13 @@ class Supervisor:
         waited: list[Any] = [child.process.sentinel for child in running]
         waited += [child.connection for child in running if not child.connection.closed]
         wait(waited, timeout=_TICK_S)
+        passed_s = self._passed_s()
         for child in running:
+            child.silent_s += passed_s
             self._listen(child)
             if not child.process.is_alive():
                 self._ended(child)
-            elif time.monotonic() - child.seen_s > self._silence_timeout_s:
+            elif child.silent_s > (self._silence_timeout_s if child.speaks else self._start_timeout_s):
                 self.kill(child.role.name, "gave no sign of life")
         if self._interrupts > 1:
             self._kill_rest()
@@ -151,6 +159,11 @@ class Supervisor:
             self._on_hangup()
         if self._on_tick is not None:
             self._on_tick()
+
+    def _passed_s(self) -> float:
+        """Time since this was asked last; where this process was held up (a host that slept), its children were."""
+        before_s, self._listened_s = self._listened_s, time.monotonic()
+        return min(self._listened_s - before_s, _LONGEST_TICK_S)
 
     def _listen(self, child: ChildProcess) -> None:
         for kind, message in child.messages():

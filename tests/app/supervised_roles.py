@@ -49,7 +49,26 @@ def kill_itself(settings: Any, link: RoleLink) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class SlowToLoad:
+    """Settings that take a child so long to load, before any of its own code runs."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_slowly, (self.seconds,)
+
+
+def load_slowly(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
 def freeze(settings: Any, link: RoleLink) -> None:
+    """Stop dead; with settings 'late' after a word of its own."""
+    if settings == "late":
+        link.tell("hello", None)
+        time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGSTOP)
     time.sleep(60)
 

@@ -85,9 +85,50 @@ def test_a_killed_child_is_named_with_its_signal(capfd: pytest.CaptureFixture[st
 
 
 @POSIX
-def test_a_frozen_child_is_killed_after_its_silence() -> None:
-    (frozen,) = supervise(Role("one", roles.freeze, None), silence_timeout_s=1.5)
+@pytest.mark.parametrize(
+    ("when", "bounds"),
+    [
+        ("late", {"silence_timeout_s": 1.5, "start_timeout_s": 600.0}),
+        ("early", {"silence_timeout_s": 0.0, "start_timeout_s": 6.0}),
+    ],
+)
+def test_a_frozen_child_is_killed_after_its_silence(when: str, bounds: dict[str, float]) -> None:
+    (frozen,) = supervise(Role("one", roles.freeze, when), **bounds)
     assert "no sign of life" in frozen.message
+    assert frozen.exit_code == -signal.SIGKILL
+
+
+def test_a_child_whose_libraries_come_slowly_is_not_taken_for_one_that_hangs() -> None:
+    """Imports run before anything of a child's own; one on a slow disk was killed after its silence."""
+    (slow,) = supervise(Role("one", roles.finish, roles.SlowToLoad(3.0)), silence_timeout_s=1.0)
+    assert slow.ok, slow.message
+    assert slow.value == {"settings": 3.0}
+
+
+@POSIX
+def test_a_time_in_which_the_supervisor_itself_stood_still_is_no_silence() -> None:
+    """A host that slept: parent and children stood still alike, and a child had no chance to speak in between."""
+    naps: list[int] = []
+
+    def sleep_with_the_child() -> None:
+        pid = supervisor.pids().get("one")
+        if pid is not None and said and not naps:
+            naps.append(pid)
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(4.0)
+            os.kill(pid, signal.SIGCONT)
+            supervisor.stop()
+
+    said: list[str] = []
+    supervisor = Supervisor(
+        [Role("one", roles.work, 1)],
+        on_message=lambda role, kind, message: said.append(kind),
+        on_tick=sleep_with_the_child,
+        silence_timeout_s=3.0,
+    )
+    (woken,) = supervisor.run()
+    assert naps
+    assert woken.ok, woken.message
 
 
 @POSIX
