@@ -26,7 +26,7 @@ from pathlib import Path
 import psutil
 import zmq
 
-from benchmarks.live_session import LiveSession, wrong_in
+from benchmarks.live_session import LiveSession, TooSlowError, wrong_in
 from sfam.capture.inspection import inspect
 
 DISTURBANCES = (
@@ -127,7 +127,11 @@ def whole(plan: Round) -> bool:
 
 
 def play(plan: Round, folder: Path) -> list[str]:
-    """Run one round; returns everything that was wrong afterwards."""
+    """Run one round; returns everything that was wrong afterwards.
+
+    Raises:
+        TooSlowError: the machine was too slow to judge it.
+    """
     options = (*OPTIONS, "--record", "all") if plan.recorded else OPTIONS
     session = LiveSession(folder / f"round_{plan.number}", options)
     listener, stuck = Listener(session.address), []
@@ -160,6 +164,8 @@ def play(plan: Round, folder: Path) -> list[str]:
                 report = inspect(part)
                 wrong += [f"{part.name}: {report.error}"] if report.error else []
         return wrong + _unheard(session.out, listener, plan.ending)
+    except TooSlowError:
+        raise
     except TimeoutError as error:
         return [str(error)]
     finally:
@@ -209,19 +215,23 @@ def _unheard(out: Path, listener: Listener, ending: str) -> list[str]:
     return [f"confirmed events {sorted(missing)} were never heard"] if missing else []
 
 
-def run(rounds: int, seed: int, folder: Path) -> int:
-    """Play all rounds, print a line each; returns the number of rounds that went wrong."""
-    failed = 0
+def run(rounds: int, seed: int, folder: Path) -> tuple[int, int]:
+    """Play all rounds, print a line each; returns how many went wrong, and how many could not be judged."""
+    failed = unjudged = 0
     for plan in draw(rounds, seed):
         began_s = time.monotonic()
-        wrong = play(plan, folder)
-        failed += bool(wrong)
+        try:
+            wrong = play(plan, folder)
+            verdict = "; ".join(wrong) or "accounts right"
+            failed += bool(wrong)
+        except TooSlowError as error:
+            verdict = f"not judged: {error}"
+            unjudged += 1
         disturbed = ", ".join(f"{what} {seconds:g} s" for what, seconds in plan.disturbances)
-        verdict = "; ".join(wrong) or "accounts right"
         how = "recorded, " if plan.recorded else ""
         took_s = time.monotonic() - began_s
         print(f"round {plan.number}: {how}{disturbed}, then {plan.ending}: {verdict} ({took_s:.1f} s)", flush=True)
-    return failed
+    return failed, unjudged
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -230,9 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="sfam_chaos_") as folder:
-        failed = run(options.rounds, options.seed, Path(folder))
-    print(f"{options.rounds} rounds, seed {options.seed}: {failed} went wrong")
-    sys.exit(1 if failed else 0)
+        failed, unjudged = run(options.rounds, options.seed, Path(folder))
+    print(f"{options.rounds} rounds, seed {options.seed}: {failed} went wrong, {unjudged} could not be judged")
+    sys.exit(1 if failed or unjudged else 0)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,10 @@ def free_address() -> str:
         return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
+class TooSlowError(TimeoutError):
+    """The session lives, but what was waited for did not come: the machine may be too slow to judge by."""
+
+
 class LiveSession:
     """`sfam-live` on the demo camera.
 
@@ -76,14 +80,20 @@ class LiveSession:
         """One of them, waited for: it may just be started again.
 
         Raises:
-            TimeoutError: it does not come.
+            TooSlowError: it does not come.
+            TimeoutError: it cannot come: the session has ended.
         """
         deadline_s = time.monotonic() + timeout_s
         while (found := self.roles().get(name)) is None:
-            if not self.running or time.monotonic() > deadline_s:
-                raise TimeoutError(f"no {name} process:\n{self.log}")
+            self._require_going(deadline_s, f"no {name} process")
             time.sleep(0.02)
         return found
+
+    def _require_going(self, deadline_s: float, what: str) -> None:
+        if not self.running:
+            raise TimeoutError(f"{what}, the session ended by itself:\n{self.log}")
+        if time.monotonic() > deadline_s:
+            raise TooSlowError(f"{what}:\n{self.log}")
 
     def watch(self, pid: int) -> None:
         """Count a process as one of the session's own, as `roles` does with those it finds."""
@@ -108,17 +118,21 @@ class LiveSession:
         """Wait until so many frames were judged.
 
         Raises:
-            TimeoutError: they did not come, or the session ended.
+            TooSlowError: they did not come.
+            TimeoutError: they cannot come: the session has ended.
         """
         deadline_s = time.monotonic() + timeout_s
         while self.rows() < count:
             self.roles()
-            if not self.running or time.monotonic() > deadline_s:
-                raise TimeoutError(f"{self.rows()} rows instead of {count}:\n{self.log}")
+            self._require_going(deadline_s, f"{self.rows()} rows instead of {count}")
             time.sleep(0.05)
 
-    def end(self, timeout_s: float = 60.0) -> int:
-        """Wait for the end; returns the exit code."""
+    def end(self, timeout_s: float = 180.0) -> int:
+        """Wait for the end; returns the exit code.
+
+        Raises:
+            TimeoutError: it does not end.
+        """
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired as error:
