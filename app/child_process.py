@@ -30,6 +30,10 @@ class ChildProcess:
     connection: Connection
     silent_s: float = 0.0
     """For how long it gave no sign of life, while the parent could hear it."""
+    begun: bool = False
+    """It has given a sign of life: code of its own may run."""
+    dismissed: bool = False
+    """Ended before it had begun, as nobody needed it any more."""
     speaks: bool = False
     """It has said something of its own: all is loaded, and only a hang makes it silent."""
     stop_sent_s: float | None = None
@@ -59,6 +63,7 @@ class ChildProcess:
         while (received := self._receive()) is not None:
             kind, message = received
             self.silent_s = 0.0
+            self.begun = True
             self.speaks = self.speaks or kind != "beat"
             if kind in ("result", "error"):
                 self._report[kind] = message
@@ -69,6 +74,14 @@ class ChildProcess:
         """Send it a command; one that has ended meanwhile is passed over."""
         with suppress(OSError):  # ended meanwhile: its sentinel says so
             self.connection.send((command, value))
+
+    def stop(self) -> None:
+        """Ask it to stop; one that still loads its libraries has nothing to end in order, and goes at once."""
+        if self.begun:
+            self.send("stop")
+        else:
+            self.dismissed = True
+            self.process.terminate()
 
     def kill(self, because: str) -> None:
         """Kill it, with the reason for its result."""
@@ -97,8 +110,8 @@ class ChildProcess:
         if error is not None:
             return RoleResult(self.role.name, code, {}, tuple(error["names"]), error["message"], error["trace"])
         value = self._report.get("result", {})
-        if code == 0:
-            return RoleResult(self.role.name, code, value)
+        if code == 0 or (self.dismissed and not self.begun):
+            return RoleResult(self.role.name, 0, value)
         if self.killed_because:
             how = f"{self.killed_because} and was killed"
         elif code < 0:

@@ -141,14 +141,9 @@ class RoleLink:
             handler(value)
 
     def _speak(self) -> None:
+        going: list[tuple[str, object]] = []
+        last = False
         while True:
-            with self._wake:
-                if not (self._outbox or self._told or self._closing):
-                    self._wake.wait(BEAT_S)
-                going = [*self._told, *self._outbox.items()]
-                self._told.clear()
-                self._outbox.clear()
-                last = self._closing
             try:
                 for message in going or [("beat", None)]:
                     self._connection.send(message)
@@ -156,6 +151,13 @@ class RoleLink:
                 return  # the parent is gone; the listener sees that too
             if last:
                 return
+            with self._wake:
+                if not (self._outbox or self._told or self._closing):
+                    self._wake.wait(BEAT_S)
+                going = [*self._told, *self._outbox.items()]
+                self._told.clear()
+                self._outbox.clear()
+                last = self._closing
 
 
 def _name_process(name: str) -> None:

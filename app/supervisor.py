@@ -192,7 +192,7 @@ class Supervisor:
         child, now_s = running[0], time.monotonic()
         if child.stop_sent_s is None:
             child.stop_sent_s = now_s
-            child.send("stop")
+            child.stop()
         elif now_s - child.stop_sent_s > self._stop_timeout_s + 1.0:
             child.process.kill()
         elif now_s - child.stop_sent_s > self._stop_timeout_s and not child.terminated:

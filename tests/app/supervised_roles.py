@@ -27,6 +27,11 @@ def break_off(settings: Any, link: RoleLink) -> None:
     raise SourceError(f"camera {settings} unplugged")
 
 
+def break_off_when_told(settings: Any, link: RoleLink) -> None:
+    link.receive("go")
+    break_off(settings, link)
+
+
 def work(settings: Any, link: RoleLink) -> Mapping[str, Any]:
     """Until asked to stop."""
     link.report("pid", os.getpid())

@@ -54,10 +54,12 @@ def test_an_error_comes_up_as_data_and_ends_the_others_in_order(capfd: pytest.Ca
 
 
 def test_a_failed_sink_does_not_end_the_session() -> None:
-    began_s = time.monotonic()
+    alone: list[float] = []
 
     def after_a_while() -> None:
-        if time.monotonic() - began_s > 1.2:
+        if set(supervisor.pids()) == {"work"}:
+            alone.append(time.monotonic())
+        if alone and alone[-1] - alone[0] > 0.5:
             supervisor.stop()
 
     supervisor = Supervisor(
@@ -66,7 +68,7 @@ def test_a_failed_sink_does_not_end_the_session() -> None:
     sink, work = supervisor.run()
     assert not sink.ok
     assert work.ok
-    assert time.monotonic() - began_s > 1.2
+    assert alone[-1] - alone[0] > 0.5
 
 
 def test_sinks_are_stopped_once_the_work_is_done() -> None:
@@ -103,6 +105,17 @@ def test_a_child_whose_libraries_come_slowly_is_not_taken_for_one_that_hangs() -
     (slow,) = supervise(Role("one", roles.finish, roles.SlowToLoad(3.0)), silence_timeout_s=1.0)
     assert slow.ok, slow.message
     assert slow.value == {"settings": 3.0}
+
+
+def test_a_child_that_still_loads_is_not_waited_for_when_nobody_needs_it() -> None:
+    """A recording that does not exist was reported only once the analysis had loaded all its libraries."""
+    began_s = time.monotonic()
+    broken, loading = supervise(
+        Role("one", roles.break_off, "A1"), Role("two", roles.finish, roles.SlowToLoad(120.0)), stop_timeout_s=300.0
+    )
+    assert time.monotonic() - began_s < 100.0
+    assert broken.message == "camera A1 unplugged"
+    assert loading == RoleResult("two", 0)
 
 
 @POSIX
@@ -183,7 +196,7 @@ def start_parent(scenario: str) -> tuple[subprocess.Popen[str], list[int], str]:
     )
     assert parent.stdout is not None
     said = parent.stdout.readline()
-    assert said, parent.communicate(timeout=5)[1]
+    assert said, parent.communicate(timeout=60)[1]
     facts = json.loads(said)
     return parent, facts["pids"], facts["ring"]
 
@@ -200,7 +213,7 @@ def assert_nothing_is_left(pids: list[int], ring: str, within_s: float) -> None:
 def test_ctrl_c_in_the_terminal_ends_everything_cleanly() -> None:
     parent, pids, ring = start_parent("clean")
     os.killpg(parent.pid, signal.SIGINT)
-    out, err = parent.communicate(timeout=10)
+    out, err = parent.communicate(timeout=60)
     assert json.loads(out) == {"interrupted": True, "codes": [0, 0]}
     assert (err, parent.returncode) == ("", 0)
     assert_nothing_is_left(pids, ring, within_s=0)
@@ -213,7 +226,7 @@ def test_a_second_ctrl_c_forces_the_end() -> None:
     time.sleep(0.5)
     assert parent.poll() is None
     os.killpg(parent.pid, signal.SIGINT)
-    out, err = parent.communicate(timeout=2)
+    out, err = parent.communicate(timeout=60)
     assert json.loads(out)["codes"] == [0, -signal.SIGKILL]
     assert err == ""
     assert_nothing_is_left(pids, ring, within_s=0)
@@ -223,7 +236,7 @@ def test_a_second_ctrl_c_forces_the_end() -> None:
 def test_sigterm_ends_everything_cleanly() -> None:
     parent, pids, ring = start_parent("clean")
     parent.terminate()
-    assert parent.communicate(timeout=10)[1] == ""
+    assert parent.communicate(timeout=60)[1] == ""
     assert_nothing_is_left(pids, ring, within_s=0)
 
 
@@ -232,7 +245,7 @@ def test_sigterm_ends_everything_cleanly() -> None:
 def test_a_killed_parent_leaves_no_process_and_no_memory_behind(scenario: str) -> None:
     parent, pids, ring = start_parent(scenario)
     parent.kill()
-    assert parent.communicate(timeout=10)[1] == ""
+    assert parent.communicate(timeout=60)[1] == ""
     assert_nothing_is_left(pids, ring, within_s=60)
 
 
@@ -297,6 +310,9 @@ def test_ctrl_c_while_a_child_is_being_started_is_neither_lost_nor_felt_by_the_c
 
 def test_a_child_that_had_to_be_ended_by_force_is_told_from_one_that_failed() -> None:
     stubborn = Role("stubborn", roles.ignore_stop, None)
-    broken = Role("broken", roles.break_off, None)
-    results = Supervisor([broken, stubborn], stop_timeout_s=0.5).run()
+    broken = Role("broken", roles.break_off_when_told, None)
+    supervisor = Supervisor(
+        [broken, stubborn], on_message=lambda role, kind, message: supervisor.send("broken", "go"), stop_timeout_s=0.5
+    )
+    results = supervisor.run()
     assert [result.terminated for result in results] == [False, True]
