@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sfam.sinks.bus_address import seen_from_here
+from sfam.sinks.bus_address import PUBLISH_NOTHING, require_private, seen_from_here
 from sfam.sinks.config import SinksConfig
 from sfam.sinks.curve import PUBLIC, SECRET, SERVER, SubscriberKeys
 from sfam.sinks.lsl_out import require_lsl
@@ -78,11 +78,13 @@ class RerunWatch:
 
 
 def require_sinks(config: SinksConfig) -> None:
-    """Refuse an overlay or metrics that cannot work, before anything starts.
+    """Refuse a bus, an overlay or metrics that cannot work, before anything starts.
 
     Raises:
-        SinkError: no display for the window, no bus to subscribe to, or no key for it.
+        SinkError: a public address without keys, no display for the window, no bus to subscribe to, or no key for it.
     """
+    if config.publish != PUBLISH_NOTHING:
+        require_private(config.publish, config.insecure or config.keys is not None)
     if config.overlay == "window" and not display_available():
         raise SinkError("--overlay window: no display answers here; run with --overlay web or none, or set DISPLAY")
     for asked, name in (
@@ -92,7 +94,7 @@ def require_sinks(config: SinksConfig) -> None:
         (config.mcap is not None, "--mcap"),
         (config.rerun is not None, "--rerun"),
     ):
-        if asked and config.publish == "none":
+        if asked and config.publish == PUBLISH_NOTHING:
             raise SinkError(f"{name} shows what is published; leave --publish none out")
         if asked:
             bus_watch(config)

@@ -61,6 +61,12 @@ def test_sinks_without_a_bus_are_refused() -> None:
     require_sinks(SinksConfig(publish="none"))
 
 
+def test_a_bus_that_others_could_read_is_refused_before_anything_is_loaded() -> None:
+    with pytest.raises(SinkError, match="--insecure"):
+        require_sinks(SinksConfig(publish="tcp://192.0.2.1:5571"))
+    require_sinks(SinksConfig(publish="tcp://192.0.2.1:5571", insecure=True))
+
+
 def test_on_a_bus_with_keys_the_overlay_needs_one_of_its_own(tmp_path: Path) -> None:
     new_keys(tmp_path, "lab")
     config = SinksConfig(overlay="web", keys=str(tmp_path), publish="tcp://0.0.0.0:5571")
