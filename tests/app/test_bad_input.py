@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
-import time
 from pathlib import Path
 
 import pytest
 import zmq
 
-from tests.app.command import run, start
+from tests.app.command import run, run_installed, start
 from tests.shared_data import shared
+from tests.sinks.waiting import until
 
 
 def sentence(text: str) -> str:
@@ -43,7 +43,9 @@ def test_an_unusable_recording_exits_with_3(file: str, expected: str, mode: list
 def test_a_database_that_is_no_recording_exits_with_3(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "notes.db3") as database:
         database.execute("create table notes (text)")
-    done = run("sfam-live", "--camera", tmp_path / "notes.db3", "--publish", "none", "--out", tmp_path / "out")
+    done = run_installed(
+        "sfam-live", "--camera", tmp_path / "notes.db3", "--publish", "none", "--out", tmp_path / "out"
+    )
     assert done.returncode == 3
     assert "notes.db3" in sentence(done.stderr)
 
@@ -90,7 +92,7 @@ def test_a_file_without_a_face_gives_rows_without_success(tmp_path: Path) -> Non
 
 
 def test_damage_is_passed_with_a_warning_that_counts(tmp_path: Path) -> None:
-    done = run("sfam-live", "--camera", shared("recordings/damaged_truncated.bag"), "--speed", "max",
+    done = run_installed("sfam-live", "--camera", shared("recordings/damaged_truncated.bag"), "--speed", "max",
                "--publish", "none", "--out", tmp_path / "out")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "out" / "scores.csv").read_text().splitlines()) == 11
@@ -115,11 +117,9 @@ def test_a_subscriber_that_never_reads_costs_no_frame(tmp_path: Path) -> None:
 def test_ctrl_c_ends_cleanly_and_keeps_what_was_written(tmp_path: Path) -> None:
     live = start("sfam-live", "--camera", "demo", "--publish", "none", "--out", tmp_path / "out")
     scores = tmp_path / "out" / "scores.csv"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (scores.exists() and len(scores.read_text().splitlines()) > 30):
-        time.sleep(0.1)
+    until(lambda: scores.exists() and len(scores.read_text().splitlines()) > 30, "rows", 240)
     live.send_signal(signal.SIGINT)
-    _, errors = live.communicate(timeout=20)
+    _, errors = live.communicate(timeout=120)
     assert live.returncode == 0, errors
     content = json.loads((tmp_path / "out" / "session.json").read_text())
     assert content["state"] == "ended"

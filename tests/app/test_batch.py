@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from sfam.capture.source import SourceError
 from tests.app.command import run, start
 from tests.capture.video_writer import write_video
 from tests.shared_data import shared
+from tests.sinks.waiting import until
 
 
 def settings(**flags: object) -> Config:
@@ -78,11 +78,9 @@ def test_ctrl_c_ends_cleanly_and_the_next_run_goes_on(recordings: Path, tmp_path
     os.symlink(shared("recordings/face_a.bag"), recordings / "b.bag")
     out = tmp_path / "out"
     live = start("sfam", "batch", recordings, "--out", out, "--workers", "1")
-    deadline_s = time.monotonic() + 60
-    while not (out / "a.bag" / RECORD).exists() and time.monotonic() < deadline_s:
-        time.sleep(0.02)
+    until((out / "a.bag" / RECORD).exists, "the first recording's end", 240)
     live.send_signal(signal.SIGINT)
-    text, errors = live.communicate(timeout=30)
+    text, errors = live.communicate(timeout=120)
     assert live.returncode == 130, errors
     assert "Traceback" not in errors
     assert "not run: b.bag: interrupted" in errors
@@ -102,12 +100,10 @@ def test_a_killed_worker_is_one_failed_row_and_the_others_go_on(recordings: Path
     os.symlink(shared("recordings/face_a.bag"), recordings / "a.bag")
     out = tmp_path / "out"
     live = start("sfam", "batch", recordings, "--out", out, "--workers", "1")
-    deadline_s = time.monotonic() + 60
-    while not (out / "a.bag" / "scores.csv").exists() and time.monotonic() < deadline_s:
-        time.sleep(0.01)
+    until((out / "a.bag" / "scores.csv").exists, "the first recording's rows", 240)
     workers = psutil.Process(live.pid).children(recursive=True)
     next(worker for worker in workers if "spawn_main" in " ".join(worker.cmdline())).kill()
-    _, errors = live.communicate(timeout=60)
+    _, errors = live.communicate(timeout=240)
     assert live.returncode == 1, errors
     rows = summary(out)
     assert "killed by SIGKILL" in rows["a.bag"]["error"]

@@ -14,7 +14,7 @@ from tests.shared_data import shared
 
 @pytest.mark.slow  # starts the engines
 def test_the_engines_are_measured_in_the_form_that_scripts_read() -> None:
-    done = run("sfam", "bench", "engine", "--json", timeout_s=300)
+    done = run("sfam", "bench", "engine", "--json")
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     assert found["machine"]
@@ -27,7 +27,7 @@ def test_the_engines_are_measured_in_the_form_that_scripts_read() -> None:
 @pytest.mark.slow  # replays ten frames three times, in processes and out of them
 def test_a_recording_without_a_face_gives_no_figures_but_a_reason() -> None:
     small = shared("recordings/small_2.56.5_uncompressed.bag")
-    done = run("sfam", "bench", "replay", "--file", small, "--json", timeout_s=300)
+    done = run("sfam", "bench", "replay", "--file", small, "--json")
     assert (done.returncode, done.stdout) == (3, "")
     assert "needs a face" in done.stderr
 

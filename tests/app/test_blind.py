@@ -3,8 +3,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -17,11 +15,12 @@ from sfam.sinks.overlay_picture import HEIGHT, PANEL, VIEW_WIDTH, OverlayState, 
 from sfam.sinks.subscriber import subscribe
 from sfam.sinks.wire import Kind, Message, Stamps, decode, encode_header, topic_of
 from sfam.sinks.wire_fields import event_fields
+from tests.app.command import run
 from tests.sinks.session_parts import CLASSES, event, session_info
+from tests.sinks.waiting import until
 
 KINDS: tuple[Kind, ...] = ("session", "score", "event", "status", "face", "frame", "flow")
 LISTED = np.s_[225 : HEIGHT - 50, VIEW_WIDTH + 1 :]
-COMMAND = "import sys; from sfam.app.cli import main; main(['live', *sys.argv[1:]])"
 
 
 @pytest.mark.slow  # a session of 14 s of the demo, as fast as it goes
@@ -35,12 +34,11 @@ def test_a_blind_session_keeps_results_in_its_files_only(tmp_path: Path) -> None
     reader.start()
     arguments = ["--camera", "demo", "--speed", "max", "--policy", "lossless", "--duration", "14", "--blind"]
     arguments += ["--privacy", "flow", "--publish", address, "--out", str(folder), "--single-process"]
-    done = subprocess.run(
-        [sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, timeout=240, check=False
-    )
-    reader.join(5)
-    stop.set()
+    done = run("sfam-live", *arguments)
     assert done.returncode == 0, done.stderr
+    until(lambda: any(one.kind == "session" and one.header["state"] == "ended" for one in heard), "the goodbye")
+    stop.set()
+    reader.join()
     with open(folder / "events.csv", newline="") as table:
         events = list(csv.DictReader(table))
     with open(folder / "scores.csv", newline="") as table:

@@ -98,7 +98,7 @@ def test_ctrl_c_ends_a_recording_with_its_index(tmp_path: Path) -> None:
     process = start("sfam", "record", "--camera", "demo", "--out", out)
     wait_for_size(out, 3_000_000)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert "lost: none" in errors
     report = inspect(out)
@@ -116,7 +116,7 @@ def test_killing_the_recorder_process_costs_half_a_second_of_its_recording(tmp_p
         # the one that writes the file
         if any(str(out) in opened.path for opened in child.open_files()):
             os.kill(child.pid, signal.SIGKILL)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "recorder process was killed by SIGKILL" in errors
     before = inspect(out)
@@ -155,7 +155,7 @@ def test_a_recorded_session_replays_to_the_same_tables(tmp_path: Path, mode: tup
     assert done.returncode == 0, done.stderr
     assert hashes(session / "recording.mcap") == hashes(bag)
     recorded = session / "recording.mcap"
-    done = run("sfam-live", "--camera", recorded, "--video", "face_a", "--out", again, *quiet)
+    done = run("sfam-live", "--camera", recorded, "--video", "face_a", "--out", again, *quiet, "--single-process")
     assert done.returncode == 0, done.stderr
     for table in ("scores.csv", "events.csv"):
         assert (again / table).read_bytes() == (session / table).read_bytes()
@@ -168,9 +168,9 @@ def test_a_live_session_whose_analysis_stumbled_replays_to_the_same_events(tmp_p
     session, again = tmp_path / "session", tmp_path / "again"
     process = start(
         *("sfam-live", "--camera", "demo", "--duration", "9", "--publish", "none"),
-        *("--record", "--privacy", "full", "--out", session, "-q"),
+        *("--record", "--privacy", "full", "--out", session, "-q", "--set", "app.ring_slots=4"),
     )
-    wait_for_size(session / "scores.csv", 20_000)
+    wait_for_size(session / "scores.csv", 5_000)
     [analysis] = [
         child
         for child in psutil.Process(process.pid).children(recursive=True)
@@ -179,13 +179,13 @@ def test_a_live_session_whose_analysis_stumbled_replays_to_the_same_events(tmp_p
     analysis.suspend()
     time.sleep(1.5)
     analysis.resume()
-    _, errors = process.communicate(timeout=90)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert "ring_overwritten" in (session / "scores.csv").read_text()
     recorded = session / "recording.mcap"
     with open_source(CaptureConfig(camera=str(recorded))) as source:
         assert source.info.skipped
-    replay = ("--speed", "max", "--publish", "none", "-q", "--video", "session", "--out", again)
+    replay = ("--speed", "max", "--publish", "none", "-q", "--video", "session", "--out", again, "--single-process")
     done = run("sfam-live", "--camera", recorded, *replay)
     assert done.returncode == 0, done.stderr
     assert (again / "events.csv").read_text() == (session / "events.csv").read_text()
@@ -233,7 +233,7 @@ def test_clips_of_a_session_keep_its_frame_numbers(tmp_path: Path) -> None:
 
 
 def wait_for_size(path: Path, size: int) -> None:
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + 240
     while not (path.exists() and path.stat().st_size > size):
         assert time.monotonic() < deadline_s, f"{path} does not grow"
         time.sleep(0.02)

@@ -19,8 +19,7 @@ def test_files_written_beside_a_session_hold_every_row_and_event(tmp_path: Path)
     require_rerun()
     out, mcap, rerun = tmp_path / "session", tmp_path / "results.mcap", tmp_path / "results.rrd"
     done = run("sfam-live", "--camera", shared("recordings/face_a.bag"), "--speed", "max", "--to", "3", "--out", out,
-               "--publish", f"tcp://127.0.0.1:{free_port()}", "--mcap", mcap, "--rerun", rerun,
-               timeout_s=240)  # fmt: skip
+               "--publish", f"tcp://127.0.0.1:{free_port()}", "--mcap", mcap, "--rerun", rerun)  # fmt: skip
     assert done.returncode == 0, done.stderr
     with (out / "scores.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))

@@ -86,7 +86,7 @@ def test_pictures_of_tier_blurred_show_no_face(tmp_path: Path) -> None:
 @pytest.mark.slow  # a session of several seconds
 def test_each_event_of_tier_flow_has_a_clip_without_pictures(tmp_path: Path) -> None:
     arguments = ["--speed", "max", "--duration", "9", "--publish", "none", "--single-process", "--privacy", "flow"]
-    done = run("sfam-live", "-q", "--out", tmp_path / "s", *arguments, timeout_s=240)
+    done = run("sfam-live", "-q", "--out", tmp_path / "s", *arguments)
     assert done.returncode == 0, done.stderr
     record = read_session(tmp_path / "s")
     assert record.events

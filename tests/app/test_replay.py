@@ -82,7 +82,7 @@ def test_a_plain_zmq_program_gets_session_scores_and_events(tmp_path: Path) -> N
     context = zmq.Context()
     socket = context.socket(zmq.SUB)
     socket.setsockopt(zmq.SUBSCRIBE, b"sfam/")
-    socket.setsockopt(zmq.RCVTIMEO, 30_000)
+    socket.setsockopt(zmq.RCVTIMEO, 240_000)
     port = _free_port()
     socket.connect(f"tcp://127.0.0.1:{port}")
     live = start("sfam-live", "--camera", shared("recordings/face_a.bag"), "--speed", "2", "--out", tmp_path / "s",
@@ -98,7 +98,7 @@ def test_a_plain_zmq_program_gets_session_scores_and_events(tmp_path: Path) -> N
             if kind == "session" and message["state"] == "ended":
                 break
     finally:
-        _, errors = live.communicate(timeout=30)
+        _, errors = live.communicate(timeout=240)
         socket.close()
         context.term()
     assert live.returncode == 0, errors
