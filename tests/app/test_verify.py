@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,9 @@ from sfam.app.verify import compare, subject
 from sfam.capture.source import SourceError
 from tests.app.command import run
 from tests.shared_data import shared
+from tests.sinks.waiting import until
 
+RING_SLOTS = load_config().app.ring_slots
 LOST = {20: "ring_overwritten", 21: "ring_overwritten", 33: "decimated"}
 
 
@@ -99,6 +100,13 @@ def test_what_is_not_there_is_exit_3(tmp_path: Path) -> None:
     assert "does not exist" in done.stderr
 
 
+def wait_for_frames(live: LiveSession, file: str, frames: int) -> None:
+    """Until a file has grown by what so many frames take in it."""
+    path, rows = live.out / file, live.rows()
+    before = path.stat().st_size
+    until(lambda: path.stat().st_size > before * (1 + frames / rows), f"more frames in {file}", 240)
+
+
 @pytest.mark.slow  # a live session of some seconds, then its replays
 @pytest.mark.skipif(sys.platform == "win32", reason="stops a process by SIGSTOP")
 @pytest.mark.parametrize("stalled", ["analysis", "recorder"])
@@ -110,9 +118,9 @@ def test_a_live_recorded_session_replays_to_its_tables_as_far_as_its_recording_g
         live.wait_rows(30)
         process = live.roles()[stalled]
         process.suspend()
-        time.sleep(1.5)
+        wait_for_frames(live, "scores.csv" if stalled == "recorder" else "recording.mcap", 2 * RING_SLOTS)
         process.resume()
-        live.wait_rows(live.rows() + 60)
+        live.wait_rows(live.rows() + 20)
         live.process.send_signal(signal.SIGINT)
         assert live.end() == 0, live.log
     finally:
