@@ -32,7 +32,7 @@ def free(address: str) -> bool:
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> str:
     """Its messages; it has to end with this code."""
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=240)
     assert process.returncode == code, error
     return out + error
 
@@ -45,6 +45,7 @@ def test_a_recording_analysed_over_an_encrypted_link_gives_what_it_gives_here(tm
     keys += ["--set", f"capture.remote_server_key={tmp_path}/keys/server.key"]
     host = start("sfam", "serve", "--camera", recording, "--address", address, "--keys", tmp_path / "keys",
                  "--color", "lossless", "--set", "capture.to_s=3")  # fmt: skip
+    until(lambda: not free(address), "the camera host", within_s=240)
     there = run("sfam-live", "--camera", address, "--publish", "none", "--out", tmp_path / "there", *keys)
     assert there.returncode == 0, there.stderr
     sent = re.search(r"(\d+) frames sent, .* lost here: none", finish(host))
@@ -77,13 +78,13 @@ def test_a_camera_host_that_was_killed_is_taken_up_again(tmp_path: Path) -> None
     def rows() -> int:
         return table.read_text().count("\n") if table.exists() else 0
 
-    until(lambda: rows() > 10, "the first rows", within_s=60)
+    until(lambda: rows() > 10, "the first rows", within_s=240)
     host.kill()
-    host.communicate(timeout=60)
+    host.communicate(timeout=240)
     before = rows()
-    until(lambda: free(address), "the end of the host's processes", within_s=60)
+    until(lambda: free(address), "the end of the host's processes", within_s=240)
     host = start("sfam", "serve", "--address", address)
-    until(lambda: rows() > before + 10, "rows after the outage", within_s=60)
+    until(lambda: rows() > before + 10, "rows after the outage", within_s=240)
     live.send_signal(signal.SIGINT)
     messages = finish(live)
     assert "camera back after" in messages
