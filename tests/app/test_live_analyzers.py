@@ -21,6 +21,7 @@ from sfam.sinks.subscriber import subscribe
 from sfam.sinks.wire import load_schema
 from tests.app.command import BIN, environment, run
 from tests.app.grey_plugin import install
+from tests.sinks.waiting import until
 
 DEATH = "the analyzer mortal process ended with code 7"
 """Told each time it dies: it is started again, and stays away after some times."""
@@ -69,8 +70,9 @@ def test_analyzers_run_beside_a_session_and_die_alone(plugins: dict[str, str], t
             headers = heard(address, until_s)
             while DEATH not in "".join(told) and time.monotonic() < until_s:
                 time.sleep(0.05)
+            until(lambda: (out / "scores.csv").read_text().count("\n") > 40, "rows", 240)
             live.send_signal(signal.SIGINT)
-            live.wait(60)
+            live.wait(240)
         finally:
             live.kill()
         listener.join()
