@@ -11,6 +11,7 @@ from sfam.capture.source import SourceInfo
 from sfam.stream.ring import Policy, Ring
 
 from .capture_role import CaptureSettings, capture_role
+from .clip_role import CLIPS, ClipPlan, clip_role
 from .interruption import Interruption
 from .pause import HOLD, PauseRequest
 from .recording_role import RecordingPlan, recorder_role
@@ -35,6 +36,7 @@ class CameraSetup:
     plan: SessionPlan
     capture: CaptureSettings
     recording: RecordingPlan | None = None
+    clips: ClipPlan | None = None
     label: str = ""
     """Name among several cameras, in topics, folders and processes; '' where there is but one."""
 
@@ -62,10 +64,11 @@ class CameraFeed:
         self.setup = setup
         self.suffix = f" {setup.label}" if setup.label else ""
         self.capture_name, self.recorder_name = f"capture{self.suffix}", f"recorder{self.suffix}"
+        self.clips_name = f"{CLIPS}{self.suffix}"
         self._supervisor = supervisor
         self._tell = tell
         self._cpus = (cpus_capture, cpus_sinks)
-        self._readers = [ANALYSIS] + [self.recorder_name] * (setup.recording is not None)
+        self._readers = [ANALYSIS, *(role.name for role in self.keepers())]
         self._ready: set[str] = set()
         self._awaited = set(awaited)
         self._ready_s: float | None = None
@@ -97,12 +100,11 @@ class CameraFeed:
         """The capture process."""
         return Role(self.capture_name, capture_role, self.setup.capture, cpus=self._cpus[0])
 
-    def recorder(self) -> list[Role]:
-        """The recorder, where there is one."""
-        plan = self.setup.recording
-        if plan is None:
-            return []
-        return [Role(self.recorder_name, recorder_role, plan, essential=False, cpus=self._cpus[1])]
+    def keepers(self) -> list[Role]:
+        """Who stores pictures: the recorder, and the one of event clips, where there are such."""
+        recording, clips, cpus = self.setup.recording, self.setup.clips, self._cpus[1]
+        roles = [] if recording is None else [Role(self.recorder_name, recorder_role, recording, False, cpus)]
+        return roles + ([] if clips is None else [Role(self.clips_name, clip_role, clips, False, cpus)])
 
     def opened(self, info: SourceInfo, slots: int) -> None:
         """The capture process has opened the camera: make the ring, or go on with it."""

@@ -20,6 +20,7 @@ from .analysis_role import AnalysisSettings
 from .analyzer_role import require_analyzers
 from .camera_feed import CameraSetup
 from .capture_role import CaptureSettings
+from .clip_role import ClipPlan, keeps_pictures, picture_settings
 from .config import Config, ConfigError
 from .exit_codes import OK
 from .keys import Keys
@@ -69,7 +70,7 @@ def run_live(
     sweep()
     clock = SessionClock.start()
     typer.echo(load_model(config.engine.model).card(), err=True)
-    plan = make_plan(config, clock, force)
+    plan = replace(make_plan(config, clock, force), clip_pictures=keeps_pictures(config))
     if config.app.cameras:
         return _run_several(config, plan, force, Operator(quiet, verbose, step, reread))
     setup = _setup(config, plan, step)
@@ -126,7 +127,8 @@ def _setup(config: Config, plan: SessionPlan, step: bool) -> CameraSetup:
         paused=step,
     )
     recording = plan_recording(config, plan) if config.capture.record != "none" else None
-    return CameraSetup(plan, capture, recording)
+    clips = ClipPlan(picture_settings(plan), plan.clock, _speed(config)) if plan.clip_pictures else None
+    return CameraSetup(plan, capture, recording, clips)
 
 
 def plan_recording(config: Config, plan: SessionPlan) -> RecordingPlan:

@@ -13,6 +13,7 @@ from .affinity import require_cpus
 from .analysis_role import analysis_role
 from .analyzer_role import PREFIX, RESULT, analyzer_roles, offer_to_analyzers
 from .camera_feed import ANALYSIS, CameraFeed, CameraSetup
+from .clip_role import PICTURES, clip_summary
 from .config import ConfigError
 from .live_run import PAUSE_KEY, LiveRun, obey
 from .marker_role import MARKER, marker_roles
@@ -83,7 +84,7 @@ class LiveProcesses(LiveRun):
         sinks = sink_roles(config.sinks) + analyzer_roles(config, self._cameras[0].plan.folder)
         sinks += marker_roles(config, self._cameras[0].plan.clock)
         roles += [replace(role, cpus=config.app.cpus_sinks) for role in sinks]
-        return roles + [role for feed in self._feeds for role in feed.recorder()]
+        return roles + [role for feed in self._feeds for role in feed.keepers()]
 
     def _analysis_role(self) -> Role:
         cpus = self._config.app.cpus_analysis
@@ -122,6 +123,8 @@ class LiveProcesses(LiveRun):
             self._supervisor.send(ANALYSIS, RESULT, message)
         elif kind in (SKIPPED, CLIP):
             self._supervisor.send(feed.recorder_name, kind, message)
+        elif kind == PICTURES:
+            self._supervisor.send(feed.clips_name, kind, message)
         elif kind == "status" and role == ANALYSIS:
             self._next_seq[feed.suffix] = message["next_seq"]
             self._show(message, feed.setup.label)
@@ -172,7 +175,8 @@ class LiveProcesses(LiveRun):
     def _sink_again(self, role: Role, result: RoleResult, feed: CameraFeed) -> Retry | None:
         """Start a sink again, alone; one that says what is wrong, or dies again and again, stays away."""
         is_recorder = role.name == feed.recorder_name
-        pause_s = None if is_recorder and feed.setup.plan.lossless else self._restarts.pause_s(result)
+        reads_ring = is_recorder or role.name == feed.clips_name
+        pause_s = None if reads_ring and feed.setup.plan.lossless else self._restarts.pause_s(result)
         if pause_s is None:
             self._incident("sink_restart", f"{result.message}; the session goes on without it")
             for other in self._feeds:
@@ -181,7 +185,7 @@ class LiveProcesses(LiveRun):
         self._incident("sink_restart", f"{result.message}; it is started again in {pause_s:g} s")
         if is_recorder:
             return feed.recorder_failed(pause_s)
-        if role.name.startswith(PREFIX):
+        if role.name.startswith(PREFIX) or role.name == feed.clips_name:
             return Retry(role.settings, pause_s, (feed.offer(role.name),))
         if role.name == OVERLAY:
             looks = tuple(one.look() for one in self._feeds if one.ring is not None)
@@ -255,6 +259,8 @@ class LiveProcesses(LiveRun):
             label, recording = feed.setup.label, values.get(feed.recorder_name)
             of_camera = totals["cameras"].get(label, {}) if label else totals
             self._summarise({**of_camera, "recording": recording} if of_camera else {}, feed.setup.plan.folder)
+            if values.get(feed.clips_name):
+                self._line.say(clip_summary(values[feed.clips_name]))
 
     def _verdict(self, results: Sequence[RoleResult]) -> int:
         # An analyzer's end was told when it happened.

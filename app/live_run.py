@@ -75,7 +75,7 @@ class LiveRun:
             f"lost: {lost}; events: {events}; results in {folder}"
         )
         try:
-            page = write_report(folder, pictures=False)
+            page = write_report(folder, recording=False)
         except SinkError as error:
             self._tell("warning", f"no report: {error}")
         else:

@@ -120,8 +120,10 @@ def _recorded(config: Config, words: _Words) -> list[str]:
         said.append(words.flow)
     if tier in ("blurred", "full"):
         said.append(words.blurred if tier == "blurred" else words.full)
-    if tier == "full" and record != "none":
-        said.append(words.recording if record == "all" else words.clips)
+    if tier == "full" and record == "all":
+        said.append(words.recording)
+    elif tier == "full" and (record == "events" or config.sinks.clips):
+        said.append(words.clips)
     else:
         said.append(words.no_pictures)
     return said

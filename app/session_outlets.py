@@ -12,8 +12,10 @@ from sfam.capture.source import SourceInfo
 from sfam.engine.events import Event
 from sfam.engine.model import ModelArtifact
 from sfam.sinks.blind import without_result, without_result_counters
+from sfam.sinks.clip_keeper import ClipKeeper
+from sfam.sinks.clip_pictures import ClipPictures
 from sfam.sinks.curve import PublisherKeys
-from sfam.sinks.event_clip import CLIP_TIERS, ClipKeeper
+from sfam.sinks.event_clip import CLIP_TIERS, ClipWish, remove_clips
 from sfam.sinks.frame_result import FrameResult
 from sfam.sinks.growing_file import GrowingFile
 from sfam.sinks.pixelate import pixelated
@@ -36,8 +38,9 @@ from sfam.sinks.wire_fields import (
 from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.head_pose import head_pose
 
+from .clip_role import PICTURES, picture_settings
 from .config import render_yaml
-from .event_times import EventTimes, event_times, known_markers
+from .event_times import EventTimes, event_times, is_live_session, known_markers
 from .pipeline import FrameAnalysis
 from .role_link import Tell
 from .session_description import payload_kinds
@@ -64,7 +67,9 @@ class Outlets:
         self._is_recorded = plan.config.capture.record != "none"
         self._folder: SessionFolder | None = None
         keeps_clips = plan.config.sinks.clips and plan.config.sinks.privacy in CLIP_TIERS
-        self._clips = ClipKeeper(plan.folder, model.classes) if keeps_clips else None
+        self._clips = ClipKeeper(plan.folder, model.classes, self._clip_written, plan.lossless) if keeps_clips else None
+        holds = keeps_clips and plan.clip_pictures and plan.config.app.single_process
+        self._pictures = ClipPictures(picture_settings(plan), partial(tell, "warning")) if holds else None
         self._markers: GrowingFile | None = None
         self._times = EventTimes()
         self.publisher: Publisher | NullPublisher = NullPublisher()
@@ -76,6 +81,8 @@ class Outlets:
             SinkError: as either does.
         """
         plan, config = self._plan, self._plan.config
+        if plan.force and left is None:
+            remove_clips(plan.folder)
         self._folder = SessionFolder(
             plan.folder,
             info,
@@ -105,6 +112,11 @@ class Outlets:
             SourceError: the file of markers, or of the camera's sync test, cannot be read.
         """
         self._times = event_times(self._plan, source)
+        clock = self._plan.clock if is_live_session(self._plan.config, source) else None
+        if self._clips is not None:
+            self._clips.utc_shift_ns = 0 if clock is None else clock.utc_ns(0)
+        if self._pictures is not None:
+            self._pictures.begin(source, clock)
         for marker in known_markers(self._plan):
             self.mark(marker)
 
@@ -150,6 +162,8 @@ class Outlets:
         rows = rows_of(result)
         for row in rows:
             self.row(row, stamps)
+        if self._pictures is not None:
+            self._pictures.push(result.frame)
         if self._clips is not None:
             self._clips.push(rows, result.flows)
         return stamps
@@ -202,20 +216,35 @@ class Outlets:
             SinkError: the folder could not be written to the end.
         """
         self._close_markers()
-        if self._clips is not None:
-            self._clips.close()
+        self._close_clips()
         if self._folder is not None:
-            self._folder.close(totals, state)
+            self._folder.close({**totals, **self._clip_totals()}, state)
         self.publisher.close(self._shown(totals), state)
 
     def abandon(self, totals: Mapping[str, object]) -> None:
         """Close what an error left open; after `close` nothing is left to do."""
         self._close_markers()
         self.publisher.close(self._shown(totals), "failed")
+        self._close_clips()
+        if self._folder is not None:
+            self._folder.close({**totals, **self._clip_totals()}, "failed")
+
+    def _clip_written(self, wish: ClipWish) -> None:
+        """A clip of motion is on disk: pictures go into it where they are held."""
+        if self._pictures is not None:
+            self._pictures.keep(wish)
+        elif self._plan.clip_pictures:
+            self._tell(PICTURES, wish)
+
+    def _close_clips(self) -> None:
         if self._clips is not None:
             self._clips.close()
-        if self._folder is not None:
-            self._folder.close(totals, "failed")
+        if self._pictures is not None:
+            self._pictures.close()
+
+    def _clip_totals(self) -> dict[str, object]:
+        """For session.json: how many events left the session as clips is a result, and not for the bus."""
+        return {} if self._clips is None else {"clips": self._clips.totals()}
 
     def _close_markers(self) -> None:
         if self._markers is not None:

@@ -102,5 +102,7 @@ class SessionPlan:
     changes: tuple[Change, ...] = ()
     """Of the session being replayed."""
     resume: Resume | None = None
+    clip_pictures: bool = False
+    """Event clips get color and depth, from another process or, with `single_process`, from this one."""
     lsl_ahead_ns: int | None = None
     """By which the host's monotonic clock is ahead of Lab Streaming Layer's; None where LSL is not used."""

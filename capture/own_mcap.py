@@ -22,7 +22,7 @@ from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .source import SourceError
 
 CLIP_PROFILE = "sfam-clip"
-"""Of event clips, which hold motion and scores only."""
+"""Of event clips that hold motion and scores only; those with images are recordings."""
 _LONGEST_GAP = 1_000_000
 """Frames that one note may call skipped."""
 
@@ -35,20 +35,20 @@ def open_mcap(path: Path, config: CaptureConfig) -> Recording:
     """
     with path.open("rb") as file:
         head = file.read(256)
-    profile = _profile(head)
+    profile = profile_of(head)
     if profile == PROFILE:
         return OwnMcapRecording(path, config)
     if profile == CLIP_PROFILE:
         raise SourceError(
             f"{path}: an event clip of motion and scores; it holds no images to play. Look at it in the session's "
-            "report.html; with --record events --privacy full a session keeps images around its events"
+            "report.html; at --privacy full the clips of a session hold images too"
         )
     from .ros2_mcap import open_mcap as open_ros2_mcap
 
     return open_ros2_mcap(path, config)
 
 
-def _profile(head: bytes) -> str:
+def profile_of(head: bytes) -> str:
     """Profile in an mcap file's header record, or '' where there is none."""
     strings = _strings(head[len(MAGIC) + 9 :])
     return next(strings, "")

@@ -26,7 +26,10 @@ class SinksConfig(BaseModel):
         "results",
         description="what may be stored or leave: results; flow = motion too; blurred = pixelated pictures too; full",
     )
-    clips: bool = Field(True, description="at tier flow and above: a clip of motion and scores of each event")
+    clips: bool = Field(
+        True, description="at tier flow and above: a clip of motion and scores of each event; at full of pictures too"
+    )
+    clip_memory_mb: int = Field(512, ge=16, description="tier full: MB of frames held until events are decided")
     retention_days: int | None = Field(
         None, ge=0, description="days after which the session is to be erased (sfam erase --expired); null = no limit"
     )

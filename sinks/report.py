@@ -25,21 +25,24 @@ from .sink_error import SinkError
 REPORT = "report.html"
 
 
-def write_report(folder: str | Path, out: str | Path | None = None, *, pictures: bool = True) -> Path:
+def write_report(
+    folder: str | Path, out: str | Path | None = None, *, pictures: bool = True, recording: bool = True
+) -> Path:
     """Write the report of a session folder; returns where it stands.
 
     Args:
         folder: the session.
         out: the page; None = `report.html` in the folder.
-        pictures: look for faces in the session's recording (tier `full` only; reads the recording up to the last
-            event).
+        pictures: show faces (tier `full` only).
+        recording: look for them in the session's recording too, which is read up to the last event; else only in the
+            clips of its first events.
 
     Raises:
         SinkError: it is no session folder, or the page cannot be written.
     """
     record = read_session(folder)
     page = Path(out) if out is not None else record.path / REPORT
-    text = render_report(record, thumbnails(record) if pictures else {}, motion_pictures(record))
+    text = render_report(record, thumbnails(record, recording) if pictures else {}, motion_pictures(record))
     try:
         page.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
@@ -167,7 +170,7 @@ def _review(record: SessionRecord, faces: Thumbnails) -> str:
     )
     if record.summary["privacy"] != "full":
         return f"{text} Privacy tier {record.summary['privacy']}: no picture of the face was kept."
-    return text if faces else f"{text} There is no recording to show faces from."
+    return text if faces else f"{text} There is no recording and no clip to show faces from."
 
 
 def _model(model: Mapping[str, Any], sha256: str) -> str:

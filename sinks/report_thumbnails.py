@@ -1,4 +1,4 @@
-"""Small pictures of events for a report: only at privacy tier `full`, and only from the session's own recording."""
+"""Small pictures of events for a report: only at privacy tier `full`, from the session's own recording or its clips."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from sfam.capture.frame import ColorImage
 from sfam.capture.source import SourceError, open_source
 from sfam.engine.events import Event
 
+from .event_clip import PICTURE_TIER, clip_path, holds_pictures
 from .session_reader import SessionRecord
 
 RECORDING = "recording.mcap"
 SIDE_PX = 128
 PER_EVENT = 9
 MOST_EVENTS = 200
+MOST_FROM_CLIPS = 40
+"""At the end of a session, whose operator waits for the report."""
 AROUND_FRAMES = 4
 QUALITY = 80
 MARGIN = 0.25
@@ -27,21 +30,31 @@ Thumbnails = dict[int, dict[int, str]]
 """By event id and frame: data URI of a JPEG."""
 
 
-def thumbnails(record: SessionRecord) -> Thumbnails:
-    """Faces around each event; empty below tier `full`, without recording, or where it cannot be read."""
-    recording = record.path / RECORDING
-    if record.summary["privacy"] != "full" or not recording.exists() or not record.events:
+def thumbnails(record: SessionRecord, from_recording: bool = True) -> Thumbnails:
+    """Faces around each event, from the recording or, without one, from its clips; empty below tier `full`."""
+    if record.summary["privacy"] != PICTURE_TIER or not record.events:
         return {}
-    wanted = {event.id: frames_of(event) for event in record.events[:MOST_EVENTS]}
+    most = MOST_EVENTS if from_recording else MOST_FROM_CLIPS
+    wanted = {event.id: frames_of(event) for event in record.events[:most]}
     needed = {frame for frames in wanted.values() for frame in frames}
     boxes = _boxes(record, needed)
-    try:
+    recording = record.path / RECORDING
+    if from_recording and recording.exists():
         pictures = _pictures(recording, needed, boxes)
-    except SourceError:
-        return {}  # a recording that was cut beyond repair: the report says what the tables say
-    return {
-        event: {frame: pictures[frame] for frame in frames if frame in pictures} for event, frames in wanted.items()
-    }
+        found = {
+            event: {frame: pictures[frame] for frame in frames if frame in pictures} for event, frames in wanted.items()
+        }
+    else:
+        clips = {event: clip_path(record.path, event) for event in wanted}
+        found = {event: _pictures(path, set(wanted[event]), boxes) for event, path in clips.items() if _plays(path)}
+    return {event: faces for event, faces in found.items() if faces}
+
+
+def _plays(clip: Path) -> bool:
+    try:
+        return holds_pictures(clip)
+    except OSError:
+        return False  # given up when it was to be written, or taken away since
 
 
 def frames_of(event: Event) -> list[int]:
@@ -61,14 +74,18 @@ def _boxes(record: SessionRecord, frames: set[int]) -> Mapping[int, Sequence[flo
 
 
 def _pictures(recording: Path, frames: set[int], boxes: Mapping[int, Sequence[float]]) -> dict[int, str]:
+    """By frame; what could be read, where a recording was cut beyond repair: the tables say the rest."""
     found: dict[int, str] = {}
     last = max(frames)
-    with open_source(CaptureConfig(camera=str(recording))) as source:
-        for frame in source.frames():
-            if frame.sequence in frames:
-                found[frame.sequence] = _data_uri(_face(frame.color, boxes.get(frame.sequence)))
-            if frame.sequence >= last:
-                break
+    try:
+        with open_source(CaptureConfig(camera=str(recording))) as source:
+            for frame in source.frames():
+                if frame.sequence in frames:
+                    found[frame.sequence] = _data_uri(_face(frame.color, boxes.get(frame.sequence)))
+                if frame.sequence >= last:
+                    break
+    except SourceError:
+        return found
     return found
 
 

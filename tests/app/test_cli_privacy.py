@@ -47,6 +47,8 @@ def test_both_languages_have_the_same_parts() -> None:
         (("sinks.privacy=blurred",), ("coarse mosaic", "No picture of your face"), ("may be stored",)),
         (("sinks.privacy=full", "capture.record=all"), ("The whole session is stored",), ("No picture",)),
         (("sinks.privacy=full", "capture.record=events"), ("around each marked moment",), ("No picture",)),
+        (("sinks.privacy=full",), ("around each marked moment",), ("No picture",)),
+        (("sinks.privacy=full", "sinks.clips=false"), ("No picture",), ("around each marked moment",)),
         (("sinks.publish=none",), ("not passed on",), ("this computer only",)),
         (("sinks.publish=tcp://0.0.0.0:5571", "sinks.insecure=true"), ("unencrypted",), ("this computer only",)),
         (("sinks.publish=tcp://0.0.0.0:5571", "sinks.keys=keys"), ("encrypted, to computers",), ("unencrypted",)),

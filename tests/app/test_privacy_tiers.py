@@ -9,6 +9,8 @@ import pytest
 
 from sfam.app.config import Config
 from sfam.app.session_description import payload_kinds, retain_until
+from sfam.capture.config import CaptureConfig
+from sfam.capture.source import open_source
 from sfam.sinks.event_clip import clip_path, read_clip
 from sfam.sinks.session_reader import read_session
 from sfam.sinks.subscriber import subscribe
@@ -95,3 +97,34 @@ def test_each_event_of_tier_flow_has_a_clip_without_pictures(tmp_path: Path) -> 
         moved = {frame.score["frame"] for frame in clip.frames if frame.maps is not None}
         assert set(range(event.onset.frame, event.offset.frame + 1)) <= moved
     assert "Motion in frame" in (tmp_path / "s" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow  # a session of several seconds and a replay of its clip
+@pytest.mark.parametrize("mode", [[], ["--single-process"]])
+def test_each_clip_of_tier_full_is_a_recording_that_plays(tmp_path: Path, mode: list[str]) -> None:
+    folder = tmp_path / "s"
+    quick: list[str | Path] = ["--publish", "none", "--speed", "max", "--privacy", "full"]
+    done = run("sfam-live", "--out", folder, *quick, "--duration", "7", *mode, timeout_s=300)
+    assert done.returncode == 0, done.stderr
+    record = read_session(folder)
+    assert record.events
+    count = len(record.events)
+    assert record.summary["counters"]["clips"] == {"written": count, "lost": 0}
+    if not mode:
+        assert f"clips with pictures: {count}\n" in done.stderr
+    for event in record.events:
+        with open_source(CaptureConfig(camera=str(clip_path(folder, event.id)))) as source:
+            frames = [frame.sequence for frame in source.frames()]
+        assert set(range(event.onset.frame, event.offset.frame + 1)) <= set(frames)
+        assert frames == list(range(frames[0], frames[-1] + 1))
+    assert not list((folder / "clips").glob(".*")), "nothing half-written is left"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert ("Face in frame" in page, "Motion in frame" in page) == (True, True)
+    clip = clip_path(folder, record.events[0].id)
+    again = run("sfam-live", "-q", "--camera", clip, "--out", tmp_path / "again", *quick[:4], *mode, timeout_s=300)
+    assert again.returncode == 0, again.stderr
+    table = read_session(tmp_path / "again").scores
+    judged = {int(row["frame"]) for row in table if row["cause"] != "not_recorded"}
+    first = read_clip(clip).frames[0].score["frame"]
+    assert judged == {one.score["frame"] for one in read_clip(clip).frames}
+    assert [row["cause"] for row in table[:first]] == ["not_recorded"] * first

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from mcap.reader import make_reader
 from sfam.capture.config import CaptureConfig
 from sfam.capture.mcap_file import RecordingError
 from sfam.capture.source import SourceError, open_source
-from sfam.sinks.event_clip import ClipKeeper, clip_path, read_clip
+from sfam.sinks.clip_keeper import ClipKeeper
+from sfam.sinks.event_clip import clip_path, read_clip
 from sfam.sinks.report import write_report
 from sfam.sinks.session_folder import SessionFolder
-from tests.sinks.session_parts import CLASSES, event, frame_result, rgbd_frame, scene_flow, session_info
+from tests.sinks.session_parts import CLASSES, FRAME_NS, event, frame_result, rgbd_frame, scene_flow, session_info
 
 EVENT = event(3, "confirmed", 40)
 
@@ -109,3 +111,39 @@ def test_the_report_shows_the_motion_of_an_event_at_any_tier_that_keeps_it(tmp_p
     assert page.count('alt="Motion in frame') == 7
     assert page.count("data:image/png") == 7
     assert 'alt="Face in frame' not in page
+
+
+def test_times_in_a_clip_of_a_live_session_are_utc_and_capture_times_come_back(tmp_path: Path) -> None:
+    keeper = ClipKeeper(tmp_path, CLASSES, utc_shift_ns=1_000_000_000_000)
+    for number in range(6, 70):
+        keeper.push([frame_result(number)], [scene_flow(number)])
+    keeper.keep(EVENT)
+    keeper.close()
+    path = clip_path(tmp_path, 3)
+    with path.open("rb") as stream:
+        logged = {message.log_time for _, channel, message in make_reader(stream).iter_messages("/sfam/score")}
+    frames = read_clip(path).frames
+    assert [frame.t_ns for frame in frames] == [frame.score["frame"] * FRAME_NS for frame in frames]
+    assert logged == {frame.t_ns + 1_000_000_000_000 for frame in frames}
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_replay_waits_for_the_disk_where_a_live_session_gives_clips_up(tmp_path: Path, waits: bool) -> None:
+    go_on = threading.Event()
+    keeper = ClipKeeper(tmp_path, CLASSES, lambda _: keep_waiting(go_on), waits)
+    if waits:
+        threading.Timer(0.3, go_on.set).start()
+    for number in range(30, 70):
+        keeper.push([frame_result(number)], [])
+    for number in range(20):
+        keeper.keep(event(number, "confirmed", 40))
+    keeper.push([frame_result(71)], [])  # a live session does not wait here: nothing sets `go_on` before it returns
+    go_on.set()
+    keeper.close()
+    assert (keeper.lost == 0) == waits
+    assert sum(keeper.totals().values()) == 20
+    assert len(list((tmp_path / "clips").glob("*.mcap"))) == keeper.kept
+
+
+def keep_waiting(go_on: threading.Event) -> None:
+    assert go_on.wait(60)
