@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfam.capture.frame import ColorImage, RGBDFrame
-from sfam.stream.ring_reader import RingReader
-from sfam.stream.ring_segment import RingError
+
+from .ring_onlooker import RingOnlooker
 
 LONGEST_SIDE_PX = 960
 DEPTH_SIDE_PX = 320
@@ -22,7 +21,6 @@ NEAR_SHARE = 0.05
 """Of the depth pixels may be nearer than what the colors begin at: stray points before the face."""
 DEPTH_SPAN_M = 0.5
 NEAR_STEP_M = 0.05
-LEAVING_S = 2.0
 Pixel = TypeVar("Pixel", np.uint8, np.uint16)
 
 
@@ -71,8 +69,8 @@ def _fit(image: NDArray[Pixel], longest_px: int, interpolation: int) -> NDArray[
     return np.asarray(cv2.resize(image, size, interpolation=interpolation), image.dtype)
 
 
-class LiveFrames(threading.Thread):
-    """Follows a ring as an onlooker that nobody waits for.
+class LiveFrames:
+    """Frames of a ring, made small on a thread of their own.
 
     Args:
         ring: its name.
@@ -80,25 +78,14 @@ class LiveFrames(threading.Thread):
     """
 
     def __init__(self, ring: str, rate_hz: float = 15.0) -> None:
-        super().__init__(name=f"ring {ring}", daemon=True)
-        self._ring = ring
-        self._gap_s = 1.0 / rate_hz
-        self._leaving = threading.Event()
         self._found: deque[LiveFrame] = deque(maxlen=KEPT)
-        self.failure: RingError | None = None
-        """Why no more frames come; the session's end is none."""
+        self._onlooker = RingOnlooker(ring, rate_hz, self._take, self._fail)
+        self.failure = ""
+        """Why no more frames come; the session's proper end is none."""
 
-    def run(self) -> None:
-        """Take the newest frame, make it small, wait."""
-        try:
-            with RingReader(self._ring, None) as reader:
-                while reader.end is None and not self._leaving.wait(self._gap_s):
-                    reader.skip_to_newest()
-                    frame = reader.read(self._gap_s)
-                    if frame is not None:
-                        self._found.append(LiveFrame.of(frame))
-        except RingError as error:
-            self.failure = error
+    def start(self) -> None:
+        """Begin to follow."""
+        self._onlooker.start()
 
     def news(self) -> list[LiveFrame]:
         """What has come since the last call, oldest first."""
@@ -106,6 +93,10 @@ class LiveFrames(threading.Thread):
 
     def leave(self) -> None:
         """End; safe to call twice."""
-        self._leaving.set()
-        if self.ident is not None:
-            self.join(timeout=LEAVING_S)
+        self._onlooker.leave()
+
+    def _take(self, frame: RGBDFrame) -> None:
+        self._found.append(LiveFrame.of(frame))
+
+    def _fail(self, why: str) -> None:
+        self.failure = why

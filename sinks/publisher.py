@@ -23,6 +23,7 @@ from .greeting_socket import FAREWELL_MS, CameraTopics, GreetingSocket
 from .session_info import SessionInfo, SessionState
 from .shared_bus import SharedBus
 from .sink_error import SinkError
+from .turns import Turns
 from .wire import KINDS, PAYLOAD_KINDS, Kind, Stamps, WireError, encode_header, topic_of
 
 WAITING_PAYLOADS = 4
@@ -78,12 +79,11 @@ class Publisher:
         self._info = info
         self._topics = {kind: topic_of(info.camera, kind).encode() for kind in KINDS}
         self._sent_kinds = frozenset(KINDS) - frozenset(PAYLOAD_KINDS) | frozenset(payload_kinds)
-        self._payload_gap_ns = round(1e9 / payload_rate_hz)
+        self._turns = {kind: Turns(payload_rate_hz) for kind in PAYLOAD_KINDS}
         self._clock_ns = clock_ns
         self._seq: Counter[str] = Counter(first_seq or {})
         self._lost: Counter[Kind] = Counter()
         self._waiting: deque[_Outgoing] = deque()
-        self._next_payload_ns: dict[Kind, int] = {}
         self._closed = False
         self._failure: Exception | None = None
         require_private(address, insecure or keys is not None)
@@ -142,19 +142,8 @@ class Publisher:
         return self._camera.wanted[kind] > 0 and kind in self._sent_kinds
 
     def due(self, kind: Kind) -> bool:
-        """True when a frame or flow message is wanted and its turn has come; takes the turn.
-
-        Turns lie on a grid, and one may be taken up to half a gap early: frames that come just as often as asked for
-        would otherwise each be a hair too early, and every second one would be left out.
-        """
-        if not self.wants(kind):
-            return False
-        now, gap = self._clock_ns(), self._payload_gap_ns
-        turn = self._next_payload_ns.get(kind, now)
-        if now < turn - gap // 2:
-            return False
-        self._next_payload_ns[kind] = max(turn, now - gap // 2) + gap
-        return True
+        """True when a frame or flow message is wanted and its turn has come; takes the turn."""
+        return self.wants(kind) and self._turns[kind].due(self._clock_ns())
 
     def running(self) -> bool:
         """False once the publisher was closed or has failed."""

@@ -6,7 +6,6 @@ screen, picture and depth come from the session's ring instead, whose onlookers 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +16,11 @@ from numpy.typing import NDArray
 
 from sfam.capture.align import align_depth
 from sfam.capture.frame import Intrinsics, RGBDFrame
-from sfam.stream.ring_reader import RingReader
-from sfam.stream.ring_segment import RingError
 
 from .curve import SubscriberKeys
 from .rerun_view import VIEWER, RerunView, Target
 from .results_mcap import PICTURE_TIERS
+from .ring_onlooker import RingOnlooker
 from .subscriber import subscribe
 from .wire import Kind, Message
 from .wire_fields import frame_payload, parse_flow
@@ -33,7 +31,6 @@ RAW_TIERS = ("full",)
 """Tiers at which pixels may be stored as the camera gave them."""
 DEPTH_AGE_FRAMES = 6
 """A flow may stand on the depth of a frame so little older."""
-LEAVING_S = 2.0
 Space = tuple[int, Intrinsics, NDArray[np.float32]]
 """Frame number, color camera, and depth in metres on its grid."""
 
@@ -146,38 +143,32 @@ class _CameraView:
         return space[1], space[2]
 
 
-class _RingView(threading.Thread):
-    """Logs picture and depth of a ring as an onlooker that nobody waits for."""
+class _RingView:
+    """Logs picture and depth of a ring, on a thread of its own."""
 
     def __init__(self, ring: str, view: RerunView, rate_hz: float, shift_ns: int) -> None:
-        super().__init__(name=f"ring {ring}", daemon=True)
-        self._ring = ring
         self._view = view
-        self._gap_s = 1.0 / rate_hz
         self._shift_ns = shift_ns
-        self._leaving = threading.Event()
+        self._last_ns = 0
+        self._onlooker = RingOnlooker(ring, rate_hz, self._log, self._fail)
         self.space: Space | None = None
         """Of the newest frame logged."""
 
-    def run(self) -> None:
-        """Take the newest frame, log it, wait; until the ring has ended or is gone."""
-        try:
-            with RingReader(self._ring, None) as reader:
-                while reader.end is None and not self._leaving.wait(self._gap_s):
-                    reader.skip_to_newest()
-                    frame = reader.read(self._gap_s)
-                    if frame is not None:
-                        self._log(frame)
-        except RingError:
-            self.space = None  # the session is over: the bus says how
+    def start(self) -> None:
+        """Begin to follow."""
+        self._onlooker.start()
 
     def leave(self) -> None:
         """End; waits a moment for the frame in hand."""
-        self._leaving.set()
-        self.join(timeout=LEAVING_S)
+        self._onlooker.leave()
+
+    def _fail(self, why: str) -> None:
+        self.space = None
+        self._view.warning(self._last_ns, f"no more pictures of this camera: {why}")
 
     def _log(self, frame: RGBDFrame) -> None:
         camera, t_ns, depth = frame.calibration.color, frame.t_capture_ns + self._shift_ns, frame.depth
+        self._last_ns = t_ns
         self._view.pinhole(camera)
         self._view.picture(frame.sequence, t_ns, frame_payload(frame.color), camera.width, camera.height)
         if frame.depth_missing:

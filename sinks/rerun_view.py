@@ -217,6 +217,11 @@ class RerunView:
                 self._at(moment["frame"], moment["t_capture_ns"] + shift_ns)
                 self._recording.log(f"event/{fields['track_id']}", self._rerun.Scalars(value))
 
+    def warning(self, t_ns: int, text: str) -> None:
+        """Something that a viewer has to know about what is shown, or not shown any more."""
+        self._at(None, t_ns)
+        self._recording.log("warnings", self._rerun.TextLog(text, level="WARN"))
+
     def close(self) -> None:
         """Hand everything over and end. Safe to call twice."""
         self._recording.flush()

@@ -143,6 +143,34 @@ def test_depth_comes_from_the_ring_where_raw_pictures_may_be_stored(
     assert from_ring & set(found) == (from_ring if privacy == "full" else set())
 
 
+@pytest.mark.parametrize("why", ["the camera was unplugged", ""])
+def test_a_ring_that_fails_says_why_in_the_view(tmp_path: Path, why: str) -> None:
+    with (
+        Ring((48, 64), (48, 64), policy="latest", slots=8, readers=0) as ring,
+        RingWriter(ring.name) as writer,
+        Publisher(ANY_PORT, info("full")) as publisher,
+    ):
+        rings: dict[str, str] = {}
+        sink = threading.Thread(
+            target=send_to_rerun,
+            args=(publisher.address, Target(str(tmp_path / "s.rrd"))),
+            kwargs={"rate_hz": 100.0, "rings": lambda: rings},
+        )
+        sink.start()
+        until(lambda: publisher.wants("score"), "the sink subscribed", 60)
+        rings["demo"] = ring.name
+        publisher.publish("score", score_fields(frame_result(6), CLASSES), Stamps(FRAME_NS))
+        until(lambda: any(thread.name == f"ring {ring.name}" for thread in threading.enumerate()), "an onlooker", 60)
+        writer.write(rgbd_frame(0), {}, lambda: False)
+        writer.fail(why) if why else writer.end()
+        until(lambda: all(thread.name != f"ring {ring.name}" for thread in threading.enumerate()), "its end", 60)
+        publisher.close()
+        sink.join(60)
+    found = read_rrd(tmp_path / "s.rrd")
+    assert ("warnings" in found) == bool(why)
+    assert not why or found["warnings"].rows == 1
+
+
 def test_a_file_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "s.rrd").write_bytes(b"precious")
     session = {"session": "s", "camera": "demo", **info("full").fields("running", {})}
