@@ -25,6 +25,7 @@ from .live_frames import LiveFrames
 from .overlay_feed import CameraFeed
 from .sink_error import SinkError
 from .subscriber import subscribe
+from .turns import Turns
 from .wire import Kind, Message
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 SHOWN_KINDS: tuple[Kind, ...] = ("session", "score", "event", "status", "face", "frame", "flow")
 RATE_HZ = 15.0
+LOOK_HZ = 30.0
+"""Looks at buses and rings a second: twice as many as pictures, lest one that comes a little late be passed over."""
 HEARTBEAT_S = 0.5
 """A page hears from the server at least this often; it calls itself dead when it does not."""
 KEPT_MESSAGES = 2048
@@ -95,7 +98,7 @@ def serve_overlay(
 
     Args:
         overlay: what and where.
-        running: asked 15 times a second.
+        running: asked 30 times a second.
         ready: called with the page's address once it can be opened.
         rings: names of the rings that frames of cameras of this machine can be had from, by camera; looked at often.
 
@@ -151,6 +154,10 @@ class _Listener(threading.Thread):
 class _Reader:
     """How far one open page has been told, by camera."""
 
+    turns: Turns
+    """Of its pictures."""
+    words: Turns
+    """Of everything else."""
     serial: dict[str, int] = field(default_factory=dict)
     told_s: dict[str, float] = field(default_factory=dict)
     chosen: str = ""
@@ -170,6 +177,8 @@ class _Server:
         self._feeds: dict[str, CameraFeed] = {}
         self._listeners = [_Listener(address, overlay.keys) for address in overlay.addresses]
         self._closing = False
+        self._looked = asyncio.Condition()
+        """Notified after each look at the buses."""
         page = files("sfam.sinks").joinpath("page")
         self._pages = {path: (page.joinpath(name).read_bytes(), kind) for path, (name, kind) in PAGE_FILES.items()}
 
@@ -191,12 +200,14 @@ class _Server:
             await self._bind(web.TCPSite(runner, self._overlay.host, self._overlay.port), runner)
             for listener in self._listeners:
                 listener.start()
+            looks = Turns(LOOK_HZ)
             while running():
-                self._collect()
-                await asyncio.sleep(1 / RATE_HZ)
-            self._collect()
+                await self._look()
+                await asyncio.sleep(looks.wait_s(time.monotonic_ns()))
+            await self._look()
         finally:
             self._closing = True
+            await self._wake_pages()
             await asyncio.sleep(2 / RATE_HZ)
             await runner.cleanup()
             for listener in self._listeners:
@@ -219,6 +230,14 @@ class _Server:
         shown = f"[{name}]" if ":" in name else name
         token = f"?token={self._overlay.token}" if self._overlay.token else ""
         self._ready(f"http://{shown}:{bound}/{token}")
+
+    async def _look(self) -> None:
+        self._collect()
+        await self._wake_pages()
+
+    async def _wake_pages(self) -> None:
+        async with self._looked:
+            self._looked.notify_all()
 
     def _collect(self) -> None:
         """Enter what the buses said."""
@@ -266,12 +285,12 @@ class _Server:
         return web.Response(body=body, content_type=kind, charset="utf-8", headers=HEADERS)
 
     async def _feed(self, request: web.Request) -> web.StreamResponse:
-        """One open page: tell it the news, 15 times a second at most, until it leaves."""
+        """One open page: tell it the news after each look, until it leaves."""
         from aiohttp import web
 
         page = web.WebSocketResponse(heartbeat=5.0, max_msg_size=LONGEST_REQUEST, compress=False)
         await page.prepare(request)
-        reader = _Reader()
+        reader = _Reader(Turns(self._overlay.rate_hz), Turns(self._overlay.rate_hz))
         choosing = asyncio.create_task(_choices(page, reader))
         try:
             while not page.closed:
@@ -279,7 +298,9 @@ class _Server:
                 await asyncio.wait_for(self._tell(page, reader), SEND_TIMEOUT_S)
                 if last:
                     break
-                await asyncio.sleep(1 / RATE_HZ)
+                async with self._looked:
+                    if not self._closing:
+                        await self._looked.wait()
         except (ConnectionError, TimeoutError):
             pass  # the page is gone or does not read: it opens a new socket when it comes back
         finally:
@@ -288,7 +309,18 @@ class _Server:
         return page
 
     async def _tell(self, page: web.WebSocketResponse, reader: _Reader) -> None:
-        now_s = time.monotonic()
+        now_ns = time.monotonic_ns()
+        chosen = reader.chosen or next(iter(self._feeds), "")
+        picture = self._feeds[chosen].picture(reader.shown) if chosen in self._feeds else None
+        if picture is not None and not reader.turns.due(now_ns):
+            picture = None
+        if reader.words.due(now_ns) or picture is not None or self._closing:
+            await self._tell_words(page, reader, now_ns / 1e9)  # the score of a picture goes before it
+        if picture is not None:
+            reader.shown = picture[0]
+            await page.send_bytes(picture[1])
+
+    async def _tell_words(self, page: web.WebSocketResponse, reader: _Reader, now_s: float) -> None:
         if not self._feeds and now_s - reader.told_s.get("", 0.0) >= HEARTBEAT_S:
             reader.told_s[""] = now_s
             await page.send_str("{}")
@@ -299,11 +331,6 @@ class _Server:
                 continue
             reader.serial[camera], reader.told_s[camera] = serial, now_s
             await page.send_str(json.dumps(news, separators=(",", ":")))
-        chosen = reader.chosen or next(iter(self._feeds), "")
-        picture = self._feeds[chosen].picture(reader.shown) if chosen in self._feeds else None
-        if picture is not None:
-            reader.shown = picture[0]
-            await page.send_bytes(picture[1])
 
 
 async def _choices(page: web.WebSocketResponse, reader: _Reader) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import http.client
+import json
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -11,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import aiohttp
 import psutil
 import pytest
 from selenium import webdriver
@@ -106,12 +110,13 @@ def page(browser: webdriver.Chrome, server: tuple[subprocess.Popen[str], str]) -
 
 
 def choose(browser: webdriver.Chrome, camera: str) -> None:
-    def tabs() -> list[WebElement]:
-        found = browser.find_elements(By.CSS_SELECTOR, "[role=tab]")
-        return [tab for tab in found if tab.get_attribute("data-camera") == camera]
-
-    until(tabs, f"tab of {camera}")
-    browser.execute_script("arguments[0].click()", tabs()[0])
+    # found and clicked in one go: the tabs are made anew whenever a camera joins
+    click = f"""
+        const tab = document.querySelector("[role=tab][data-camera='{camera}']");
+        tab?.click();
+        return tab !== null;
+    """
+    until(lambda: browser.execute_script(click), f"tab of {camera}")
     until(lambda: f"{camera} ·" in browser.find_element(By.ID, "session-name").text, f"session of {camera}")
 
 
@@ -314,3 +319,23 @@ def test_a_server_that_would_show_faces_to_anybody_does_not_start() -> None:
 def test_a_taken_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(SinkError, match="web_address"):
         serve_overlay(WebOverlay(("tcp://127.0.0.1:5571",), "127.0.0.1", other.getsockname()[1]))
+
+
+def test_the_score_of_a_picture_goes_before_it(server: tuple[subprocess.Popen[str], str]) -> None:
+    async def watch() -> tuple[int, list[int]]:
+        told, shown, early = set[int](), 0, list[int]()
+        async with aiohttp.ClientSession() as client, client.ws_connect(f"{server[1]}feed") as page:
+            await page.send_str("demo")
+            async for message in page:
+                if message.type == aiohttp.WSMsgType.TEXT:
+                    news = json.loads(message.data)
+                    told |= {row[0] for row in news.get("scores", ())} if news.get("camera") == "demo" else set()
+                    continue
+                text, _ = struct.unpack_from("<II", message.data)
+                frame, shown = json.loads(message.data[8 : 8 + text])["frame"], shown + 1
+                early += [frame] * (frame not in told)
+                if shown == 60:
+                    break
+        return shown, early
+
+    assert asyncio.run(asyncio.wait_for(watch(), 120)) == (60, [])
