@@ -57,6 +57,7 @@ def describe(plan: SessionPlan, info: SourceInfo, pipeline: Pipeline) -> Session
         consent=config.sinks.consent,
         contact=config.sinks.contact,
         blind=config.sinks.blind,
+        max_faces=config.stream.max_faces,
         calibration=None if pipeline.calibration is None else calibration_summary(pipeline.calibration),
     )
 

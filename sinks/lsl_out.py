@@ -1,16 +1,18 @@
 """Results as Lab Streaming Layer streams: a plain subscriber of the bus, in its own process.
 
-Two streams per camera. Scores: float32 at the camera's rate, one sample per frame with its frame number, for that
-number, not the stamp, is what joins it to recordings. Events: one string channel of type `Markers`, a JSON object per
-sample. A stamp is LSL's `local_clock` now, minus the measured age of the frame.
+Scores: for each face that is followed at once a float32 stream at the camera's rate, one sample per frame with its
+frame number, for that number, not the stamp, is what joins it to recordings. Events: one string channel of type
+`Markers`, a JSON object per sample. A stamp is LSL's `local_clock` now, minus the measured age of the frame.
 """
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sfam.capture.lsl import LslError, load_lsl, monotonic_ahead_ns
@@ -36,8 +38,21 @@ SCORE_BEGIN = (
 NOT_KNOWN = float("nan")
 
 
+@dataclass(slots=True)
+class _FaceStream:
+    """The score stream of one slot, in which one face after the other may stand."""
+
+    outlet: Any
+    face: int | None = None
+    frame: int = -1
+    """The last one with a sample."""
+    seen: int = -1
+    """The last one with this face."""
+    last_s: float = -math.inf
+
+
 class LslOutput:
-    """The two outlets of one camera.
+    """The outlets of one camera.
 
     Args:
         session: header of its session message.
@@ -59,11 +74,17 @@ class LslOutput:
         self._ahead_ns = monotonic_ahead_ns(self._local_clock_s, monotonic_ns)
         channels = [*SCORE_BEGIN, *((f"p_{name}", "normalized", "Probability") for name in self._classes)]
         rate = float(session["devices"].get("fps") or lsl.IRREGULAR_RATE)
-        self._scores = _outlet(lsl, session, "scores", SCORES_TYPE, channels, rate, lsl.cf_float32)
+        self._faces = [
+            _FaceStream(_outlet(lsl, session, name, SCORES_TYPE, channels, rate, lsl.cf_float32))
+            for name in stream_names(int(session.get("max_faces", 1)))
+        ]
         events = [("event", "json", MARKERS_TYPE)]
         self._events = _outlet(lsl, session, "events", MARKERS_TYPE, events, lsl.IRREGULAR_RATE, lsl.cf_string)
-        self._last_s: dict[Kind, float] = {}
-        self._last_frame = -1
+        self._last_event_s = -math.inf
+        self._newest: tuple[int, float] | None = None
+        """Frame of the last row, and its stamp."""
+        self._waiting: list[tuple[Mapping[str, Any], float]] = []
+        """New faces of that frame whose place may still belong to somebody in it."""
         self.counts: Counter[str] = Counter()
         """Samples by kind, and what was held back by cause."""
 
@@ -81,33 +102,71 @@ class LslOutput:
             self._score(message.header, now_s - age_ns / 1e9)
 
     def close(self) -> None:
-        """Let what was pushed leave, then end both streams."""
-        if self._scores.have_consumers() or self._events.have_consumers():
+        """Let what was pushed leave, then end all streams."""
+        self._complete()
+        outlets = [self._events, *(face.outlet for face in self._faces)]
+        if any(outlet.have_consumers() for outlet in outlets):
             time.sleep(FAREWELL_S)
-        del self._scores, self._events
+        del self._events
+        self._faces.clear()
 
     def _score(self, header: Mapping[str, Any], stamp_s: float) -> None:
-        if header["frame"] == self._last_frame:
+        if self._newest is None or header["frame"] != self._newest[0]:
+            self._complete()
+            self._newest = (header["frame"], stamp_s)
+        own = next((stream for stream in self._faces if stream.face == header["face_id"]), None)
+        if own is None and header["success"] and len(self._faces) > 1:
+            self._waiting.append((header, stamp_s))
+        else:
+            self._sample(header, stamp_s, own)
+
+    def _sample(self, header: Mapping[str, Any], stamp_s: float, own: _FaceStream | None) -> None:
+        """A face keeps its stream while it is followed; a new one gets that of the face that has been away longest."""
+        frame = header["frame"]
+        free = [stream for stream in self._faces if stream.frame != frame]
+        stream = own or min(free, key=lambda one: one.seen if header["success"] else 0, default=None)
+        if stream is None or stream.frame == frame:
             self.counts["further_faces"] += 1
             return
-        if stamp_s < self._last_s.get("score", stamp_s):
+        if header["success"]:  # else lost just now, or a frame without any face
+            stream.face, stream.seen = header["face_id"], frame
+        emotion = header["emotion"]
+        values = [frame, header["face_id"], header["success"], header["confidence"], header["spot"]]
+        self._push(stream, [*values, *(emotion.get(name) for name in self._classes)], frame, stamp_s)
+
+    def _complete(self) -> None:
+        """The last frame is over: new faces get their places, and streams without a face a sample that says so."""
+        if self._newest is None:
+            return
+        for header, when_s in self._waiting:
+            self._sample(header, when_s, None)
+        self._waiting.clear()
+        frame, stamp_s = self._newest
+        for stream in self._faces:
+            if stream.frame != frame:
+                self._push(stream, [frame, None, False, None, None, *(None for _ in self._classes)], frame, stamp_s)
+
+    def _push(self, stream: _FaceStream, values: Sequence[float | None], frame: int, stamp_s: float) -> None:
+        stream.frame = frame
+        if stamp_s < stream.last_s:
             self.counts["score_not_monotonic"] += 1
             return
-        self._last_s["score"], self._last_frame = stamp_s, header["frame"]
-        emotion = header["emotion"]
-        values = [header["frame"], header["face_id"], header["success"], header["confidence"], header["spot"]]
-        values += [emotion.get(name) for name in self._classes]
-        self._scores.push_sample([NOT_KNOWN if value is None else float(value) for value in values], stamp_s)
+        stream.last_s = stamp_s
+        stream.outlet.push_sample([NOT_KNOWN if value is None else float(value) for value in values], stamp_s)
         self.counts["score"] += 1
 
     def _event(self, header: Mapping[str, Any], stamp_s: float) -> None:
         """An event is never held back: it is stamped like the one before it at least, and tells its own times."""
-        earliest_s = self._last_s.get("event", stamp_s)
-        if stamp_s < earliest_s:
+        if stamp_s < self._last_event_s:
             self.counts["event_not_monotonic"] += 1
-        stamp_s = self._last_s["event"] = max(stamp_s, earliest_s)
+        stamp_s = self._last_event_s = max(stamp_s, self._last_event_s)
         self._events.push_sample([compact_json(event_text(header, self._ahead_ns))], stamp_s)
         self.counts["event"] += 1
+
+
+def stream_names(max_faces: int) -> list[str]:
+    """Of the score streams, one for each face that is followed at once: `scores`, `scores-2`, `scores-3` ..."""
+    return ["scores", *(f"scores-{place}" for place in range(2, max_faces + 1))]
 
 
 def age_of(header: Mapping[str, Any], now_ns: int) -> float | None:

@@ -65,6 +65,8 @@ class SessionInfo:
     unsuitable_uses: tuple[str, ...] = UNSUITABLE_USES
     blind: bool = False
     """Scores, labels and events stay off screens and bus; the session's files keep them."""
+    max_faces: int = 1
+    """Faces followed at once."""
     calibration: Mapping[str, object] | None = None
     """What the participant's baseline says of false alarms; None without one."""
 
@@ -92,6 +94,7 @@ class SessionInfo:
             contact=header.get("contact", ""),
             unsuitable_uses=tuple(header["unsuitable_uses"]),
             blind=bool(header.get("blind", False)),
+            max_faces=int(header.get("max_faces", 1)),
             calibration=header.get("calibration"),
         )
 
@@ -118,6 +121,7 @@ class SessionInfo:
             "consent": self.consent,
             "contact": self.contact,
             "blind": self.blind,
+            "max_faces": self.max_faces,
             "calibration": None if self.calibration is None else dict(self.calibration),
             "notice": NOT_A_LIE_DETECTOR,
             "unsuitable_uses": list(self.unsuitable_uses),

@@ -7,7 +7,7 @@ import json
 import math
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -147,24 +147,31 @@ class Pushed:
 
         self._lsl = pylsl
         self.samples: list[tuple[list[Any], float]] = []
+        self.streams: dict[str, list[list[Any]]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._lsl, name)
 
     def StreamOutlet(self, info: Any) -> Any:  # noqa: N802  pylsl's name
         outlet, samples = self._lsl.StreamOutlet(info), self.samples
+        mine = self.streams.setdefault(info.source_id().rpartition("/")[2], [])
 
         class Outlet:
             def push_sample(self, sample: list[Any], stamp: float) -> None:
                 samples.append((sample, stamp))
+                mine.append(sample)
                 outlet.push_sample(sample, stamp)
+
+            def have_consumers(self) -> bool:
+                return False
 
         return Outlet()
 
 
-def output(now_s: list[float]) -> tuple[LslOutput, list[tuple[list[Any], float]]]:
+def output(now_s: list[float], max_faces: int = 1) -> tuple[LslOutput, list[tuple[list[Any], float]]]:
     lsl = Pushed()
-    session = {"session": "test", "camera": f"{CAMERA}-unit", **session_info().fields("running", {})}
+    info = dataclasses.replace(session_info(), max_faces=max_faces)
+    session = {"session": "test", "camera": f"{CAMERA}-unit", **info.fields("running", {})}
     made = LslOutput(session, lsl, lambda: now_s[0], lambda: round(now_s[0] * 1e9))
     return made, lsl.samples
 
@@ -193,6 +200,63 @@ def test_rows_without_time_and_further_faces_are_counted_and_unknowns_are_nan() 
     assert sample[:3] == [3.0, 0.0, 1.0]
     assert all(math.isnan(value) for value in sample[4:])
     assert made.counts == {"score": 1, "further_faces": 1, "score_without_time": 1}
+
+
+def judged(made: LslOutput, frame: int, faces: Sequence[int]) -> None:
+    """The rows of one frame; without faces, the one that says so."""
+    rows = [dataclasses.replace(frame_result(6), frame=frame, face_id=face) for face in faces]
+    for row in rows or [dataclasses.replace(frame_result(5), frame=frame)]:
+        made.take(message("score", score_fields(row, CLASSES), 100_000_000_000, 1e3))
+
+
+def faces_of(samples: list[list[Any]]) -> list[tuple[int, int | None]]:
+    """Frame and face of each sample, None without one."""
+    return [(int(one[0]), int(one[1]) if one[2] else None) for one in samples]
+
+
+def test_each_face_keeps_a_stream_of_its_own_which_has_every_frame() -> None:
+    lsl = Pushed()
+    info = dataclasses.replace(session_info(), max_faces=2)
+    session = {"session": "test", "camera": f"{CAMERA}-two", **info.fields("running", {})}
+    made = LslOutput(session, lsl, lambda: 100.0, lambda: 100_000_000_000)
+    assert list(lsl.streams) == ["scores", "scores-2", "events"]
+    seen = [[0], [0, 1], [1], [], [1, 0], [2, 1], [2, 1, 7], [2], [2, 3], [1, 2]]
+    for frame, faces in enumerate(seen):
+        judged(made, frame, faces)
+    made.close()
+    first, second = (faces_of(lsl.streams[name]) for name in ("scores", "scores-2"))
+    assert [face for _, face in first] == [0, 0, None, None, 0, 2, 2, 2, 2, 2]
+    assert [face for _, face in second] == [None, 1, 1, None, 1, 1, 1, None, 3, 1]
+    assert [frame for frame, _ in first] == [frame for frame, _ in second] == list(range(len(seen)))
+    assert made.counts == {"score": 2 * len(seen), "further_faces": 1}
+    absent = lsl.streams["scores-2"][0]
+    assert absent[2] == 0.0
+    assert all(math.isnan(value) for value in (absent[1], *absent[3:]))
+
+
+def test_two_faces_arrive_in_another_program_on_two_streams() -> None:
+    camera, number = f"{CAMERA}-pair", 0
+    info = dataclasses.replace(session_info(camera=camera), devices={"fps": 30.0}, max_faces=2)
+    with Publisher(ANY_PORT, info) as publisher, sink_of(publisher.address):
+        inlets = [inlet(f"sfam-{camera}-{name}") for name in ("scores", "scores-2")]
+        ids = [one.info().source_id() for one in inlets]
+        assert [one.rpartition("/")[2] for one in ids] == ["scores", "scores-2"]
+        assert all(one.startswith(OWN_SOURCE) for one in ids)
+        assert labels(inlets[0]) == labels(inlets[1])
+
+        def publish() -> None:
+            nonlocal number
+            stamps = Stamps.of(frame_at(number, time.monotonic_ns() - AGE_NS))
+            for face in (4, 9) if number % 3 else (4,):
+                result = dataclasses.replace(frame_result(20), frame=number, face_id=face)
+                publisher.publish("score", score_fields(result, CLASSES), stamps)
+            number += 1
+
+        for one, face in zip(inlets, (4, 9), strict=True):
+            found = faces_of(pulled(one, publish, 12)[0])
+            assert [frame for frame, _ in found] == list(range(found[0][0], found[0][0] + len(found)))
+            assert {who for frame, who in found if frame % 3} == {face}
+            assert {who for frame, who in found if frame % 3 == 0} == {4 if face == 4 else None}
 
 
 def test_the_age_of_a_frame_is_measured_from_its_arrival() -> None:
