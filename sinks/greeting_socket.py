@@ -24,6 +24,7 @@ FAREWELL_MS = 500
 """How long the last messages of a session may take to leave."""
 SUBSCRIPTIONS_AT_ONCE = 32
 LONGEST_SUBSCRIPTION = 4096
+READABLE = int(zmq.POLLIN)
 TO_NOBODY = b"\x00"
 """A topic that no subscription is ever accepted for."""
 
@@ -96,7 +97,7 @@ class GreetingSocket:
     def greet(self) -> bool:
         """Take subscriptions that have come; True when there may be more."""
         for _ in range(SUBSCRIPTIONS_AT_ONCE):
-            if not int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            if not int(self._socket.getsockopt(zmq.EVENTS)) & READABLE:
                 return False
             request = self._socket.recv(zmq.NOBLOCK)
             if request[:1] in (b"\x00", b"\x01"):

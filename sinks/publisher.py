@@ -186,13 +186,13 @@ class Publisher:
             raise SinkError(f"publisher on {self.address} is closed; {kind} message not sent")
 
     def _send_small(self, kind: Kind, seq: int, fields: Mapping[str, object], stamps: Stamps) -> None:
-        self._socket.greet()
         if kind != "session" and not self._camera.wanted[kind]:
             return
         parts = [self._topics[kind], self._header(kind, seq, fields, stamps)]
         if kind == "session":
             self._camera.greeting = parts
         self._socket.send(parts)
+        # after, not before: nobody waits for it here, and sending may have swallowed the sign that somebody joined
         self._socket.greet()
 
     def _header(self, kind: Kind, seq: int, fields: Mapping[str, object], stamps: Stamps) -> bytes:

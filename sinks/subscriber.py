@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import replace
 
 import zmq
 
@@ -34,7 +33,8 @@ class _Ledger:
         last = self._last_seq.get(key, seq - 1)
         self.lost += max(0, seq - last - 1)
         self._last_seq[key] = max(last, seq)
-        return replace(message, lost=self.lost, stale=self.stale, repeat=seq <= last)
+        repeat = seq <= last
+        return Message(message.topic, message.kind, message.header, message.payload, self.lost, self.stale, repeat)
 
 
 def subscribe(
@@ -126,14 +126,17 @@ def _receive(
     publishing: set[str] = set()
     heard = time.monotonic()
     wait_ms = POLL_MS if timeout_s is None else min(POLL_MS, round(timeout_s * 1e3) + 1)
+    reader.setsockopt(zmq.RCVTIMEO, wait_ms)  # a poll before each message would cost as much as the message
     while running():
-        if not reader.poll(wait_ms):
+        try:
+            parts = reader.recv_multipart()
+        except zmq.Again:
             if timeout_s is not None and time.monotonic() - heard > timeout_s:
                 raise SilenceError(
                     f"nothing from {address} for {timeout_s:g} s; is a session running and publishing there?"
-                )
+                ) from None
             continue
-        message = ledger.enter(decode(reader.recv_multipart()))
+        message = ledger.enter(decode(parts))
         heard = time.monotonic()
         session = str(message.header["session"])
         if message.kind == "session":
