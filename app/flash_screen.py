@@ -12,6 +12,7 @@ LEAST_DARK_S, MOST_DARK_S = 1.1, 1.6
 """Pauses between flashes; random, for a steady rhythm could fall in with the camera's."""
 LIT_S = 0.25
 TITLE = "sfam sync-test"
+LARGEST_SCREEN_PX = (3840, 2160)
 ESCAPE = 27
 
 
@@ -58,7 +59,11 @@ class FullScreen:
 
         self._cv2 = cv2
         self._pictures = {bright: np.full((90, 160, 3), 255 * bright, np.uint8) for bright in (False, True)}
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL)
+        # no tool bar, and no edges that stay dark around a picture of another shape
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_FREERATIO | cv2.WINDOW_GUI_NORMAL)
+        # a lab's bare display has no window manager that would obey the next line
+        cv2.moveWindow(TITLE, 0, 0)
+        cv2.resizeWindow(TITLE, *LARGEST_SCREEN_PX)
         cv2.setWindowProperty(TITLE, cv2.WND_PROP_FULLSCREEN, cv2.WINDOW_FULLSCREEN)
         self._key = -1
 

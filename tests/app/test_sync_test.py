@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,8 @@ from sfam.capture.frame import RGBDFrame
 from sfam.capture.source import FrameSource, SourceError, SourceInfo
 from tests.app.command import environment, run
 from tests.sinks.session_parts import rgbd_frame
+from tests.sinks.waiting import until
+from tests.x_server import on_screen, x_server
 
 FRAME_S = 1 / 60
 
@@ -110,3 +115,45 @@ def test_without_a_display_the_command_says_so() -> None:
     assert "DISPLAY" not in environment() or os.name == "nt"
     done = run("sfam", "sync-test", "--camera", "demo")
     assert (done.returncode, "no display answers here" in done.stderr) == (5, True), done.stderr
+
+
+SCREEN = """
+import sys
+from sfam.app.flash_screen import FullScreen
+screen = FullScreen()
+for word in map(str.strip, sys.stdin):
+    answer = screen.closed() if word == "closed" else screen.show(word == "bright")
+    print(answer, flush=True)
+screen.close()
+"""
+
+
+@pytest.mark.slow  # starts an X server and a process with a real window
+def test_the_whole_of_a_real_screen_flashes(tmp_path: Path) -> None:
+    """On a bare display, without a window manager that would obey a wish for full screen."""
+    with x_server(screen=tmp_path) as display:
+        command = [sys.executable, "-c", SCREEN]
+        surroundings = {**os.environ, "DISPLAY": display}
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings
+        ) as running:
+            assert running.stdin is not None
+            assert running.stdout is not None
+
+            def ask(word: str) -> str:
+                print(word, file=running.stdin, flush=True)
+                return running.stdout.readline().strip()
+
+            for bright in (False, True, False, True):
+                before_ns = time.monotonic_ns()
+                shown_ns = int(ask("bright" if bright else "dark"))
+                assert before_ns <= shown_ns <= time.monotonic_ns()
+                until(lambda level=bright: share_at(tmp_path, 255 * level) > 0.999, "the whole screen", 60)
+            assert ask("closed") == "False"
+            running.stdin.close()
+            assert running.wait(60) == 0
+
+
+def share_at(screen: Path, level: int) -> float:
+    """Share of the screen at a grey level; the pointer hides some of it."""
+    return float((on_screen(screen) == level).all(axis=2).mean())

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -61,6 +60,7 @@ from tests.sinks.session_parts import (
     session_info,
 )
 from tests.sinks.waiting import until
+from tests.x_server import x_server
 
 ROOT = Path(__file__).resolve().parents[2]
 STRIP = np.s_[VIEW_HEIGHT:, :VIEW_WIDTH]
@@ -210,18 +210,8 @@ def test_without_display_the_window_is_refused_and_nothing_aborts(monkeypatch: p
 
 @pytest.fixture
 def x_display() -> Iterator[str]:
-    if shutil.which("Xvfb") is None or shutil.which("xdotool") is None:
-        if os.environ.get("SFAM_REQUIRE_X") == "1":
-            pytest.fail("Xvfb and xdotool are required")
-        pytest.skip("needs Debian's xvfb and xdotool")
-    reading, writing = os.pipe()
-    command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x800x24", "-nolisten", "tcp", "-noreset"]
-    with subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL) as server:
-        os.close(writing)
-        with os.fdopen(reading) as told:
-            display = f":{told.readline().strip()}"  # said once the server takes connections
+    with x_server("xdotool") as display:
         yield display
-        server.terminate()
 
 
 def xdotool(display: str, *arguments: str) -> list[str]:
