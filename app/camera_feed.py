@@ -116,14 +116,15 @@ class CameraFeed:
         self._recovery.opened(info)
         self.info = info
         policy: Policy = "lossless" if self.setup.plan.lossless else "latest"
-        self.ring = offer_ring(self._supervisor(), info, policy, slots, self._readers, f"source{self.suffix}")
+        self.ring = offer_ring(self._supervisor(), info, policy, slots, self._readers, self.suffix)
 
     def offer(self, role: str, *, newest: bool = False) -> tuple[str, SourceOffer]:
         """The command that a reader which is started again needs."""
         assert self.ring is not None
         assert self.info is not None
         reader = self._readers.index(role) if role in self._readers else 0
-        return f"source{self.suffix}", SourceOffer(self.ring.name, self.info, reader, newest)
+        command = f"source{self.suffix}" if role == ANALYSIS else "source"
+        return command, SourceOffer(self.ring.name, self.info, reader, newest)
 
     def look(self) -> tuple[str, tuple[str, str]]:
         """The command that an overlay needs to see this camera."""

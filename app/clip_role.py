@@ -15,8 +15,8 @@ from sfam.sinks.event_clip import PICTURE_TIER
 from sfam.stream.ring_reader import OVERWRITTEN, RingReader
 
 from .config import Config
+from .ring_offer import SourceOffer, until_end
 from .role_link import RoleLink
-from .roles import SourceOffer, until_end
 from .session_plan import SessionPlan
 
 CLIPS = "clips"

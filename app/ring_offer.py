@@ -32,12 +32,19 @@ def offer_ring(
     policy: Policy,
     slots: int,
     readers: Sequence[str] = ("analysis",),
-    command: str = "source",
+    suffix: str = "",
 ) -> Ring:
     """Make the ring for the source that the capture process reported as 'opened', and name it to the reading roles.
 
     Once all of them have told 'ready' with the ring's name, `start_capture` lets frames flow: none waits for a model to
     load. The caller owns the ring and closes it after the supervisor's `run`.
+
+    Args:
+        supervisor: of the roles.
+        info: of the source.
+        policy, slots: of the ring.
+        readers: roles, the analysis first.
+        suffix: of the camera's commands to the analysis, where that is shared with others.
     """
     color, depth = info.calibration.color, info.calibration.depth
     ring = Ring(
@@ -49,6 +56,7 @@ def offer_ring(
         restarts=info.kind == "device" or (info.kind == "synthetic" and policy == "latest"),
     )
     for reader, role in enumerate(readers):
+        command = "source" if reader else f"source{suffix}"
         supervisor.send(role, command, SourceOffer(ring.name, info, reader))
     return ring
 

@@ -97,6 +97,8 @@ class Session:
 
     def push(self, frame: RGBDFrame, stage_ns: Mapping[str, int], drops: Mapping[str, int]) -> None:
         """Analyse a frame, write its rows, publish it."""
+        if self._last is None and frame.sequence < self._accounts.next_frame:
+            return  # still the newest in the ring, and judged by the analysis before this one
         self._pace.began(frame)
         self._account_for_missing(frame, drops)
         frame = self._changed(frame)

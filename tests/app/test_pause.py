@@ -7,7 +7,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,17 +28,24 @@ from tests.sinks.session_parts import rgbd_frame
 from tests.sinks.waiting import until
 
 QUIET_S = 1.5
+LABELS = ("demo", "demo_2")
 
 
 class Wire:
     """Everything that one subscriber gets from a bus, as a count of bytes."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, cameras: Sequence[str] = ("demo",)) -> None:
         self._address = address
+        self._cameras = cameras
         self._leaving = threading.Event()
         self._thread = threading.Thread(target=self._listen)
-        self.bytes = 0
+        self.by_camera: Counter[str] = Counter()
         self.topics: set[str] = set()
+
+    @property
+    def bytes(self) -> int:
+        """Of all cameras."""
+        return sum(self.by_camera.values())
 
     def __enter__(self) -> Wire:
         self._thread.start()
@@ -49,19 +57,23 @@ class Wire:
 
     def _listen(self) -> None:
         with zmq.Context() as context, context.socket(zmq.SUB) as reader:
-            for topic in ("sfam/", "sfam/demo/frame", "sfam/demo/flow"):
-                reader.subscribe(topic)
+            reader.subscribe("sfam/")
+            for camera in self._cameras:
+                reader.subscribe(f"sfam/{camera}/frame")
+                reader.subscribe(f"sfam/{camera}/flow")
             reader.connect(self._address)
             while not self._leaving.is_set():
                 if reader.poll(20):
                     parts = reader.recv_multipart()
-                    self.topics.add(parts[0].decode().rpartition("/")[2])
-                    self.bytes += sum(len(part) for part in parts)
+                    _, camera, kind = parts[0].decode().split("/")
+                    self.topics.add(kind)
+                    self.by_camera[camera] += sum(len(part) for part in parts)
 
 
 def stored(folder: Path) -> dict[str, tuple[int, int]]:
-    """Size and time of change of every file."""
-    found = {path.name: path.stat() for path in folder.iterdir() if not path.name.startswith(".")}
+    """Size and time of change of every file, below it too."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    found = {path.relative_to(folder).as_posix(): path.stat() for path in paths}
     return {name: (seen.st_size, seen.st_mtime_ns) for name, seen in found.items()}
 
 
@@ -83,6 +95,29 @@ def session(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         yield running
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
+        assert running.returncode == 0, said
+    finally:
+        running.kill()
+        running.communicate()
+
+
+@contextmanager
+def two_cameras(folder: Path, address: str) -> Iterator[Wire]:
+    """A session with two cameras at tier full, recorded, and all that both send."""
+    arguments = ["--camera", "demo", "--camera", "demo", "--publish", address, "--privacy", "full", "--record"]
+    running = start("sfam-live", "-q", "--out", folder, *arguments)
+
+    def begun() -> bool:
+        assert running.poll() is None, running.communicate()[1]
+        return all(rows(folder / label) > 20 for label in LABELS)
+
+    try:
+        until(begun, "rows of both cameras", 300)
+        with Wire(address, LABELS) as wire:
+            until(lambda: all(wire.by_camera[label] > 50_000 for label in LABELS), "pictures of both cameras", 120)
+            yield wire
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=120)
         assert running.returncode == 0, said
     finally:
         running.kill()
@@ -112,6 +147,54 @@ def test_a_pause_stops_every_byte_on_disk_and_on_the_wire(tmp_path: Path, mode: 
         paused_rows = kept["scores.csv"][0]
         until(lambda: stored(folder)["scores.csv"][0] > paused_rows + 1000, "rows after the pause")
     _check_tables(folder, recorded="--record" in mode)
+
+
+@pytest.mark.slow  # two cameras for several seconds
+def test_a_pause_of_several_cameras_stops_every_byte_of_each(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    with two_cameras(folder, free_address()) as wire:
+        pause(folder)
+        kept, heard = _settled(folder, wire)
+        time.sleep(QUIET_S)
+        assert stored(folder) == kept
+        assert wire.bytes == heard
+        assert [summary(folder / label)["state"] for label in LABELS] == ["paused", "paused"]
+        before = dict(wire.by_camera)
+        pause(folder, "resume")
+        until(lambda: all(wire.by_camera[label] > before[label] + 10_000 for label in LABELS), "both go on", 120)
+        until(
+            lambda: all(
+                stored(folder)[f"{label}/scores.csv"][0] > kept[f"{label}/scores.csv"][0] + 1000 for label in LABELS
+            ),
+            "rows of both after the pause",
+            120,
+        )
+    for label in LABELS:
+        _check_tables(folder / label, recorded=True)
+
+
+@pytest.mark.slow  # two cameras for several seconds
+def test_one_of_several_cameras_can_be_paused_while_the_others_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    with two_cameras(folder, free_address()) as wire:
+        pause(folder / "demo_2")
+        until(lambda: _quiet(folder / "demo_2", wire, "demo_2"), "an end of what was under way", 120)
+        kept, heard, other = stored(folder / "demo_2"), wire.by_camera["demo_2"], wire.by_camera["demo"]
+        until(lambda: wire.by_camera["demo"] > other + 50_000, "the other camera goes on", 120)
+        assert stored(folder / "demo_2") == kept
+        assert wire.by_camera["demo_2"] == heard
+        assert [summary(folder / label)["state"] for label in LABELS] == ["running", "paused"]
+        pause(folder / "demo_2", "resume")
+        until(lambda: wire.by_camera["demo_2"] > heard + 10_000, "it goes on", 120)
+    assert summary(folder / "demo")["counters"]["pauses"] == []
+    assert len(summary(folder / "demo_2")["counters"]["pauses"]) == 1
+
+
+def _quiet(folder: Path, wire: Wire, camera: str) -> bool:
+    """Whether nothing was written or sent for a second."""
+    before = stored(folder), wire.by_camera[camera]
+    time.sleep(1.0)
+    return before == (stored(folder), wire.by_camera[camera])
 
 
 def _settled(folder: Path, wire: Wire) -> tuple[dict[str, tuple[int, int]], int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from sfam.app.clock_watch import ClockWatch
 from sfam.app.config import load_config
 from sfam.app.live import make_plan
 from sfam.app.session import Session
-from sfam.app.session_plan import Change, Reload, SessionPlan
+from sfam.app.session_plan import Change, Reload, Resume, SessionPlan
 from sfam.app.table_difference import first_difference
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
@@ -24,6 +25,7 @@ from sfam.capture.source import SourceInfo
 from sfam.capture.synthetic import SyntheticSource
 from sfam.stream.ring_reader import StreamEnd
 from tests.app.test_clock_watch import Clocks
+from tests.sinks.waiting import until
 
 SETTINGS = ("sinks.publish=none", "app.selftest=false", "app.policy=latest")
 FRAMES = 70
@@ -52,12 +54,14 @@ class Played:
         folder: Path,
         changes: Sequence[Change] = (),
         lost: Sequence[int] = (),
+        resume: Resume | None = None,
     ) -> None:
         self.info, self.frames = demo
         self.folder = folder
         self.clocks = Clocks()
         self.told: list[tuple[str, Any]] = []
-        self.session = Session(plan_for(folder, changes, lost), lambda kind, text: self.told.append((kind, text)))
+        plan = replace(plan_for(folder, changes, lost), resume=resume)
+        self.session = Session(plan, lambda kind, text: self.told.append((kind, text)))
         self.session._watches.clocks = self.clocks.watch()
         self.session.begin(self.info)
 
@@ -172,3 +176,19 @@ def test_the_watch_of_a_real_session_is_quiet(demo: tuple[SourceInfo, list[RGBDF
     played.push(0, 10)
     played.look()
     assert played.finish()["incidents"] == []
+
+
+def test_a_frame_that_a_dead_analysis_had_judged_is_not_judged_again(
+    demo: tuple[SourceInfo, list[RGBDFrame]], tmp_path: Path
+) -> None:
+    """Whoever takes over begins with the newest frame of the ring, and at a stream's end that is an old one."""
+    dead = Played(demo, tmp_path / "s")
+    dead.push(0, 20)
+    until(lambda: len(causes(tmp_path / "s")) == 20, "the rows of the one that dies", 60)
+    after = Played(demo, tmp_path / "s", resume=Resume("it was killed", time.monotonic_ns()))
+    after.push(19, 22)
+    counters = after.finish()
+    dead.session.close()
+    assert len(causes(tmp_path / "s")) == 22
+    assert (counters["offered"], counters["analysed"]) == (22, 22)
+    assert [incident["from_frame"] for incident in counters["incidents"]] == [None]

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -139,21 +140,22 @@ def test_the_whole_of_a_real_screen_flashes(tmp_path: Path) -> None:
         ) as running:
             assert running.stdin is not None
             assert running.stdout is not None
+            talk, listen = running.stdin, running.stdout
 
             def ask(word: str) -> str:
-                print(word, file=running.stdin, flush=True)
-                return running.stdout.readline().strip()
+                print(word, file=talk, flush=True)
+                return listen.readline().strip()
 
             for bright in (False, True, False, True):
                 before_ns = time.monotonic_ns()
                 shown_ns = int(ask("bright" if bright else "dark"))
                 assert before_ns <= shown_ns <= time.monotonic_ns()
-                until(lambda level=bright: share_at(tmp_path, 255 * level) > 0.999, "the whole screen", 60)
+                until(partial(is_filled, tmp_path, 255 * bright), "the whole screen", 60)
             assert ask("closed") == "False"
-            running.stdin.close()
+            talk.close()
             assert running.wait(60) == 0
 
 
-def share_at(screen: Path, level: int) -> float:
-    """Share of the screen at a grey level; the pointer hides some of it."""
-    return float((on_screen(screen) == level).all(axis=2).mean())
+def is_filled(screen: Path, level: int) -> bool:
+    """Whether the whole screen is at a grey level; the pointer hides some of it."""
+    return float((on_screen(screen) == level).all(axis=2).mean()) > 0.999
