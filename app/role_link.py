@@ -48,6 +48,8 @@ class RoleLink:
         self._stop = threading.Event()
         self._orphaned = False
         self._handlers: dict[str, Callable[[Any], None]] = {}
+        self._delivering = threading.RLock()
+        """Held while commands are handed over: what waited for its handler comes before what arrives meanwhile."""
         self._unheard: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=64)
         self._outbox: dict[str, object] = {}
         self._told: deque[tuple[str, object]] = deque()
@@ -84,11 +86,12 @@ class RoleLink:
 
     def on(self, command: str, handler: Callable[[Any], None]) -> None:
         """Call `handler(value)` for each such command, those that came before this call included."""
-        with self._wake:
-            self._handlers[command] = handler
-            waiting = [self._unheard.get_nowait() for _ in range(self._unheard.qsize())]
-        for name, value in waiting:
-            self._dispatch(name, value)
+        with self._delivering:
+            with self._wake:
+                self._handlers[command] = handler
+                waiting = [self._unheard.get_nowait() for _ in range(self._unheard.qsize())]
+            for name, value in waiting:
+                self._dispatch(name, value)
 
     def report(self, kind: str, message: object) -> None:
         """Send a small picklable message; replaces one of the same kind that has not gone out yet."""
@@ -123,7 +126,8 @@ class RoleLink:
             if command == "stop":
                 self._stop.set()
             else:
-                self._dispatch(command, value)
+                with self._delivering:
+                    self._dispatch(command, value)
         self._orphaned = True
         self._stop.set()
         time.sleep(ORPHAN_GRACE_S)

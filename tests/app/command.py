@@ -17,7 +17,7 @@ from unittest import mock
 from sfam.app.cli import main, main_live
 
 BIN = Path(sys.executable).parent
-TIMEOUT_S = 300.0
+TIMEOUT_S = 600.0
 
 
 def run(command: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

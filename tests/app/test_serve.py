@@ -38,13 +38,16 @@ def finish(process: subprocess.Popen[str], code: int = 0) -> str:
 
 
 @pytest.mark.slow  # two processes each on both hosts, and 3 s of a recording at the pace it was taken
-def test_a_recording_analysed_over_an_encrypted_link_gives_what_it_gives_here(tmp_path: Path) -> None:
+def test_a_recording_analysed_over_an_encrypted_link_gives_what_it_gives_here(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     recording, address = shared("recordings/face_a.bag"), free_address()
     new_keys(tmp_path / "keys", "lab")
     keys = ["--set", f"capture.remote_key={tmp_path}/keys/lab.key_secret"]
     keys += ["--set", f"capture.remote_server_key={tmp_path}/keys/server.key"]
     host = start("sfam", "serve", "--camera", recording, "--address", address, "--keys", tmp_path / "keys",
                  "--color", "lossless", "--set", "capture.to_s=3")  # fmt: skip
+    request.addfinalizer(host.kill)
     until(lambda: not free(address), "the camera host", within_s=240)
     there = run("sfam-live", "--camera", address, "--publish", "none", "--out", tmp_path / "there", *keys)
     assert there.returncode == 0, there.stderr
