@@ -10,6 +10,7 @@ import numpy as np
 from sfam.capture.align import align_depth
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
+from sfam.capture.recorded_parts import own_recording
 from sfam.capture.source import open_source
 from sfam.sinks.rerun_view import RerunView, Target
 from sfam.sinks.results_mcap import PICTURE_TIERS
@@ -20,13 +21,11 @@ from sfam.sinks.wire_fields import frame_payload
 from .config import Config, load_config
 from .pipeline import Pipeline
 
-RECORDING = "recording.mcap"
-
 
 def recorded_frames(record: SessionRecord) -> Iterator[RGBDFrame]:
     """Frames of the session's own recording; none where there is no recording or its tier forbids pictures."""
-    path = record.path / RECORDING
-    if not path.exists() or record.summary["privacy"] not in PICTURE_TIERS:
+    path = own_recording(record.path)
+    if path is None or record.summary["privacy"] not in PICTURE_TIERS:
         return
     with open_source(CaptureConfig(camera=str(path))) as source:
         yield from source.frames()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sfam.capture.recorded_parts import RECORDING, own_recording
 from sfam.capture.source import SourceError
 from sfam.engine.backend import AUTO, check_all_backends
 from sfam.engine.model import load_model
@@ -20,7 +21,6 @@ from .replay import Replay, replay_config, run_replay
 from .session_plan import ANALYSIS_RESTART, Change
 from .table_difference import ACROSS_BACKENDS, Difference, first_difference
 
-RECORDING = "recording.mcap"
 TABLES = (SCORES, EVENTS)
 NOT_RECORDED = "not_recorded"
 """Cause of the rows that a replay writes for frames its recording does not hold."""
@@ -106,7 +106,7 @@ def _of_session(folder: Path, file: Path | None) -> Subject:
     config = load_config(folder / CONFIG)
     recording = file or _recording(folder, summary)
     capture = config.capture.model_copy(update={"camera": str(recording)})
-    if recording.name == RECORDING:
+    if recording.name == RECORDING or (recording / RECORDING).exists():
         # The recording holds what the session saw, its own beginning and end included.
         capture = capture.model_copy(update={"from_s": 0.0, "to_s": None})
     names = {"subject": summary["subject"], "video": summary["video"]}
@@ -125,8 +125,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _recording(folder: Path, summary: Mapping[str, Any]) -> Path:
-    if (folder / RECORDING).exists():
-        return folder / RECORDING
+    own = own_recording(folder)
+    if own is not None:
+        return own
     source = Path(str(summary["source"]))
     if summary["devices"].get("kind") != "recording":
         raise ConfigError(

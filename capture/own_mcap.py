@@ -100,6 +100,12 @@ class OwnMcapRecording(Recording):
             raise SourceError(f"{self.path}: no calibration in it; it was cut off before its first frame")
         return self._calibrations[min(self._calibrations)]
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """Numbers of the first and of the last frame."""
+        last = [json.loads(bytes(message.data))["sequence"] for message in self._messages(self._blocks[-1][2])]
+        return self._blocks[0][0], last[-1]
+
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth of each frame, those that the live analysis skipped included."""
         for frame, jpeg in self._read():

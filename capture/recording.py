@@ -31,6 +31,7 @@ FOLDERS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("rgb.txt", "depth.txt"), "tum:TumRecording"),
     (("INDEX.txt",), "fakenect:FakenectRecording"),
     (("recording.json",), "image_pairs:ImagePairsRecording"),
+    (("session.json", "recording.mcap", "recording_2.mcap"), "recorded_parts:PartsRecording"),
     (("color",), "casme:CasmeRecording"),
 )
 """What a folder must hold -> 'module:class'; the first that fits."""
@@ -250,7 +251,8 @@ def _open_folder(path: Path, config: CaptureConfig) -> Recording:
             return _reader(target)(path, config)
     raise SourceError(
         f"{path}: not a recording; a folder must hold rgb.txt and depth.txt (TUM), INDEX.txt (fakenect), "
-        "recording.json with color/ and depth/, or color/ with depth images (CAS(ME)^3)"
+        "recording.json with color/ and depth/, color/ with depth images (CAS(ME)^3), or be a session's with several "
+        "recordings; of one with a single recording give the file"
     )
 
 

@@ -70,7 +70,8 @@ class Rosbag2:
             query += f" LIMIT {limit:d}"
         try:
             for number, time_ns, data in self._base.execute(query, tuple(names)):
-                yield names[number], time_ns, data if isinstance(data, bytes) else b""
+                time_ns, data = _sound(time_ns, data)
+                yield names[number], time_ns, data
         except sqlite3.Error as error:
             raise self._damaged(error) from error
 
@@ -81,7 +82,7 @@ class Rosbag2:
         query = f"SELECT rowid, topic_id, timestamp, typeof(data) FROM messages WHERE topic_id IN ({marks}) ORDER BY id"
         try:
             for place, number, time_ns, kind in self._base.execute(query, tuple(names)):
-                head = self._head(place, size) if kind == "blob" else b""
+                time_ns, head = _sound(time_ns, self._head(place, size) if kind == "blob" else b"")
                 yield names[number], time_ns, head
         except sqlite3.Error as error:
             raise self._damaged(error) from error
@@ -137,3 +138,13 @@ class Rosbag2:
         return SourceError(
             f"{self.path}: damaged database ({reason}); `sqlite3 FILE .recover` may save part of it into a new file"
         )
+
+
+def _sound(time_ns: object, data: object) -> tuple[int, bytes]:
+    """A row's time and data; empty data, which every reader counts as unreadable, where one of them is of another type.
+
+    SQLite stores values of any type in any column, so damage can turn a time into text or bytes.
+    """
+    if isinstance(time_ns, int) and isinstance(data, bytes):
+        return time_ns, data
+    return time_ns if isinstance(time_ns, int) else 0, b""

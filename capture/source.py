@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -100,6 +101,8 @@ SOURCES: dict[str, str] = {
 """Live cameras by name as 'module:class' in this room; anything else names a file or folder."""
 ENTRY_POINTS = "sfam.sources"
 """Group under which an installed package may offer cameras of its own: name = module:class taking a CaptureConfig."""
+_CAMERA_NAME = re.compile(r"[\w.-]+")
+"""A path with a folder in it is no camera's: the installed packages are not searched for it, which takes 6 ms."""
 
 
 def open_source(config: CaptureConfig) -> FrameSource:
@@ -109,7 +112,7 @@ def open_source(config: CaptureConfig) -> FrameSource:
         SourceError: unknown name, missing or unreadable file, absent device.
     """
     name = config.camera.partition(":")[0]
-    if name not in SOURCES:
+    if name not in SOURCES and _CAMERA_NAME.fullmatch(name):
         for offered in entry_points(group=ENTRY_POINTS, name=name):
             return cast(FrameSource, offered.load()(config))
     target = SOURCES.get(name, "recording_source:RecordingSource")

@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from sfam.app.config import ConfigError, load_config
 from sfam.app.replay import Replay, replay_config, run_replay
 from sfam.app.table_difference import ACROSS_BACKENDS
 from sfam.app.verify import compare, subject
-from sfam.capture.source import SourceError
+from sfam.capture.config import CaptureConfig
+from sfam.capture.recorder import Recorder, RecorderSettings
+from sfam.capture.source import SourceError, open_source
 from tests.app.command import run
 from tests.shared_data import shared
 from tests.sinks.waiting import until
@@ -63,6 +66,25 @@ def test_frames_that_a_session_lost_are_read_from_its_table(session: Path) -> No
     assert what.replay.left_out == LOST
     assert what.replay.last_frame == 55
     assert what.replay.config.app.subject == "s01"
+
+
+def test_a_session_recorded_in_several_parts_replays_from_all_of_them(session: Path, tmp_path: Path) -> None:
+    parts = shutil.copytree(session, tmp_path / "parts")
+    with open_source(CaptureConfig(camera=str(shared("recordings/face_a.bag")), to_s=2.0)) as source:
+        frames = list(source.frames())
+        for name, held in (("recording.mcap", frames[:30]), ("recording_2.mcap", frames[30:])):
+            recorder = Recorder(RecorderSettings(parts / name, lossless=True))
+            recorder.begin(source.info)
+            for frame in held:
+                recorder.push(frame)
+            recorder.finish()
+    what = subject(parts, load_config())
+    assert what.replay.config.capture.camera == str(parts)
+    assert what.replay.config.capture.to_s is None
+    run_replay(replace(what.replay, config=replay_config(what.replay.config, single_process=True)), tmp_path / "all")
+    assert compare(parts, tmp_path / "all") is None
+    moved = subject(session, load_config(), parts).replay.config.capture
+    assert (moved.camera, moved.to_s) == (str(parts), None)
 
 
 def test_leaving_frames_out_matters(session: Path, tmp_path: Path) -> None:
