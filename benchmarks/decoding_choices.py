@@ -206,10 +206,22 @@ def _run_to_apex(event: Event, scores: Sequence[Score], spec: RunsSpec) -> list[
     return _between(scores, begin_ns, max(event.apex.t_capture_ns, begin_ns + 5e7))
 
 
+def _rise_to_apex(event: Event, scores: Sequence[Score], spec: RunsSpec) -> list[Score]:
+    rise = _rise(event, scores, spec)
+    return [score for score in rise if score.t_capture_ns <= event.apex.t_capture_ns] or rise[:1]
+
+
+def _last_before_apex(event: Event, scores: Sequence[Score], spec: RunsSpec) -> list[Score]:
+    last_ns = event.apex.t_capture_ns
+    return _between(scores, max(event.onset.t_capture_ns, last_ns - spec.rise_s * 1e9), last_ns)
+
+
 STRETCHES = {
     "onset to apex": _onset_to_apex,
     "first crossing to apex": _run_to_apex,
     "rise_s from first crossing": _rise,
+    "the same, at most to the apex": _rise_to_apex,
+    "rise_s up to the apex": _last_before_apex,
 }
 RULES = {"majority": _majority, "highest mean probability": _mean}
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from .source import SourceError
+from .user_folders import data_folder
 
 DARK_FROM_S, SEARCH_FROM_S, SEARCH_TO_S = -0.5, -0.15, 0.6
 """Around a flash: where the dark pictures begin, and where the first bright one is looked for."""
@@ -107,14 +106,8 @@ def _error_ns(times: np.ndarray, bright: np.ndarray, flash_ns: int) -> int | Non
 
 
 def sync_file(camera: str) -> Path:
-    """Where the result of a camera is kept: the user's data folder by the platform's habit."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "sfam-live" / "sync" / f"{camera}.json"
+    """Where the result of a camera is kept."""
+    return data_folder() / "sync" / f"{camera}.json"
 
 
 def keep_sync(result: SyncResult) -> Path:

@@ -21,6 +21,8 @@ from .mcap_scan import ChunkMessage, ChunkView, RawRecord, Scan
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .source import SourceError
 
+RECORDER_LOST = "recorder_lost_"
+"""Begins the names of details that count what a recorder lost, by cause."""
 CLIP_PROFILE = "sfam-clip"
 """Of event clips that hold motion and scores only; those with images are recordings."""
 _LONGEST_GAP = 1_000_000
@@ -151,7 +153,7 @@ class OwnMcapRecording(Recording):
         for key in ("camera", "kind", "live", "color"):
             details[f"recorded_{key}"] = self._source.get(key, "unknown")
         for cause, count in self._end.get("drops", {}).items():
-            details[f"recorder_lost_{cause}"] = count
+            details[f"{RECORDER_LOST}{cause}"] = count
         return {**details, "recorded_skipped": len(self.skipped)}
 
     def close(self) -> None:

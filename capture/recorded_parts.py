@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -11,7 +12,7 @@ from typing import TypeVar
 
 from .config import CaptureConfig
 from .frame import Calibration, RGBDFrame
-from .own_mcap import OwnMcapRecording
+from .own_mcap import RECORDER_LOST, OwnMcapRecording
 from .recording import FrameStamp, Recording, StreamFrame, open_recording
 from .source import SourceError
 
@@ -74,12 +75,11 @@ class PartsRecording(Recording):
     def details(self) -> dict[str, str | int | float | bool]:
         """What was recorded, from what, and how often the recorder began anew; counts are of all parts."""
         together: dict[str, str | int | float | bool] = {}
-        for part in self._parts:
-            for name, value in part.details().items():
-                before = together.get(name, 0)
-                is_lost = name.startswith("recorder_lost_") and isinstance(value, int) and isinstance(before, int)
-                together[name] = before + value if is_lost else together.get(name, value)
-        return {**together, "recorded_skipped": len(self.skipped), "recorded_parts": len(self._parts)}
+        lost: Counter[str] = Counter()
+        for details in (part.details() for part in self._parts):
+            together = {**details, **together}
+            lost.update({name: int(value) for name, value in details.items() if name.startswith(RECORDER_LOST)})
+        return {**together, **lost, "recorded_skipped": len(self.skipped), "recorded_parts": len(self._parts)}
 
     def close(self) -> None:
         """Let go of all files."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
-import sys
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sfam.capture.user_folders import data_folder
 
 from .decoding import SpottingSpec, decoding_name, spec_from_json
 from .normalisation import Normalisation
@@ -129,14 +129,8 @@ def read_parity(path: Path, classes: int) -> ParityVectors:
 
 
 def user_models_folder() -> Path:
-    """Where imported models live: the user's data folder by the platform's habit."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "sfam-live" / "models"
+    """Where imported models live."""
+    return data_folder() / "models"
 
 
 def model_folders() -> tuple[Path, Path]:

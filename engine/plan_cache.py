@@ -11,11 +11,12 @@ import json
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+
+from sfam.capture.user_folders import cache_folder
 
 LOG = logging.getLogger(__name__)
 Action = Literal["built", "cached", "rebuilt"]
@@ -51,17 +52,6 @@ class Plan:
     """Why it was rebuilt."""
 
 
-def user_cache_folder() -> Path:
-    """Where compiled engines live: the user's cache folder by the platform's habit."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "sfam-live" / "plans"
-
-
 def cached_plan(key: PlanKey, build: Callable[[], bytes], folder: Path | None = None) -> Plan:
     """The compiled engine for `key`, built only where the stored one is missing, stale or damaged.
 
@@ -70,7 +60,7 @@ def cached_plan(key: PlanKey, build: Callable[[], bytes], folder: Path | None = 
         build: compiles it; its errors pass through and leave the cache as it was.
         folder: default the user's cache folder.
     """
-    folder = folder or user_cache_folder()
+    folder = folder or cache_folder() / "plans"
     stored, reason = _read(key, folder)
     if stored is not None:
         return Plan(stored, "cached")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sfam.capture.user_folders import cache_folder
 
 from .face import FaceError
 
@@ -111,7 +112,7 @@ def model_file(given: str | Path | None, setting: str) -> Path:
         FaceError: no such file, or it cannot be fetched.
     """
     if given is None:
-        return fetched_model(cache_folder(), setting)
+        return fetched_model(cache_folder() / "models", setting)
     path = Path(given).expanduser()
     if not path.is_file():
         raise FaceError(
@@ -152,14 +153,3 @@ def fetched_model(folder: Path, setting: str, url: str | None = None, sha256: st
     except OSError as error:
         raise FaceError(f"mediapipe's face model cannot be kept in {folder} ({error}); {instead}") from error
     return path
-
-
-def cache_folder() -> Path:
-    """Where the fetched model is kept: the user's cache folder by the platform's habit."""
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "sfam-live" / "models"

@@ -47,6 +47,10 @@ def test_all_parts_are_read_in_order_with_their_numbers(folder: Path) -> None:
 
 
 def test_inspect_counts_all_parts(folder: Path) -> None:
+    with open_source(CaptureConfig(camera=str(folder))) as source:
+        assert source.info.details["recorded_parts"] == 3
+        assert source.info.details["recorded_skipped"] == 1
+        assert source.info.details["recorded_camera"] == INFO.camera
     report = inspect(folder)
     assert (report.pairs, [stream.frames for stream in report.streams]) == (8, [8, 8])
 
