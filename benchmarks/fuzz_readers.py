@@ -43,7 +43,8 @@ as the damage; `refused`: one sentence. An escape is anything else: a hang, a cr
 An input follows from reader and seed alone (`tests/capture/fuzz_cases.py`); CI reads others of them. `MB`: the most
 memory that one input took.
 
-Made by `python -m benchmarks.fuzz_readers --count 10000 --seconds 7200 --save benchmarks/results/fuzz.md`;
+Made by `python -m benchmarks.fuzz_readers --count 10000 --seconds 7200 --save benchmarks/results/fuzz.md`, with
+`--seed` and `--only` for rows that begin elsewhere;
 """
 COLUMNS = """| reader | seeds | inputs | frames | refused | escaped | slowest, s | MB |
 |---|---|--:|--:|--:|--:|--:|--:|

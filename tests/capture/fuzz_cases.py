@@ -85,22 +85,29 @@ def zstd_mcap(folder: Path) -> Path:
     return write_mcap(folder / "a.mcap", session(count=6), CompressionType.ZSTD)
 
 
-def own_mcap(folder: Path) -> Path:
-    recorder = Recorder(RecorderSettings(folder / "own.mcap", lossless=True, compression="lz4"))
+def _recorded(settings: RecorderSettings, numbers: range) -> Path:
+    recorder = Recorder(settings)
     recorder.begin(INFO)
-    for k in range(3):
+    for k in numbers:
         recorder.push(seeded_frame(k))
     recorder.finish()
-    return folder / "own.mcap"
+    return settings.path
+
+
+def own_mcap(folder: Path) -> Path:
+    return _recorded(RecorderSettings(folder / "own.mcap", lossless=True, compression="lz4"), range(3))
 
 
 def jpeg_mcap(folder: Path) -> Path:
-    recorder = Recorder(RecorderSettings(folder / "own.mcap", lossless=True, color="jpeg"))
-    recorder.begin(INFO)
-    for k in range(3):
-        recorder.push(seeded_frame(k))
-    recorder.finish()
-    return folder / "own.mcap"
+    return _recorded(RecorderSettings(folder / "own.mcap", lossless=True, color="jpeg"), range(3))
+
+
+def parts(folder: Path) -> Path:
+    """A session whose recorder was started again."""
+    (folder / "session.json").write_text("{}")
+    _recorded(RecorderSettings(folder / "recording.mcap", lossless=True), range(2))
+    _recorded(RecorderSettings(folder / "recording_2.mcap", lossless=True), range(3, 5))
+    return folder
 
 
 def tum(folder: Path) -> Path:
@@ -154,6 +161,7 @@ FORMS: dict[str, Callable[[Path], Path]] = {
     "zstd_mcap": zstd_mcap,
     "own_mcap": own_mcap,
     "jpeg_mcap": jpeg_mcap,
+    "parts": parts,
     "kinect_mkv": kinect_mkv,
     "film": film,
     "webm": webm,

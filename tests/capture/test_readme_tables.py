@@ -19,6 +19,7 @@ WORDS = {
     "db3": ("RealSense `.db3`", ("db3", "zstd_db3", "png_db3")),
     "ros2_topics": ("ROS 2", ("ros_db3", "mcap", "zstd_mcap")),
     "own_mcap": ("our own `.mcap`", ("own_mcap", "jpeg_mcap")),
+    "recorded_parts": ("a session's folder", ("parts",)),
     "kinect_mkv": ("`.mkv`", ("kinect_mkv",)),
     "tum": ("TUM RGB-D", ("tum",)),
     "fakenect": ("fakenect", ("fakenect",)),
