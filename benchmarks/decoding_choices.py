@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -140,10 +140,14 @@ def compare_return_checks(sessions: Sequence[Session], spec: RunsSpec) -> None:
         found = {level: _tallies(sessions, spec, field, level) for level in sorted({shipped, *levels})}
         print(row(name, f"{shipped:g}, shipped", found[shipped]))
         halves = slice(0, None, 2), slice(1, None, 2)
-        best = [max(found, key=lambda level, half=half: together(found[level][half]).goodness) for half in halves]
+        best = [_best(found, half) for half in halves]
         crossed = [*found[best[1]][halves[0]], *found[best[0]][halves[1]]]
         print(row(name, f"{best[1]:g} and {best[0]:g}, each best on the other half", crossed), flush=True)
     print(row("none", "", _tallies(sessions, spec, "drift_rho", NOTHING_ASKED)), flush=True)
+
+
+def _best(found: Mapping[float, Sequence[Tally]], half: slice) -> float:
+    return max(found, key=lambda level: together(found[level][half]).goodness)
 
 
 def _tallies(sessions: Sequence[Session], spec: RunsSpec, field: str, level: float) -> list[Tally]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -89,6 +90,17 @@ def mean_probabilities(scores: Sequence[Score]) -> tuple[float, ...]:
     """Mean class probabilities, () where there are none."""
     rows = [score.emotion for score in scores if score.emotion]
     return tuple(sum(column) / len(rows) for column in zip(*rows, strict=True)) if rows else ()
+
+
+def majority_class(scores: Sequence[Score]) -> int:
+    """The class that most scores hold for likeliest, -1 where there is none; neutral, the last one, is never named.
+
+    Of classes with equally many votes the one with the higher mean probability.
+    """
+    rows = [score.emotion[:-1] for score in scores if len(score.emotion) > 1]
+    votes = Counter(row.index(max(row)) for row in rows)
+    mean = mean_probabilities(scores)
+    return max(votes, key=lambda k: (votes[k], mean[k], -k)) if votes else -1
 
 
 def mean_spread(scores: Sequence[Score]) -> float | None:

@@ -66,6 +66,7 @@ class Event:
     apex: Moment
     offset: Moment
     emotion: str
+    """The class of most windows of the event's rise, never the neutral one with `runs`."""
     probabilities: tuple[float, ...]
     """Mean over the event's rise, in the order of the model's classes."""
     score: float

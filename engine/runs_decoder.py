@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 from sfam.stream.flow_window import FlowWindow
 
 from .decoding import RunsSpec
-from .event_book import GAP, EventBook, Sighting, class_name, mean_probabilities, mean_spread, moment_of, united_flags
+from .event_book import (
+    GAP,
+    EventBook,
+    Sighting,
+    class_name,
+    majority_class,
+    mean_probabilities,
+    mean_spread,
+    moment_of,
+    united_flags,
+)
 from .events import Event, EventKind, Score
 from .recent import Recent
 from .spotting_runs import (
@@ -20,12 +30,14 @@ from .spotting_runs import (
     Run,
     RunFinder,
     Sample,
+    apex_of,
     box_mean,
     expression_of,
     follow,
     left_over,
     nearest,
     place,
+    rise_of,
 )
 
 MotionBetween = Callable[[int, int], NDArray[np.float32] | None]
@@ -144,24 +156,17 @@ class RunsDecoder:
         found = place(samples, expression, spec, self._begin_ns, is_over)
         onset, offset = found.onset, found.offset
         whole = [sample.score for sample in samples.window(onset, nearest(samples, expression.end_ns) + 1)]
-        rise_end_ns = expression.begin_ns + round(spec.rise_s * SECOND_NS)
-        rise = [score for score in whole if expression.begin_ns <= score.t_capture_ns <= rise_end_ns]
-        probabilities = mean_probabilities(rise)
-        path = follow(samples, expression)
-        strongest = max(range(len(whole)), key=lambda i: whole[i].spot)
-        apex = path.apex if path is not None else min(onset + strongest, offset)
+        apex = apex_of(samples, expression, found)
+        rise = rise_of(samples, expression, apex, spec)
         kind: EventKind = "macro" if found.kind == "macro" else "micro"
-        # Neutral is what a run is not, so it is never its name.
-        named = range(len(probabilities) - 1)
-        emotion = max(named, key=probabilities.__getitem__) if named else -1
         return Sighting(
             kind=kind,
             onset=moment_of(samples[onset].score),
             apex=moment_of(samples[apex].score),
             offset=moment_of(samples[offset].score),
-            emotion=class_name(spec.classes, emotion),
-            probabilities=probabilities,
-            score=whole[strongest].spot,
+            emotion=class_name(spec.classes, majority_class(rise)),
+            probabilities=mean_probabilities(rise),
+            score=max(score.spot for score in whole),
             flags=tuple(sorted({*united_flags(whole), GAP})) if found.cut else united_flags(whole),
             spread=mean_spread(rise),
         )

@@ -7,7 +7,7 @@ import itertools
 from sfam.stream.flow_window import FlowWindow
 
 from .decoding import RunsSpec
-from .event_book import class_name, mean_probabilities
+from .event_book import class_name, majority_class
 from .events import Interval, Score
 from .recent import Recent
 from .spotting_runs import (
@@ -15,12 +15,13 @@ from .spotting_runs import (
     Expression,
     Run,
     Sample,
+    apex_of,
     box_mean,
     crossing_ns,
     expression_of,
     follow,
-    nearest,
     place,
+    rise_of,
 )
 
 Stretch = list[tuple[Score, FlowWindow | None]]
@@ -95,12 +96,6 @@ def next_rest(runs: list[Run], samples: Recent[Sample], spec: RunsSpec) -> tuple
 
 def _interval(expression: Expression, samples: Recent[Sample], spec: RunsSpec) -> Interval:
     found = place(samples, expression, spec, samples[0].score.t_capture_ns)
-    onset, offset = found.onset, found.offset
-    rise_end_ns = expression.begin_ns + round(spec.rise_s * SECOND_NS)
-    held = [sample.score for sample in samples.window(onset, nearest(samples, expression.end_ns) + 1)]
-    rise = [score for score in held if expression.begin_ns <= score.t_capture_ns <= rise_end_ns]
-    probabilities = mean_probabilities(rise)
-    named = range(len(probabilities) - 1)
-    emotion = max(named, key=probabilities.__getitem__) if named else -1
-    frames = samples[onset].score.frame, samples[offset].score.frame
-    return Interval(found.kind, *frames, class_name(spec.classes, emotion))
+    rise = rise_of(samples, expression, apex_of(samples, expression, found), spec)
+    frames = samples[found.onset].score.frame, samples[found.offset].score.frame
+    return Interval(found.kind, *frames, class_name(spec.classes, majority_class(rise)))

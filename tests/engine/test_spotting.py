@@ -194,6 +194,25 @@ def test_runs_finds_micro_and_macro_at_any_frame_rate(clock: str) -> None:
     assert confirmed(events) == runs_offline([s for s, _ in stream], [w for _, w in stream], RUNS)
 
 
+def test_runs_names_an_event_by_most_windows_of_its_rise() -> None:
+    times = even_times(3, 30)
+    stream = moving_stream(times, bump(times, 1.0, 1.25, 1.35, 1.65))
+    weak, sure, quiet = (0.4, 0.3, 0.1, 0.1, 0.1), (0.0, 0.0, 1.0, 0.0, 0.0), (0.1, 0.1, 0.1, 0.2, 0.5)
+
+    def probabilities(t_s: float) -> tuple[float, ...]:
+        """Before the rise and on the way back another class than on the way; two windows are sure of a third."""
+        return quiet if not 1.05 < t_s < 1.4 else sure if 1.15 < t_s < 1.21 else weak
+
+    named = [(replace(s, emotion=probabilities(s.t_capture_ns / SECOND)), w) for s, w in stream]
+    for windowless in (False, True):
+        given = [(score, None if windowless else window) for score, window in named]
+        (event,) = [one for one in run_live(LiveSpotter(RUNS), given) if one.state == "confirmed"]
+        assert event.emotion == "negative"
+        assert max(event.probabilities) == event.probabilities[2], "the mean would name another"
+        assert sum(event.probabilities) == pytest.approx(1)
+        assert confirmed([event]) == runs_offline([s for s, _ in given], [w for _, w in given], RUNS)
+
+
 def test_runs_withdraws_a_motion_from_which_the_face_does_not_return() -> None:
     times = even_times(5, 30)
     stream = moving_stream(times, bump(times, 1.0, 1.3, 9.0, 9.5))
