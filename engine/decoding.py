@@ -60,7 +60,7 @@ class RunsSpec:
     pieces: int = 4
     """At most so many runs make one expression."""
     rise_s: float = 8 / 30
-    """The emotion is read from so much of a run's beginning, at most to the apex."""
+    """The emotion is read from so much of a run's beginning."""
     longest_s: float = 8.0
     """Longer than this is cut; bounds memory."""
     gap_s: float = 0.15

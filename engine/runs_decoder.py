@@ -30,7 +30,6 @@ from .spotting_runs import (
     Run,
     RunFinder,
     Sample,
-    apex_of,
     box_mean,
     expression_of,
     follow,
@@ -156,8 +155,10 @@ class RunsDecoder:
         found = place(samples, expression, spec, self._begin_ns, is_over)
         onset, offset = found.onset, found.offset
         whole = [sample.score for sample in samples.window(onset, nearest(samples, expression.end_ns) + 1)]
-        apex = apex_of(samples, expression, found)
-        rise = rise_of(samples, expression, apex, spec)
+        rise = rise_of(samples, expression, spec)
+        path = follow(samples, expression)
+        strongest = max(range(len(whole)), key=lambda i: whole[i].spot)
+        apex = path.apex if path is not None else min(onset + strongest, offset)
         kind: EventKind = "macro" if found.kind == "macro" else "micro"
         return Sighting(
             kind=kind,
@@ -166,7 +167,7 @@ class RunsDecoder:
             offset=moment_of(samples[offset].score),
             emotion=class_name(spec.classes, majority_class(rise)),
             probabilities=mean_probabilities(rise),
-            score=max(score.spot for score in whole),
+            score=whole[strongest].spot,
             flags=tuple(sorted({*united_flags(whole), GAP})) if found.cut else united_flags(whole),
             spread=mean_spread(rise),
         )

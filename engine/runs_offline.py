@@ -15,7 +15,6 @@ from .spotting_runs import (
     Expression,
     Run,
     Sample,
-    apex_of,
     box_mean,
     crossing_ns,
     expression_of,
@@ -96,6 +95,6 @@ def next_rest(runs: list[Run], samples: Recent[Sample], spec: RunsSpec) -> tuple
 
 def _interval(expression: Expression, samples: Recent[Sample], spec: RunsSpec) -> Interval:
     found = place(samples, expression, spec, samples[0].score.t_capture_ns)
-    rise = rise_of(samples, expression, apex_of(samples, expression, found), spec)
+    rise = rise_of(samples, expression, spec)
     frames = samples[found.onset].score.frame, samples[found.offset].score.frame
     return Interval(found.kind, *frames, class_name(spec.classes, majority_class(rise)))

@@ -282,28 +282,17 @@ def follow(samples: Recent[Sample], expression: Expression) -> Path | None:
     return Path(apex, left, strongest)
 
 
-def apex_of(samples: Recent[Sample], expression: Expression, found: Place) -> int:
-    """Index of the largest displacement since the onset; where motion is missing, of the strongest score."""
-    path = follow(samples, expression)
-    if path is not None:
-        return path.apex
-    end = nearest(samples, expression.end_ns)
-    strongest = max(range(found.onset, end + 1), key=lambda i: samples[i].score.spot)
-    return min(strongest, found.offset)
-
-
-def rise_of(samples: Recent[Sample], expression: Expression, apex: int, spec: RunsSpec) -> list[Score]:
-    """The scores that name an expression: from its first crossing on for `rise_s`, and not beyond its apex.
+def rise_of(samples: Recent[Sample], expression: Expression, spec: RunsSpec) -> list[Score]:
+    """The scores that name an expression: those of its rise, from its first crossing on for `rise_s`.
 
     The published rule asks all from onset to apex. Here the windows before the first crossing see next to nothing yet,
-    and those of a long hold see noise: their votes named fewer families right (`benchmarks/decoding_choices.py`).
+    those of a long hold see noise, and those just after an early apex still reach back over the rise: the majority from
+    onset to apex named fewer families right (`benchmarks/decoding_choices.py`).
     """
     end_ns = expression.begin_ns + round(spec.rise_s * SECOND_NS)
-    first, last = nearest(samples, expression.begin_ns), nearest(samples, end_ns)
+    first, last = nearest(samples, expression.begin_ns), nearest(samples, min(end_ns, expression.end_ns))
     held = [sample.score for sample in samples.window(first, last + 1)]
-    rise = [score for score in held if expression.begin_ns <= score.t_capture_ns <= end_ns]
-    to_apex = [score for score in rise if score.t_capture_ns <= samples[apex].score.t_capture_ns]
-    return to_apex or rise[:1]
+    return [score for score in held if expression.begin_ns <= score.t_capture_ns <= end_ns]
 
 
 def rms(motion: NDArray[np.float32]) -> float:
