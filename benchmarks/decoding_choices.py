@@ -1,4 +1,4 @@
-"""Choices of the `runs` decoding, compared on the same scores: how the face's return is checked, how an event is named.
+"""The `runs` decoding on the same scores: how the face's return is checked, how an event is named, when it is decided.
 
 python -m benchmarks.decoding_choices [--sequences 24] [--keep FOLDER] [--model synthetic-4] [--workers 1]
 
@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import cv2
@@ -246,8 +247,22 @@ def compare_names(sessions: Sequence[Session], spec: RunsSpec) -> None:
             print(f"| {stretch} | {rule} | {right}/{hits} |", flush=True)
 
 
+def show_delays(sessions: Sequence[Session], spec: RunsSpec) -> None:
+    """Print how long after its true offset a found micro was confirmed."""
+    print("| return check | found micros | decided after the true offset: median | longest |\n|---|---|---|---|")
+    for is_direct, name in ((True, "direct flow"), (False, "sum of windows")):
+        delays_s = []
+        for each in sessions:
+            micros = [event for event in events_of(each, spec, is_direct) if event.kind == "micro"]
+            spans = [(event.onset.frame, event.offset.frame) for event in micros]
+            for mine, theirs in match(spans, each.truth.micro):
+                decided_s = micros[mine].offset.t_capture_ns / 1e9 + micros[mine].decision_delay_ms / 1e3
+                delays_s.append(decided_s - each.truth.micro[theirs][1] / FPS)
+        print(f"| {name} | {len(delays_s)} | {median(delays_s):.2f} s | {max(delays_s):.2f} s |", flush=True)
+
+
 def main() -> None:
-    """Judge the sessions and print both tables."""
+    """Judge the sessions and print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--sequences", type=int, default=24)
     parser.add_argument("--keep", type=Path, help="folder for judged sessions, to go on from")
@@ -262,6 +277,7 @@ def main() -> None:
         sessions = list(pool.map(judge, tasks))
     compare_names(sessions, spec)
     compare_return_checks(sessions, spec)
+    show_delays(sessions, spec)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Mutated recordings for every reader: none may hang, crash, eat memory or raise anything but a SourceError.
 
-python -m benchmarks.fuzz_readers [--count 10000] [--seconds 3600] [--only bag,mcap] [--seed 0] [--save FILE.md]
+python -m benchmarks.fuzz_readers [--count 10000] [--seconds 3600] [--only bag,mcap] [--seed 0] [--save FILE] [--go-on]
 Each input is read in a child process: 5 s and 1 GB of memory beyond its start at most. Inputs follow
 from the seed alone. Exit code 1 where anything escaped; the line names the seed that shows it again. `--save` keeps the
-rows of other readers that the file already has.
+rows of other readers that the file already has; with `--go-on` a reader's row goes on with the seed after its last.
 """
 
 from __future__ import annotations
@@ -64,6 +64,12 @@ class Tally:
     @property
     def ran(self) -> int:
         return sum(self.results.values())
+
+    def add(self, before: Tally) -> None:
+        """Count what an earlier run of the same reader found too."""
+        self.results.update(before.results)
+        self.slowest_s = max(self.slowest_s, before.slowest_s)
+        self.memory_mb = max(self.memory_mb, before.memory_mb)
 
 
 def limit_memory() -> None:
@@ -199,15 +205,26 @@ def row(form: str, tally: Tally, seeds: range) -> str:
     )
 
 
-def save(path: Path, new: dict[str, str]) -> None:
-    """Write the table; rows of readers that did not run now stay as they are."""
-    old = path.read_text().splitlines() if path.exists() else []
-    kept = {
+def rows_of(path: Path) -> dict[str, str]:
+    """Lines of a saved table by reader."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return {
         line.split("|")[1].strip(): line
-        for line in old
+        for line in lines
         if line.startswith("|") and line.split("|")[3].strip().isdigit()
     }
-    rows = kept | new
+
+
+def counted(line: str) -> tuple[int, Tally]:
+    """First seed and counts of a saved line."""
+    _, _, seeds, _, frames, refused, escaped, slowest, memory, _ = (cell.strip() for cell in line.split("|"))
+    results = Counter(frames=int(frames), refused=int(refused), escaped=int(escaped))
+    return int(seeds.partition("-")[0]), Tally(results, [], float(slowest), float(memory))
+
+
+def save(path: Path, new: dict[str, str]) -> None:
+    """Write the table; rows of readers that did not run now stay as they are."""
+    rows = rows_of(path) | new
     versions = f"NumPy {np.__version__}, OpenCV {cv2.__version__}, PyAV {av.__version__}"
     head = f"{HEAD}\n{versions}; {datetime.date.today().isoformat()}.\n\n{COLUMNS}"
     path.write_text(head + "\n".join(rows[form] for form in FORMS if form in rows) + "\n")
@@ -220,15 +237,19 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(FORMS), help="forms, with commas")
     parser.add_argument("--seed", type=int, default=0, help="first seed")
     parser.add_argument("--save", type=Path, help="write the table here too")
+    parser.add_argument("--go-on", action="store_true", help="add to the rows of that table up to --count each")
     asked = parser.parse_args()
+    saved = rows_of(asked.save) if asked.save and asked.go_on else {}
     forms = asked.only.split(",")
     end_s = time.monotonic() + asked.seconds
     escaped = 0
     with tempfile.TemporaryDirectory() as scratch:
         for place, form in enumerate(forms):
             share_s = (end_s - time.monotonic()) / (len(forms) - place)
-            seeds = range(asked.seed, asked.seed + asked.count)
-            tally = fuzz(form, Path(scratch), seeds, time.monotonic() + share_s)
+            first, before = counted(saved[form]) if form in saved else (asked.seed, Tally())
+            seeds = range(first, first + asked.count)
+            tally = fuzz(form, Path(scratch), seeds[before.ran :], time.monotonic() + share_s)
+            tally.add(before)
             escaped += len(tally.escapes)
             report = {"reader": form, "ran": tally.ran, **tally.results, "slowest_s": round(tally.slowest_s, 3)}
             print(json.dumps({**report, "memory_mb": round(tally.memory_mb)}), flush=True)
