@@ -11,13 +11,13 @@ import numpy as np
 
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import ColorImage
+from sfam.capture.recorded_parts import own_recording
 from sfam.capture.source import SourceError, open_source
 from sfam.engine.events import Event
 
 from .event_clip import PICTURE_TIER, clip_path, holds_pictures
 from .session_reader import SessionRecord
 
-RECORDING = "recording.mcap"
 SIDE_PX = 128
 PER_EVENT = 9
 MOST_EVENTS = 200
@@ -38,8 +38,8 @@ def thumbnails(record: SessionRecord, from_recording: bool = True) -> Thumbnails
     wanted = {event.id: frames_of(event) for event in record.events[:most]}
     needed = {frame for frames in wanted.values() for frame in frames}
     boxes = _boxes(record, needed)
-    recording = record.path / RECORDING
-    if from_recording and recording.exists():
+    recording = own_recording(record.path)
+    if from_recording and recording is not None:
         pictures = _pictures(recording, needed, boxes)
         found = {
             event: {frame: pictures[frame] for frame in frames if frame in pictures} for event, frames in wanted.items()

@@ -1,6 +1,7 @@
 #include "head_motion.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "order.h"
 
@@ -181,39 +182,43 @@ INLINE void begin_weights(const Points *p, int warm, double *weights) {
     }
 }
 
-KERNEL void sfam_fit_head(int count, const int32_t *places, Camera camera, const float *u, const float *v, const float *w,
-                          const uint8_t *known, const float *depth_mm, int warm, double *weights, double *found) {
-    Points p;
-    p.count = count;
-    p.camera = camera;
+KERNEL int sfam_fit_head(int count, const int32_t *places, Camera camera, const float *u, const float *v, const float *w,
+                         const uint8_t *known, const float *depth_mm, int warm, double *weights, double *found) {
+    /* Not on the stack: a thread's may be no larger than this. */
+    Points *p = malloc(sizeof(Points));
+    if (!p) return 0;
+    p->count = count;
+    p->camera = camera;
     for (int i = 0; i < count; i++) {
         const int place = places[i];
-        p.a[i] = (place % CROP - camera.cx) / camera.fx;
-        p.b[i] = (place / CROP - camera.cy) / camera.fy;
-        p.depth[i] = depth_mm[place];
-        p.known[i] = known[place] ? 1 : 0;
-        p.measured[i] = u[place];
-        p.measured[count + i] = v[place];
-        p.measured[2 * count + i] = w[place];
+        p->a[i] = (place % CROP - camera.cx) / camera.fx;
+        p->b[i] = (place / CROP - camera.cy) / camera.fy;
+        p->depth[i] = depth_mm[place];
+        p->known[i] = known[place] ? 1 : 0;
+        p->measured[i] = u[place];
+        p->measured[count + i] = v[place];
+        p->measured[2 * count + i] = w[place];
     }
-    fill_holes(p.depth, count);
-    set_model(&p);
-    begin_weights(&p, warm, weights);
+    fill_holes(p->depth, count);
+    set_model(p);
+    begin_weights(p, warm, weights);
     double parameters[UNKNOWNS], more[UNKNOWNS];
-    solve(&p, weights, parameters);
+    solve(p, weights, parameters);
     for (int k = 0; k < (warm ? WARM_ITERATIONS : ITERATIONS); k++) {
-        reweigh(&p, weights);
-        solve(&p, weights, parameters);
+        reweigh(p, weights);
+        solve(p, weights, parameters);
     }
     const double turn = fmax(fmax(fabs(parameters[0]), fabs(parameters[1])), fabs(parameters[2]));
     for (int k = 0; k < (turn > LARGE_TURN_RAD ? 2 : 1); k++) {
-        set_remainder(&p, parameters);
-        solve(&p, weights, more);
+        set_remainder(p, parameters);
+        solve(p, weights, more);
         for (int j = 0; j < UNKNOWNS; j++) parameters[j] += more[j];
     }
     memcpy(found, parameters, sizeof(parameters));
-    memcpy(found + UNKNOWNS, p.pivot, sizeof(p.pivot));
-    found[9] = sqrt(median_square(&p, 0));
+    memcpy(found + UNKNOWNS, p->pivot, sizeof(p->pivot));
+    found[9] = sqrt(median_square(p, 0));
+    free(p);
+    return 1;
 }
 
 /* Depth with its mean where there is none; itself where there is some everywhere. */

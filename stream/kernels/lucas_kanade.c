@@ -1,6 +1,7 @@
 #include "lucas_kanade.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #define COARSE (HALF / 2)
 #define COLD_ITERATIONS 12
@@ -247,7 +248,10 @@ INLINE void solve_coarse(const float *reference, const float *moving, float shif
 
 KERNEL double sfam_solve(const float *reference, const float *moving, int warm, float shift_u, float shift_v, float *grid,
                          float *u, float *v, uint8_t *valid) {
-    float doubled[4 * CROP * CROP], middle[2 * COARSE * COARSE];
+    float middle[2 * COARSE * COARSE];
+    /* Not on the stack: a thread's may be no larger than this. */
+    float *doubled = malloc(4 * CROP * CROP * sizeof(float));
+    if (!doubled) return -1;
     const float *below = reference + LEVEL_FLOATS(CROP);
     if (warm) {
         halve(grid, middle, HALF);
@@ -263,5 +267,6 @@ KERNEL double sfam_solve(const float *reference, const float *moving, int warm, 
     float mean_square = 0;
     for (int k = 0; k < (warm ? 1 : COLD_ITERATIONS); k++) mean_square = step(grid, reference, doubled, CROP);
     spread(grid, u, v, valid);
+    free(doubled);
     return mean_square;
 }

@@ -16,7 +16,8 @@
 void sfam_prepare(const uint8_t *grey, float *products);
 
 /* Warm solve where `grid` holds the last field, else cold from a translation. grid (2, 64, 64) is the solved field,
- * u and v (128, 128) the same at full size, valid (128, 128). Returns the mean squared difference last seen. */
+ * u and v (128, 128) the same at full size, valid (128, 128). Returns the mean squared difference last
+ * seen, -1 where there was no memory. */
 double sfam_solve(const float *reference, const float *moving, int warm, float shift_u, float shift_v, float *grid,
                   float *u, float *v, uint8_t *valid);
 

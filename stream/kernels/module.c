@@ -47,7 +47,7 @@ static PyObject *solve(PyObject *self, PyObject *const *args, Py_ssize_t count) 
     mean_square = sfam_solve(reference, moving, warm, (float)shift_u, (float)shift_v, grid, u, v, valid);
     Py_END_ALLOW_THREADS
     release(&all);
-    return PyFloat_FromDouble(mean_square);
+    return mean_square < 0 ? PyErr_NoMemory() : PyFloat_FromDouble(mean_square);
 }
 
 static PyObject *smooth_depth(PyObject *self, PyObject *const *args, Py_ssize_t count) {
@@ -130,10 +130,12 @@ static PyObject *fit_head(PyObject *self, PyObject *const *args, Py_ssize_t coun
     if (!(depth = take(&all, args[9], "depth", IMAGE(float), 0))) return NULL;
     if (!(weights = take(&all, args[11], "weights", 3 * points * real, 1))) return NULL;
     if (!(found = take(&all, args[12], "found", 10 * real, 1))) return NULL;
+    int done;
     Py_BEGIN_ALLOW_THREADS
-    sfam_fit_head((int)points, places, camera, u, v, w, known, depth, warm, weights, found);
+    done = sfam_fit_head((int)points, places, camera, u, v, w, known, depth, warm, weights, found);
     Py_END_ALLOW_THREADS
     release(&all);
+    if (!done) return PyErr_NoMemory();
     Py_RETURN_NONE;
 }
 
