@@ -9,13 +9,12 @@ Light that changes by a gain scales the picture's texture, which the local mean 
 brought to the reference's local contrast before each linearisation (golden pairs under a gain of 1.03: 0.036 px instead
 of 0.045; one gain for the whole image does the same there, but costs 4 % with a moving head).
 
-Not reached: w of 0.07 mm on the face and 0.11 mm where it moves from single depth frames (0.107 and 0.143 on the golden
+Not reached: w of 0.07 mm on the face and 0.11 mm where it moves from single depth frames (0.106 and 0.139 on the golden
 pairs: white noise of 1 mm under the kernel; three frames averaged at both ends give 0.063 and 0.096); w of 0.13 mm with
-a moving head (0.153, for the same reason; 0.136 on a hundred drawn pairs). The amplitude of expressions 0.6 times as
-wide is at the edge of its bar (0.89 of 0.92 on those; half the total variation finds 0.03 more but doubles the noise of
-quiet skin), as is the head's residual (0.047 px for 0.045; 0.023 remain without any noise): a total variation of weight
-10, 0.7 given back at each of four linearisations, left it as it was; one given back at weight 8 came to 0.045, the
-amplitude to 0.92.
+a moving head (0.154, for the same reason; 0.137 on a hundred drawn pairs). The head's residual reaches its bar on the
+golden pairs (0.043 of 0.045 px) and not before a wall (0.057 on drawn pairs; 0.048 six pixels inside the silhouette).
+The amplitude of expressions 0.6 times as wide is at the edge of its bar (0.90 of 0.92; half the total variation finds
+0.03 more but doubles the noise of quiet skin).
 """
 
 from __future__ import annotations
