@@ -55,6 +55,8 @@ class RunsSpec:
     """Back at rest: motion left between onset and offset, as a share of the strongest window; by one direct flow."""
     drift_rho: float = 1.1
     """The same where the past frames are no longer held and stored windows are added up, which drifts."""
+    return_px: float = 0.25
+    """Back at rest as well: less than this left along the strongest window, root mean square in crop pixels."""
     piece_gap_s: float = 2.0
     """A face not yet back at rest may take this long until it moves again."""
     pieces: int = 4

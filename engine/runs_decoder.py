@@ -25,6 +25,7 @@ from .event_book import (
 from .events import Event, EventKind, Score
 from .recent import Recent
 from .spotting_runs import (
+    FAR_MM,
     SECOND_NS,
     Expression,
     Run,
@@ -33,10 +34,10 @@ from .spotting_runs import (
     box_mean,
     expression_of,
     follow,
-    left_over,
     nearest,
     place,
     rise_of,
+    sample_of,
 )
 
 MotionBetween = Callable[[int, int], NDArray[np.float32] | None]
@@ -69,7 +70,7 @@ class RunsDecoder:
         """Add a score and the window it was read from."""
         if not len(self._samples):
             self._begin_ns = score.t_capture_ns
-        self._samples.append(Sample(score, None if window is None else window.maps[:2].copy()))
+        self._samples.append(sample_of(score, window))
         due_ns = score.t_capture_ns - self._half_ns
         while self._smoothed < len(self._samples) and self._samples[self._smoothed].score.t_capture_ns <= due_ns:
             self._smooth()
@@ -137,8 +138,9 @@ class RunsDecoder:
             ends = [self._samples[nearest(self._samples, t)].score for t in (expression.onset_ns, expression.offset_ns)]
             direct = self._motion_between(ends[0].frame, ends[1].frame)
             if direct is not None:
-                return left_over(direct[:2], path.strongest) < self._spec.return_rho
-        return path.rho < self._spec.drift_rho
+                rho, px = self._spec.return_rho, self._spec.return_px
+                return path.is_back(direct[:2], rho, px) or (path.head_mm > FAR_MM and path.is_back(path.left, rho, px))
+        return path.is_back(path.left, self._spec.drift_rho, self._spec.return_px)
 
     def _announce(self, now: Score) -> list[Event]:
         """A provisional event for the run that is now the first, if it has none yet."""

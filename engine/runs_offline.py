@@ -21,6 +21,7 @@ from .spotting_runs import (
     follow,
     place,
     rise_of,
+    sample_of,
 )
 
 Stretch = list[tuple[Score, FlowWindow | None]]
@@ -31,7 +32,7 @@ def intervals_of(stretch: Stretch, spec: RunsSpec) -> list[Interval]:
     """Confirmed intervals of a gap-free stretch, ascending."""
     samples: Recent[Sample] = Recent(len(stretch) + 1)
     for score, window in stretch:
-        samples.append(Sample(score, None if window is None else window.maps[:2]))
+        samples.append(sample_of(score, window))
     half_ns = round(spec.box_s * SECOND_NS / 2)
     points = [(samples[i].score.t_capture_ns, box_mean(samples, i, half_ns)) for i in range(len(samples))]
     runs = joined(raw_runs(points, spec), spec)
@@ -88,7 +89,7 @@ def next_rest(runs: list[Run], samples: Recent[Sample], spec: RunsSpec) -> tuple
         if too_far or expression.end_ns - expression.begin_ns > longest_ns:
             break
         path = follow(samples, expression)
-        if path is None or path.rho < spec.drift_rho:
+        if path is None or path.is_back(path.left, spec.drift_rho, spec.return_px):
             return pieces, expression
     return 1, None
 

@@ -6,12 +6,13 @@ over the linearly interpolated score, runs begin and end at interpolated crossin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sfam.stream.flow_window import MAP_PX
+from sfam.stream.flow_window import MAP_PX, FlowWindow
 
 from .decoding import RunsSpec
 from .events import Score
@@ -25,7 +26,13 @@ RIM_PX = 4
 EDGE_PX = 2
 """The same for rows below the eyes and around the mouth."""
 EYES_TOP_PX = 10
-"""First row of the eyes; in a blink what lies from here down to the mouth's region is not looked at."""
+"""First row of the eyes; what lies from here down to the mouth's region is not looked at: lids move there."""
+BLINK_NS = 70_000_000
+"""Windows this near to one that is flagged as a blink hold a part of it, which reaches above the eyes as well."""
+FAR_MM = 6.0
+"""Where the head went further from onset to offset, the direct flow may hold more of the head than the windows do."""
+CALM_SHARE = 0.2
+"""Of the windows of an expression: where fewer are free of a blink, those with one are all there is to go by."""
 
 
 def _inside() -> NDArray[np.float32]:
@@ -47,6 +54,15 @@ class Sample:
     score: Score
     motion: NDArray[np.float32] | None
     """(2, 42, 42): u, v px; w is left out, its noise is of another size and unit."""
+    head_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """How far the head went within the window."""
+
+
+def sample_of(score: Score, window: FlowWindow | None) -> Sample:
+    """What is kept of a score and its window."""
+    if window is None:
+        return Sample(score, None)
+    return Sample(score, window.maps[:2].copy(), window.head_motion.translation_mm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,12 +253,20 @@ class Path:
     left: NDArray[np.float32]
     """(2, 42, 42) displacement from onset to offset."""
     strongest: NDArray[np.float32]
-    """(2, 42, 42) what moved most within one window, rims and blinking eyes left out."""
+    """(2, 42, 42) what moved most within one window, rims, eyes and blinks left out."""
+    head_mm: float
+    """How far the head went from onset to offset."""
 
-    @property
-    def rho(self) -> float:
-        """The motion left over, as a share of the strongest window."""
-        return left_over(self.left, self.strongest)
+    def is_back(self, moved: NDArray[np.float32], rho: float, px: float) -> bool:
+        """Whether hardly anything of this motion is left: less than a share of the strongest window, or than so much.
+
+        Args:
+            moved: (2, 42, 42) displacement from onset to offset.
+            rho: share of the strongest window.
+            px: root mean square along it, crop pixels; what is left of a half macro-expression is far more.
+        """
+        share = left_over(moved, self.strongest)
+        return share < rho or share * rms(self.strongest) < px
 
 
 def left_over(moved: NDArray[np.float32], strongest: NDArray[np.float32]) -> float:
@@ -263,23 +287,36 @@ def follow(samples: Recent[Sample], expression: Expression) -> Path | None:
     have seen the last of the motion. None where motion is missing.
     """
     first, last = nearest(samples, expression.onset_ns), nearest(samples, expression.offset_ns)
+    end = max(last, nearest(samples, expression.end_ns)) + 1
     begin_ns = samples[first].score.t_capture_ns
     moved: dict[int, NDArray[np.float32]] = {}
-    apex, farthest, peak = first, -1.0, -1.0
-    strongest = left = np.zeros((2, MAP_PX, MAP_PX), np.float32)
-    for i in range(first, max(last, nearest(samples, expression.end_ns)) + 1):
+    head: dict[int, NDArray[np.float64]] = {}
+    apex, farthest = first, -1.0
+    left, gone = np.zeros((2, MAP_PX, MAP_PX), np.float32), np.zeros(3)
+    for i in range(first, end):
         motion, score = samples[i].motion, samples[i].score
         if motion is None:
             return None
-        seen = motion * (_NOT_EYES if "blink" in score.flags else _INSIDE)
-        if (size := rms(seen)) > peak:
-            peak, strongest = size, seen
         since = min(nearest(samples, score.t_from_ns), i - 1)
-        moved[i] = left = motion + moved[since] if score.t_from_ns > begin_ns else motion
+        begins_later = score.t_from_ns > begin_ns
+        moved[i] = left = motion + moved[since] if begins_later else motion
+        head[i] = gone = np.add(samples[i].head_mm, head[since] if begins_later else 0.0)
         distance = rms(left * _INSIDE)
         if i <= last and distance > farthest:
             apex, farthest = i, distance
-    return Path(apex, left, strongest)
+    return Path(apex, left, strongest_of(samples.window(first, end)), float(np.linalg.norm(gone)))
+
+
+def strongest_of(samples: Sequence[Sample]) -> NDArray[np.float32]:
+    """(2, 42, 42) the window that moved most, without rims and eyes; of those away from a blink, where there are some.
+
+    A blink in the rise of a macro-expression moves more than the rise and is over soon: measured along it, a face
+    would be back at rest that is not.
+    """
+    blinks = [sample.score.t_capture_ns for sample in samples if "blink" in sample.score.flags]
+    calm = [s for s in samples if all(abs(s.score.t_capture_ns - t_ns) > BLINK_NS for t_ns in blinks)]
+    chosen = calm if len(calm) >= CALM_SHARE * len(samples) else samples
+    return max((s.motion * _NOT_EYES for s in chosen if s.motion is not None), key=rms)
 
 
 def rise_of(samples: Recent[Sample], expression: Expression, spec: RunsSpec) -> list[Score]:
