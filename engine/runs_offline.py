@@ -15,6 +15,7 @@ from .spotting_runs import (
     Expression,
     Run,
     Sample,
+    belong_together,
     box_mean,
     crossing_ns,
     expression_of,
@@ -45,10 +46,10 @@ def intervals_of(stretch: Stretch, spec: RunsSpec) -> list[Interval]:
     return intervals
 
 
-def raw_runs(points: list[tuple[int, float]], spec: RunsSpec) -> list[Run]:
-    """Stretches at or above `lo`, cut at the longest length, of which those remain that reach `hi`."""
+def raw_runs(points: list[tuple[int, float]], spec: RunsSpec) -> list[tuple[Run, float]]:
+    """Stretches at or above `lo` and their peaks, cut at the longest length."""
     longest_ns = round(spec.longest_s * SECOND_NS)
-    runs: list[Run] = []
+    runs: list[tuple[Run, float]] = []
     for high, group in itertools.groupby(range(len(points)), key=lambda i: points[i][1] >= spec.lo):
         if not high:
             continue
@@ -62,20 +63,19 @@ def raw_runs(points: list[tuple[int, float]], spec: RunsSpec) -> list[Run]:
             last, end = part[-1], points[part[-1]][0]
             if last + 1 < len(points) and points[last + 1][1] < spec.lo:
                 end = crossing_ns(*points[last], *points[last + 1], spec.lo)
-            if max(points[i][1] for i in part) >= spec.hi:
-                runs.append(Run(begin, end))
+            runs.append((Run(begin, end), max(points[i][1] for i in part)))
             indices = indices[len(part) :]
     return runs
 
 
-def joined(runs: list[Run], spec: RunsSpec) -> list[Run]:
-    """Runs close together become one, unless that would be too long."""
+def joined(runs: list[tuple[Run, float]], spec: RunsSpec) -> list[Run]:
+    """Those that reach `hi`, with what follows soon however weak, unless that would be too long."""
     join_ns, longest_ns = round(spec.join_s * SECOND_NS), round(spec.longest_s * SECOND_NS)
     result: list[Run] = []
-    for run in runs:
-        if result and run.begin_ns - result[-1].end_ns <= join_ns and run.end_ns - result[-1].begin_ns <= longest_ns:
+    for run, peak in runs:
+        if result and belong_together(result[-1], run.begin_ns, run.end_ns, join_ns, longest_ns):
             result[-1] = Run(result[-1].begin_ns, run.end_ns)
-        else:
+        elif peak >= spec.hi:
             result.append(run)
     return result
 

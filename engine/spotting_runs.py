@@ -156,17 +156,26 @@ class RunFinder:
         return t_ns if self._last is None else crossing_ns(*self._last, t_ns, x, self._spec.lo)
 
     def _close(self, end_ns: int) -> list[Run]:
-        """End the open run; gives the one before it if they do not belong together."""
+        """End the open run; gives the one before it if they do not belong together.
+
+        What follows soon belongs to it however weak: a slow fall moves less within a window than the rise did.
+        """
         begin_ns, self._begin_ns = self._begin_ns, None
-        if begin_ns is None or self._peak < self._spec.hi:
+        if begin_ns is None:
             return []
-        held, self._held = self._held, Run(begin_ns, end_ns)
-        if held is None:
-            return []
-        if begin_ns - held.end_ns <= self._join_ns and end_ns - held.begin_ns <= self._longest_ns:
+        held = self._held
+        if held is not None and belong_together(held, begin_ns, end_ns, self._join_ns, self._longest_ns):
             self._held = Run(held.begin_ns, end_ns)
             return []
-        return [held]
+        if self._peak < self._spec.hi:
+            return []
+        self._held = Run(begin_ns, end_ns)
+        return [] if held is None else [held]
+
+
+def belong_together(before: Run, begin_ns: int, end_ns: int, join_ns: int, longest_ns: int) -> bool:
+    """Whether what is high from begin to end goes on with the run before it."""
+    return begin_ns - before.end_ns <= join_ns and end_ns - before.begin_ns <= longest_ns
 
 
 @dataclass(frozen=True, slots=True)

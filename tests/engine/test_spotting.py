@@ -317,6 +317,27 @@ def test_what_a_gap_left_of_an_expression_is_flagged_and_no_micro_if_too_short(m
         assert confirmed(events) == runs_offline([s for s, _ in given], [w for _, w in given], RUNS)
 
 
+def found_in(spots: Sequence[float]) -> list[Interval]:
+    """What scores alone give at 30 fps; live as offline."""
+    stream = [score_at(i, round(i * SECOND / 30), spot, 2) for i, spot in enumerate(spots)]
+    events = run_live(LiveSpotter(RUNS), [(score, None) for score in stream])
+    assert confirmed(events) == runs_offline(stream, [None] * len(stream), RUNS)
+    return confirmed(events)
+
+
+def test_a_weak_fall_soon_after_a_strong_rise_belongs_to_it() -> None:
+    rest, rise, fall = [0.0] * 30, [0.9] * 12, [0.3] * 8
+    assert max(fall) < RUNS.hi
+    (alone,) = found_in([*rest, *rise, *rest])
+    (whole,) = found_in([*rest, *rise, *[0.0] * 4, *fall, *rest])
+    assert whole.onset == alone.onset
+    assert abs(whole.offset - alone.offset - 4 - len(fall)) <= 1
+    assert found_in([*rest, *rise, *[0.0] * 15, *fall, *rest]) == [alone], "too late"
+    (begun,) = found_in([*rest, *fall, *[0.0] * 4, *rise, *rest])
+    assert begun.onset == alone.onset + len(fall) + 4, "what is weak begins nothing"
+    assert not found_in([*rest, *fall, *rest])
+
+
 def test_two_frames_between_gaps_are_no_expression() -> None:
     spots = {411: 0.9, 412: 0.95, 414: 0.9}
     for hole in (3, 4):
