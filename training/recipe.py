@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 DECODING_CHOICES: dict[str, tuple[float, ...]] = {
-    "join_s": tuple(frames / 30 for frames in (2, 4, 6, 8, 10)),
-    "return_rho": (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1),
+    "join_s": tuple(frames / 30 for frames in (4, 6, 8, 9, 10, 12)),
+    "return_rho": (0.5, 0.65, 0.8, 1.0),
+    "return_px": (0.15, 0.2, 0.25),
     "offset_shift_s": tuple(frames / 30 for frames in (4.5, 5.5, 6.5, 7.5)),
     "onset_shift_s": tuple(frames / 30 for frames in (0.5, 1.5, 2.5, 3.5)),
-    "hi": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
-    "lo": (0.1, 0.15, 0.2, 0.3, 0.4),
+    "hi": (0.3, 0.4, 0.45, 0.5, 0.6, 0.7),
+    "lo": (0.1, 0.15, 0.2, 0.3),
     "box_s": (0.1, 5 / 30),
 }
 

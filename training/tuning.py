@@ -96,10 +96,17 @@ def judge_sequence(
     return Judged(scores, windows, DirectMotion(meter.answers), truth_of(scene), moving)
 
 
-def calibrate(network: SFAMNet, judged: Sequence[Judged]) -> list[Judged]:
-    """Make scores mean what they say: adjusts the network's last layer, and gives the sequences with new scores."""
-    scores = np.array([score.spot for each in judged for score in each.scores])
-    slope, offset = fit_reliability(scores, np.concatenate([each.moving for each in judged]))
+def calibrate(network: SFAMNet, judged: Sequence[Judged], usual: Sequence[Judged] = ()) -> list[Judged]:
+    """Make scores mean what they say: adjusts the network's last layer, and gives the sequences with new scores.
+
+    Args:
+        network: as trained; changed in place.
+        judged: sequences to score anew.
+        usual: those of them that show what is usual, where scores are to hold; none = all.
+    """
+    shown = usual or judged
+    scores = np.array([score.spot for each in shown for score in each.scores])
+    slope, offset = fit_reliability(scores, np.concatenate([each.moving for each in shown]))
     with torch.no_grad():
         network.fc_spot.weight.mul_(slope)
         network.fc_spot.bias.mul_(slope).add_(offset)

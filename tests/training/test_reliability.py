@@ -3,8 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="training needs torch: pip install 'sfam-live[train]'")
+
+import torch
+
 from sfam.capture.face_model import face_model
 from sfam.capture.sequence_plan import draw_plan
+from sfam.engine.events import Score
+from sfam.engine.network import SFAMNet
+from sfam.training.decoding import Truth
+from sfam.training.direct_motion import DirectMotion
 from sfam.training.reliability import (
     adjusted,
     fit_reliability,
@@ -12,6 +20,7 @@ from sfam.training.reliability import (
     moving_labels,
     reliability_bins,
 )
+from sfam.training.tuning import Judged, calibrate
 
 
 def test_labels_follow_rise_and_fall_and_leave_blinks_out() -> None:
@@ -44,6 +53,25 @@ def test_scores_that_promise_too_much_come_to_the_diagonal() -> None:
     slope, offset = fit_reliability(scores, labels)
     assert (slope, offset) == pytest.approx((0.6, -1.4), abs=0.06)
     assert largest_miss(reliability_bins(adjusted(scores, slope, offset), labels)) < 0.05
+
+
+def judged(slope: float, offset: float) -> Judged:
+    spots, labels = drawn(slope, offset)
+    scores = [Score(index, index, float(spot)) for index, spot in enumerate(spots)]
+    return Judged(scores, [], DirectMotion({}), Truth((), (), 1.0), labels)
+
+
+def test_scores_hold_where_things_are_usual_and_all_are_scored_anew() -> None:
+    network = SFAMNet(5)
+    weight, bias = (value.detach().clone() for value in (network.fc_spot.weight, network.fc_spot.bias))
+    usual, odd = judged(0.6, -1.4), judged(1.0, 0.5)
+    changed = calibrate(network, [usual, odd], [usual])
+    slope, offset = fit_reliability(np.array([score.spot for score in usual.scores]), usual.moving)
+    assert torch.allclose(network.fc_spot.weight, weight * slope)
+    assert torch.allclose(network.fc_spot.bias, bias * slope + offset)
+    for before, after in zip((usual, odd), changed, strict=True):
+        expected = adjusted(np.array([score.spot for score in before.scores]), slope, offset)
+        assert [score.spot for score in after.scores] == pytest.approx(expected.tolist())
 
 
 def test_unclear_windows_and_certain_scores_do_no_harm() -> None:

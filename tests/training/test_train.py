@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from sfam.engine.backend import check_all_backends
 from sfam.engine.model import load_model
 from sfam.training import train
 from sfam.training.recipe import PRESETS, Preset
+from sfam.training.tensorboard_log import TensorBoardLog
 
 TINY = replace(
     PRESETS["synthetic-4"],
@@ -118,3 +120,12 @@ def test_the_shipped_model_is_silent_on_a_still_face() -> None:
     spot, emotion = backend.run(maps)
     assert spot.max() < 0.2
     assert (emotion.argmax(axis=1) == 4).all()
+
+
+def test_losses_for_tensorboard_without_the_package_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(RuntimeError, match="pip install tensorboard"):
+        TensorBoardLog(tmp_path / "events")
+    assert list(tmp_path.iterdir()) == []
