@@ -24,8 +24,8 @@ from .event_book import (
 )
 from .events import Event, EventKind, Score
 from .recent import Recent
+from .return_check import FAR_MM, follow
 from .spotting_runs import (
-    FAR_MM,
     SECOND_NS,
     Expression,
     Run,
@@ -33,7 +33,6 @@ from .spotting_runs import (
     Sample,
     box_mean,
     expression_of,
-    follow,
     nearest,
     place,
     rise_of,

@@ -10,6 +10,7 @@ from .decoding import RunsSpec
 from .event_book import class_name, majority_class
 from .events import Interval, Score
 from .recent import Recent
+from .return_check import follow
 from .spotting_runs import (
     SECOND_NS,
     Expression,
@@ -19,7 +20,6 @@ from .spotting_runs import (
     box_mean,
     crossing_ns,
     expression_of,
-    follow,
     place,
     rise_of,
     sample_of,
