@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+# A longer pause finds a few more, but then an event is decided later than half a second after it.
 DECODING_CHOICES: dict[str, tuple[float, ...]] = {
-    "join_s": tuple(frames / 30 for frames in (4, 6, 8, 9, 10, 12)),
+    "join_s": tuple(frames / 30 for frames in (4, 5, 6)),
     "return_rho": (0.5, 0.65, 0.8, 1.0),
     "return_px": (0.15, 0.2, 0.25),
     "offset_shift_s": tuple(frames / 30 for frames in (4.5, 5.5, 6.5, 7.5)),
