@@ -27,7 +27,8 @@ from .scene_flow import Crop, FloatMap, HeadMotion, Mask, SceneFlow
 from .window import Span, find_span
 
 COLD_RESIDUAL = 1.5
-"""A warm field whose photometric residual exceeds this multiple of its running median is solved again, cold."""
+"""A warm field whose photometric residual exceeds this multiple of its running lower quartile is solved again, cold:
+the median would take half a second of something over the face for usual, and keep the field that was wrong by then."""
 RESIDUALS_KEPT = 31
 OCCLUSION_RESIDUAL = 3.5
 """From this multiple of its running median on, what was seen is not there any more: something moves over the face.
@@ -193,7 +194,7 @@ class FaceMotion:
         if warm is not None and warm.crop == crop:
             change = (shift[0] - warm.shift_px[0], shift[1] - warm.shift_px[1])
             field = self._solver.solve(reference, moving, initial=_moved(warm.field, change))
-            usual = median(self._residuals) if self._residuals else float("inf")
+            usual = sorted(self._residuals)[len(self._residuals) // 4] if self._residuals else float("inf")
             if field.residual_grey <= COLD_RESIDUAL * max(usual, 1e-3):
                 self._residuals.append(field.residual_grey)
                 return field

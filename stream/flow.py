@@ -32,6 +32,7 @@ from .scene_flow import CROP_PX, FloatMap, Mask
 __all__ = ["FlowField", "FlowProducts", "FlowSolver", "LucasKanade", "open_flow"]
 
 COLD_ITERATIONS = 12
+WARM_ITERATIONS = 2
 
 _MIDDLE = np.float32((CROP_PX - 1) / 2)
 
@@ -153,7 +154,7 @@ class LucasKanade:
         Args:
             reference: products of the earlier crop.
             moving: products of the later crop.
-            initial: field of the previous window (warm start: two levels, one iteration each). Passing it through the
+            initial: field of the previous window (warm start: two levels, two iterations each). Passing it through the
                 coarser level also smooths it, which keeps noise from piling up over a stream.
             shift_px: without `initial`, where a cold start (three levels, twelve iterations each) begins.
         """
@@ -163,9 +164,11 @@ class LucasKanade:
                 self.step(grid, reference.levels[0], moving.levels[0], 0)
         else:
             grid = coarser(warm_grid(initial))
-            self.step(grid, reference.levels[1], moving.levels[1], 1)
+            for _ in range(WARM_ITERATIONS):
+                self.step(grid, reference.levels[1], moving.levels[1], 1)
             grid = finer(grid)
-            self.step(grid, reference.levels[0], moving.levels[0], 0)
+            for _ in range(WARM_ITERATIONS):
+                self.step(grid, reference.levels[0], moving.levels[0], 0)
         return field_of(grid, self.warps[0].mean_square())
 
     def coarse(self, reference: FlowProducts, moving: FlowProducts, grid: FloatMap) -> FloatMap:

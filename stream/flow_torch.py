@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import depth_change
-from .flow import COLD_ITERATIONS
+from .flow import COLD_ITERATIONS, WARM_ITERATIONS
 from .flow_products import (
     DERIVATIVE,
     HALF_SAMPLE,
@@ -203,8 +203,13 @@ class TorchMotion:
 
     def _warm(self, pyramids: list[list[_Level]], grid: Tensor) -> Tensor:
         top = WARM_LEVELS - 1
-        grid = self._step(0.5 * _halve(grid), pyramids[0][top], pyramids[1][top], top)
-        return self._step(2 * _double(grid), pyramids[0][0], pyramids[1][0], 0)
+        grid = 0.5 * _halve(grid)
+        for _ in range(WARM_ITERATIONS):
+            grid = self._step(grid, pyramids[0][top], pyramids[1][top], top)
+        grid = 2 * _double(grid)
+        for _ in range(WARM_ITERATIONS):
+            grid = self._step(grid, pyramids[0][0], pyramids[1][0], 0)
+        return grid
 
     def _step(self, grid: Tensor, reference: _Level, moving: _Level, level: int) -> Tensor:
         flow = _double(grid)

@@ -5,6 +5,7 @@
 
 #define COARSE (HALF / 2)
 #define COLD_ITERATIONS 12
+#define WARM_ITERATIONS 2
 #define PULL 20.0f
 
 /* Gaussians of sigma 0.4 and 1.5, and of the local mean on the half grids of the three levels, from the middle tap on. */
@@ -261,11 +262,11 @@ KERNEL double sfam_solve(const float *reference, const float *moving, int warm, 
         solve_coarse(reference, moving, shift_u, shift_v, doubled, middle);
     }
     double_exactly(moving + LEVEL_FLOATS(CROP), doubled, HALF);
-    for (int k = 0; k < (warm ? 1 : COLD_ITERATIONS); k++) step(middle, below, doubled, HALF);
+    for (int k = 0; k < (warm ? WARM_ITERATIONS : COLD_ITERATIONS); k++) step(middle, below, doubled, HALF);
     finer(middle, grid, COARSE);
     double_exactly(moving, doubled, CROP);
     float mean_square = 0;
-    for (int k = 0; k < (warm ? 1 : COLD_ITERATIONS); k++) mean_square = step(grid, reference, doubled, CROP);
+    for (int k = 0; k < (warm ? WARM_ITERATIONS : COLD_ITERATIONS); k++) mean_square = step(grid, reference, doubled, CROP);
     spread(grid, u, v, valid);
     free(doubled);
     return mean_square;

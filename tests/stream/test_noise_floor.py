@@ -9,6 +9,11 @@ from sfam.stream.scene_flow import NoiseFloor
 RANDOM = np.random.default_rng(5)
 
 
+@pytest.fixture(autouse=True)
+def same_numbers_whatever_ran_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "RANDOM", np.random.default_rng(5))
+
+
 def quiet(spread: tuple[float, float, float] = (0.03, 0.04, 0.2)) -> np.ndarray:
     return np.stack([RANDOM.normal(0, sigma, (42, 42)) for sigma in spread]).astype(np.float32)
 
