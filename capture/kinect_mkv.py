@@ -63,6 +63,10 @@ class KinectMkvRecording(Recording):
         super().__init__(path, config)
         self._file = open_container(path)
         self._tracks = {track.metadata.get("title", ""): track for track in self._file.streams}
+        for title, track in list(self._tracks.items()):
+            if track.type == "video" and track.codec_context is None:
+                del self._tracks[title]
+                self.warn(f"track {title!r} names a codec that does not exist; it is left out")
         self.writer = self._file.metadata.get("encoder", "unknown")
         self._missing_bytes = _missing_bytes(path)
         self._offset_ns = int(self._file.metadata.get("K4A_START_OFFSET_NS", 0))

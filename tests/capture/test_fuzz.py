@@ -24,6 +24,7 @@ FOUND = {
     "ros_db3": [154, 191],
     "png_db3": [192],
     "zstd_db3": [3001932],
+    "kinect_mkv": [3006985],
 }
 """Seeds that once escaped."""
 
