@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sfam.capture.align import RegionAligner
 from sfam.capture.frame import RGBDFrame
+from sfam.capture.region_align import RegionAligner
 from sfam.stream.analysis import Analysis
 from sfam.stream.config import StreamConfig
 from sfam.stream.depth_change import depth_change, smooth_depth

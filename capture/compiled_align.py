@@ -30,14 +30,24 @@ class AlignKernel(Protocol):
         top: int,
         box_width: int,
         box_height: int,
+        usual_x: int,
+        usual_y: int,
+        memory: NDArray[np.uint16],
         out: NDArray[np.uint16],
     ) -> None:
         """Depth (height, width) on a box of the color image, `out` (box_height, box_width).
 
         `corners` (3, height + 1, width + 1): what a depth is multiplied with for the divisor, u and v of the upper left
         corner of each pixel; the `add` values are added. Rows and columns bound the depth pixels that are looked at.
+        Depth pixels that cover `usual_x` x `usual_y` color pixels, or one more, are the quick ones; `memory` holds
+        `layer_cells` values and is worked in.
         """
         ...
+
+
+def layer_cells(width: int, height: int, usual_x: int) -> int:
+    """How many uint16 the loop needs to work in, for a box of this size."""
+    return 4 * (width + usual_x) * (height + 1)
 
 
 def _load() -> AlignKernel | None:

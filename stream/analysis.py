@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sfam.capture.align import RegionAligner
 from sfam.capture.frame import Calibration, ColorImage, RGBDFrame
+from sfam.capture.region_align import RegionAligner
 
 from .config import StreamConfig
 from .face import Landmarks, open_detector

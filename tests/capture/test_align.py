@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sfam.capture import align, compiled_align
-from sfam.capture.align import RegionAligner, align_depth
+from sfam.capture import compiled_align, region_align
+from sfam.capture.align import align_depth
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import Calibration, Distortion, Extrinsics, Intrinsics
 from sfam.capture.projection import needs_two_corners
 from sfam.capture.recording_source import RecordingSource
+from sfam.capture.region_align import RegionAligner
 from tests.shared_data import shared
 
 MODELS = [
@@ -169,7 +170,7 @@ def test_an_image_of_another_size_than_the_calibration_is_refused() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_a_box_is_the_same_cut_of_the_whole(seed: int, compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not compiled:
-        monkeypatch.setattr(align, "kernel", None)
+        monkeypatch.setattr(region_align, "kernel", None)
     rng = np.random.default_rng(100 + seed)
     sizes = DEPTH_SIZES[rng.integers(len(DEPTH_SIZES))], COLOR_SIZES[rng.integers(len(COLOR_SIZES))]
     calibration = geometry(rng, *sizes)
@@ -200,11 +201,15 @@ def test_the_compiled_loop_was_built_and_refuses_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match="corners has"):
         RegionAligner(calibration, 0.001)._align_compiled(kernel, np.zeros((96, 64), np.uint16), (0, 0, 8, 8))
     out, corners = np.empty((8, 8), np.uint16), np.zeros((3, 49, 65), np.float32)
-    depth = np.zeros((48, 64), np.uint16)
+    depth, memory = np.zeros((48, 64), np.uint16), np.empty(compiled_align.layer_cells(8, 8, 2), np.uint16)
     with pytest.raises(ValueError, match="do not fit"):
-        kernel.align(depth, 64, 48, corners, 0.0, 0.0, 0.0, True, 0, 49, 0, 64, 0, 0, 8, 8, out)
+        kernel.align(depth, 64, 48, corners, 0.0, 0.0, 0.0, True, 0, 49, 0, 64, 0, 0, 8, 8, 2, 2, memory, out)
+    with pytest.raises(ValueError, match="do not fit"):
+        kernel.align(depth, 64, 48, corners, 0.0, 0.0, 0.0, True, 0, 48, 0, 64, 0, 0, 8, 8, 2, 0, memory, out)
+    with pytest.raises(ValueError, match="memory has"):
+        kernel.align(depth, 64, 48, corners, 0.0, 0.0, 0.0, True, 0, 48, 0, 64, 0, 0, 8, 8, 3, 2, memory, out)
     with pytest.raises(ValueError, match="out has"):
-        kernel.align(depth, 64, 48, corners, 0.0, 0.0, 0.0, True, 0, 48, 0, 64, 0, 0, 8, 9, out)
+        kernel.align(depth, 64, 48, corners, 0.0, 0.0, 0.0, True, 0, 48, 0, 64, 0, 0, 8, 8, 2, 2, memory, out[1:])
 
 
 def test_a_rational_lens_is_undone_and_applied() -> None:
