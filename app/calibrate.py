@@ -38,7 +38,7 @@ def run_calibration(
     settings = config.model_copy(update={"engine": config.engine.model_copy(update={"calibration": None})})
     pipeline = Pipeline(settings)
     try:
-        baseline = Baseline(pipeline.model.spotting_spec(), motion_of_face=pipeline.motion_of_face)
+        baseline = Baseline(pipeline.model.spotting_spec())
         with open_source(config.capture) as source:
             for warning in source.info.warnings:
                 say(f"warning: {warning}")

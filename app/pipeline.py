@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from sfam.capture.frame import RGBDFrame
 from sfam.engine.auto_backend import open_auto
@@ -24,7 +22,6 @@ from sfam.engine.spotting import LiveSpotter
 from sfam.stream.analysis import Analysis
 from sfam.stream.face_track import FaceTrack
 from sfam.stream.flow_window import FlowWindow
-from sfam.stream.roi import RegionFinder, cut_maps
 from sfam.stream.scene_flow import SceneFlow
 
 from .config import Config
@@ -143,7 +140,7 @@ class Pipeline:
         spec = self.model.spotting_spec(threshold)
         self.threshold = spec.height if isinstance(spec, PaperSpec) else spec.hi
         rate_of = None if calibration is None else calibration.rates_at(self.threshold)
-        return LiveSpotter(spec, motion_of_face=self.motion_of_face, first_id=first_id, rate_of=rate_of)
+        return LiveSpotter(spec, first_id=first_id, rate_of=rate_of)
 
     @property
     def withheld(self) -> Mapping[str, int]:
@@ -158,14 +155,6 @@ class Pipeline:
             self.scorer.leave()
             if not self._is_shared:
                 self.scorer.backend.close()
-
-    def motion_of_face(self, track_id: int, frame_a: int, frame_b: int) -> NDArray[np.float32] | None:
-        """Direct flow of a face between two past frames, cut like a window; None once the face is gone."""
-        track = next((track for track in self._analysis.tracks if track.track_id == track_id), None)
-        flow = None if track is None else self._analysis.flow_between(track_id, frame_a, frame_b)
-        if track is None or flow is None:
-            return None
-        return cut_maps(flow, RegionFinder().regions(track.landmarks_px, track.crop))
 
 
 def _calibration_of(config: Config, model: ModelArtifact) -> Calibration | None:

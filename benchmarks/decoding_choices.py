@@ -1,4 +1,4 @@
-"""The `runs` decoding on the same scores: how the face's return is checked, how an event is named, when it is decided.
+"""The `runs` decoding on the same scores: how much may be left of a motion, how an event is named, when it is decided.
 
 python -m benchmarks.decoding_choices [--sequences 24] [--keep FOLDER] [--model synthetic-4] [--workers 1]
 
@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import cv2
 
@@ -30,7 +29,6 @@ from sfam.engine.spotting import LiveSpotter
 from sfam.stream.analysis import Analysis
 from sfam.stream.flow_window import FlowWindow
 from sfam.training.decoding import Tally, Truth, tally
-from sfam.training.direct_motion import DirectMeter, DirectMotion
 from sfam.training.metrics import Counts, match
 from sfam.training.recipe import PRESETS
 from sfam.training.sequences import FPS, Scene, frames, sequence_of
@@ -41,11 +39,8 @@ FIRST_NUMBER = 90_000
 """Of the sessions; presets and tests use others."""
 PRESET = PRESETS["synthetic-4"]
 NOTHING_ASKED = 1e9
-CHECKS = (
-    ("direct flow", "return_rho", (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2)),
-    ("sum of windows", "drift_rho", (0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 2.0)),
-)
-"""Name, setting, and what of the motion may be left."""
+LEVELS = (0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5, 2.0)
+"""What share of the motion may be left."""
 Namer = Callable[[Event, Sequence[Score], RunsSpec], int]
 
 
@@ -55,8 +50,6 @@ class Session:
 
     scores: tuple[Score, ...]
     windows: tuple[FlowWindow, ...]
-    direct: DirectMotion
-    """Of every pair of frames that the spotter asks for at any of the levels."""
     truth: Truth
     families: tuple[str, ...]
     """Which family of movement each of the micros belongs to."""
@@ -80,23 +73,18 @@ def judge(task: Task) -> Session:
     cv2.setNumThreads(1)
     preset = replace(PRESET, tune_sequences=task.index + 1)
     scene = tune_scenes(preset, FIRST_NUMBER)[task.index]
-    scores, windows, direct = measured(task.model, scene)
+    scores, windows = measured(task.model, scene)
     families = tuple(event.emotion for event in sequence_of(scene).events() if event.kind == "micro")
-    session = Session(tuple(scores), tuple(windows), direct, truth_of(scene), families)
+    session = Session(tuple(scores), tuple(windows), truth_of(scene), families)
     if kept is not None:
         kept.write_bytes(pickle.dumps(session))
     return session
 
 
-def measured(model: str, scene: Scene) -> tuple[list[Score], list[FlowWindow], DirectMotion]:
-    """Scores, windows, and the direct flows that are asked for while the frames are held."""
+def measured(model: str, scene: Scene) -> tuple[list[Score], list[FlowWindow]]:
+    """Scores and windows of a scene."""
     config = Config.model_validate({"engine": {"model": model}})
-    artifact = load_model(model)
-    scorer, analysis = open_scorer(config, artifact), Analysis(config.stream, FPS)
-    meter = DirectMeter(analysis)
-    _, field, levels = CHECKS[0]
-    settings: list[dict[str, Any]] = [{}, *({field: level} for level in levels)]
-    spotters = [LiveSpotter(replace(runs_spec(model), **one), meter.between) for one in settings]
+    scorer, analysis = open_scorer(config, load_model(model)), Analysis(config.stream, FPS)
     scores: list[Score] = []
     windows: list[FlowWindow] = []
     try:
@@ -104,15 +92,10 @@ def measured(model: str, scene: Scene) -> tuple[list[Score], list[FlowWindow], D
             new = analysis.push(frame)[:1]
             windows += new
             scores += scorer.score_batch(new)
-            for window in new:
-                for spotter in spotters:
-                    spotter.push(scores[-1], window)
-        for spotter in spotters:
-            spotter.flush()
     finally:
         analysis.close()
         scorer.backend.close()
-    return scores, windows, DirectMotion(meter.answers)
+    return scores, windows
 
 
 def runs_spec(model: str) -> RunsSpec:
@@ -123,40 +106,38 @@ def runs_spec(model: str) -> RunsSpec:
     return spec
 
 
-def events_of(session: Session, spec: RunsSpec, is_direct: bool) -> list[Event]:
-    """What the live spotter confirms, with direct flow or with the sum of windows."""
-    spotter = LiveSpotter(spec, session.direct.between if is_direct else None)
+def events_of(session: Session, spec: RunsSpec) -> list[Event]:
+    """What the live spotter confirms."""
+    spotter = LiveSpotter(spec)
     seen = zip(session.scores, session.windows, strict=True)
     events = [event for score, window in seen for event in spotter.push(score, window)]
     last = {event.id: event for event in (*events, *spotter.flush())}
     return [event for event in last.values() if event.state == "confirmed"]
 
 
-def compare_return_checks(sessions: Sequence[Session], spec: RunsSpec) -> None:
-    """Print what each check finds, at the shipped level and at the level that serves it best."""
-    print("| return check | level | micro F1 | micros found | false a minute | macro F1 |")
-    print("|---|---|---|---|---|---|")
-    for name, field, levels in CHECKS:
-        shipped = float(getattr(spec, field))
-        found = {level: _tallies(sessions, spec, field, level) for level in sorted({shipped, *levels})}
-        print(row(name, f"{shipped:g}, shipped", found[shipped]))
-        halves = slice(0, None, 2), slice(1, None, 2)
-        best = [_best(found, half) for half in halves]
-        crossed = [*found[best[1]][halves[0]], *found[best[0]][halves[1]]]
-        print(row(name, f"{best[1]:g} and {best[0]:g}, each best on the other half", crossed), flush=True)
-    print(row("none", "", _tallies(sessions, spec, "drift_rho", NOTHING_ASKED)), flush=True)
+def compare_levels(sessions: Sequence[Session], spec: RunsSpec) -> None:
+    """Print what is found at the model's level, at the level that serves best, and without any check."""
+    print("| motion left, at most | micro F1 | micros found | false a minute | macro F1 |")
+    print("|---|---|---|---|---|")
+    shipped = spec.return_rho
+    found = {level: _tallies(sessions, spec, level) for level in sorted({shipped, *LEVELS})}
+    print(row(f"{shipped:g}, the model's", found[shipped]))
+    halves = slice(0, None, 2), slice(1, None, 2)
+    best = [_best(found, half) for half in halves]
+    crossed = [*found[best[1]][halves[0]], *found[best[0]][halves[1]]]
+    print(row(f"{best[1]:g} and {best[0]:g}, each best on the other half", crossed), flush=True)
+    print(row("no check", _tallies(sessions, spec, NOTHING_ASKED)), flush=True)
 
 
 def _best(found: Mapping[float, Sequence[Tally]], half: slice) -> float:
     return max(found, key=lambda level: together(found[level][half]).goodness)
 
 
-def _tallies(sessions: Sequence[Session], spec: RunsSpec, field: str, level: float) -> list[Tally]:
-    """Counts of each session with one check at one level."""
+def _tallies(sessions: Sequence[Session], spec: RunsSpec, level: float) -> list[Tally]:
+    """Counts of each session at one level."""
     tallies = []
     for each in sessions:
-        settings: dict[str, Any] = {field: level}
-        events = events_of(each, replace(spec, **settings), field == "return_rho")
+        events = events_of(each, replace(spec, return_rho=level))
         found = [(event.kind, event.onset.frame, event.offset.frame) for event in events]
         tallies.append(tally([found], [each.truth]))
     return tallies
@@ -171,13 +152,12 @@ def together(tallies: Sequence[Tally]) -> Tally:
     return Tally(micro, macro, sum(one.minutes for one in tallies))
 
 
-def row(name: str, level: str, tallies: Sequence[Tally]) -> str:
+def row(level: str, tallies: Sequence[Tally]) -> str:
     """One line of the table."""
     total = together(tallies)
     micro, macro = total.micro, total.macro
     return (
-        f"| {name} | {level} | {micro.f1:.3f} | {micro.tp}/{micro.tp + micro.fn} "
-        f"| {total.false_per_min:.2f} | {macro.f1:.3f} |"
+        f"| {level} | {micro.f1:.3f} | {micro.tp}/{micro.tp + micro.fn} | {total.false_per_min:.2f} | {macro.f1:.3f} |"
     )
 
 
@@ -233,7 +213,7 @@ RULES = {"majority": _majority, "highest mean probability": _mean}
 
 def compare_names(sessions: Sequence[Session], spec: RunsSpec) -> None:
     """Print how often each rule names a found micro by its family."""
-    found = [[one for one in events_of(each, spec, True) if one.kind == "micro"] for each in sessions]
+    found = [[one for one in events_of(each, spec) if one.kind == "micro"] for each in sessions]
     print("| windows | rule | family right |\n|---|---|---|")
     for stretch, take in STRETCHES.items():
         for rule, name in RULES.items():
@@ -249,16 +229,15 @@ def compare_names(sessions: Sequence[Session], spec: RunsSpec) -> None:
 
 def show_delays(sessions: Sequence[Session], spec: RunsSpec) -> None:
     """Print how long after its true offset a found micro was confirmed."""
-    print("| return check | found micros | decided after the true offset: median | longest |\n|---|---|---|---|")
-    for is_direct, name in ((True, "direct flow"), (False, "sum of windows")):
-        delays_s = []
-        for each in sessions:
-            micros = [event for event in events_of(each, spec, is_direct) if event.kind == "micro"]
-            spans = [(event.onset.frame, event.offset.frame) for event in micros]
-            for mine, theirs in match(spans, each.truth.micro):
-                decided_s = micros[mine].offset.t_capture_ns / 1e9 + micros[mine].decision_delay_ms / 1e3
-                delays_s.append(decided_s - each.truth.micro[theirs][1] / FPS)
-        print(f"| {name} | {len(delays_s)} | {median(delays_s):.2f} s | {max(delays_s):.2f} s |", flush=True)
+    delays_s = []
+    for each in sessions:
+        micros = [event for event in events_of(each, spec) if event.kind == "micro"]
+        spans = [(event.onset.frame, event.offset.frame) for event in micros]
+        for mine, theirs in match(spans, each.truth.micro):
+            decided_s = micros[mine].offset.t_capture_ns / 1e9 + micros[mine].decision_delay_ms / 1e3
+            delays_s.append(decided_s - each.truth.micro[theirs][1] / FPS)
+    print("| found micros | decided after the true offset: median | longest |\n|---|---|---|")
+    print(f"| {len(delays_s)} | {median(delays_s):.2f} s | {max(delays_s):.2f} s |", flush=True)
 
 
 def main() -> None:
@@ -276,7 +255,7 @@ def main() -> None:
         tasks = [Task(asked.model, index, asked.keep) for index in range(asked.sequences)]
         sessions = list(pool.map(judge, tasks))
     compare_names(sessions, spec)
-    compare_return_checks(sessions, spec)
+    compare_levels(sessions, spec)
     show_delays(sessions, spec)
 
 

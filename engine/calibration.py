@@ -18,7 +18,6 @@ from sfam.stream.flow_window import FlowWindow
 from .decoding import PaperSpec, SpottingSpec
 from .event_book import RateOf
 from .events import Event, Score
-from .runs_decoder import MotionOfFace
 from .spotting import LiveSpotter
 
 CONFIDENCE = 0.9
@@ -132,21 +131,12 @@ class Baseline:
     Args:
         spec: the model's decoding.
         thresholds: to try, ascending.
-        motion_of_face: as the session's spotter has it, so that the return check is the same.
     """
 
-    def __init__(
-        self,
-        spec: SpottingSpec,
-        thresholds: Sequence[float] = THRESHOLDS,
-        motion_of_face: MotionOfFace | None = None,
-    ) -> None:
+    def __init__(self, spec: SpottingSpec, thresholds: Sequence[float] = THRESHOLDS) -> None:
         self._gap_ns = round(spec.gap_s * 1e9)
         self._own = spec.height if isinstance(spec, PaperSpec) else spec.hi
-        self._spotters = {
-            threshold: LiveSpotter(spec.with_threshold(threshold), motion_of_face=motion_of_face)
-            for threshold in thresholds
-        }
+        self._spotters = {threshold: LiveSpotter(spec.with_threshold(threshold)) for threshold in thresholds}
         self._scores: dict[float, list[float]] = {threshold: [] for threshold in thresholds}
         self._covered_ns = 0
         self._last_ns: int | None = None

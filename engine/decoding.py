@@ -52,9 +52,7 @@ class RunsSpec:
     micro_longest_s: float = 32.5 / 30
     """What is longer is a macro-expression (annotated: 32 frames at 30 fps)."""
     return_rho: float = 0.8
-    """Back at rest: motion left between onset and offset, as a share of the strongest window; by one direct flow."""
-    drift_rho: float = 1.1
-    """The same where the past frames are no longer held and stored windows are added up, which drifts."""
+    """Back at rest: motion left between onset and offset (windows added up), as a share of the strongest window."""
     return_px: float = 0.25
     """Back at rest as well: less than this left along the strongest window, root mean square in crop pixels."""
     piece_gap_s: float = 2.0

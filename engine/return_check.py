@@ -24,8 +24,6 @@ EYES_TOP_PX = 10
 """First row of the eyes; what lies from here down to the mouth's region is not looked at: lids move there."""
 BLINK_NS = 70_000_000
 """Windows this near to one that is flagged as a blink hold a part of it, which reaches above the eyes as well."""
-FAR_MM = 6.0
-"""Where the head went further from onset to offset, the direct flow may hold more of the head than the windows do."""
 CALM_SHARE = 0.2
 """Of the windows of an expression: where fewer are free of a blink, those with one are all there is to go by."""
 
@@ -52,18 +50,15 @@ class Path:
     """(2, 42, 42) displacement from onset to offset."""
     strongest: NDArray[np.float32]
     """(2, 42, 42) what moved most within one window, rims, eyes and blinks left out."""
-    head_mm: float
-    """How far the head went from onset to offset."""
 
-    def is_back(self, moved: NDArray[np.float32], rho: float, px: float) -> bool:
-        """Whether hardly anything of this motion is left: less than a share of the strongest window, or than so much.
+    def is_back(self, rho: float, px: float) -> bool:
+        """Whether hardly anything is left: less than a share of the strongest window, or than so much.
 
         Args:
-            moved: (2, 42, 42) displacement from onset to offset.
             rho: share of the strongest window.
             px: root mean square along it, crop pixels; what is left of a half macro-expression is far more.
         """
-        share = left_over(moved, self.strongest)
+        share = left_over(self.left, self.strongest)
         return share < rho or share * rms(self.strongest) < px
 
 
@@ -88,21 +83,18 @@ def follow(samples: Recent[Sample], expression: Expression) -> Path | None:
     end = max(last, nearest(samples, expression.end_ns)) + 1
     begin_ns = samples[first].score.t_capture_ns
     moved: dict[int, NDArray[np.float32]] = {}
-    head: dict[int, NDArray[np.float64]] = {}
     apex, farthest = first, -1.0
-    left, gone = np.zeros((2, MAP_PX, MAP_PX), np.float32), np.zeros(3)
+    left = np.zeros((2, MAP_PX, MAP_PX), np.float32)
     for i in range(first, end):
         motion, score = samples[i].motion, samples[i].score
         if motion is None:
             return None
         since = min(nearest(samples, score.t_from_ns), i - 1)
-        begins_later = score.t_from_ns > begin_ns
-        moved[i] = left = motion + moved[since] if begins_later else motion
-        head[i] = gone = np.add(samples[i].head_mm, head[since] if begins_later else 0.0)
+        moved[i] = left = motion + moved[since] if score.t_from_ns > begin_ns else motion
         distance = rms(left * _INSIDE)
         if i <= last and distance > farthest:
             apex, farthest = i, distance
-    return Path(apex, left, strongest_of(samples.window(first, end)), float(np.linalg.norm(gone)))
+    return Path(apex, left, strongest_of(samples.window(first, end)))
 
 
 def strongest_of(samples: Sequence[Sample]) -> NDArray[np.float32]:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-
-import numpy as np
-from numpy.typing import NDArray
 
 from sfam.stream.flow_window import FlowWindow
 
@@ -24,7 +20,7 @@ from .event_book import (
 )
 from .events import Event, EventKind, Score
 from .recent import Recent
-from .return_check import FAR_MM, follow
+from .return_check import follow
 from .spotting_runs import (
     SECOND_NS,
     Expression,
@@ -39,11 +35,6 @@ from .spotting_runs import (
     sample_of,
 )
 
-MotionBetween = Callable[[int, int], NDArray[np.float32] | None]
-"""(frame_a, frame_b) -> maps (3, 42, 42) of the direct flow between two past frames, None when they are not held."""
-MotionOfFace = Callable[[int, int, int], NDArray[np.float32] | None]
-"""(track_id, frame_a, frame_b) -> the same for one of several faces."""
-
 UNHELD = 1 << 40
 """Samples are forgotten by need, not by number."""
 
@@ -51,10 +42,9 @@ UNHELD = 1 << 40
 class RunsDecoder:
     """One gap-free stretch of one face."""
 
-    def __init__(self, spec: RunsSpec, book: EventBook, motion_between: MotionBetween | None = None) -> None:
+    def __init__(self, spec: RunsSpec, book: EventBook) -> None:
         self._spec = spec
         self._book = book
-        self._motion_between = motion_between
         self._half_ns = round(spec.box_s * SECOND_NS / 2)
         self._samples: Recent[Sample] = Recent(UNHELD)
         self._smoothed = 0
@@ -131,15 +121,7 @@ class RunsDecoder:
     def _at_rest(self, expression: Expression) -> bool:
         """Whether the face is back where it was; without motion to tell, the duration alone decides."""
         path = follow(self._samples, expression)
-        if path is None:
-            return True
-        if self._motion_between is not None:
-            ends = [self._samples[nearest(self._samples, t)].score for t in (expression.onset_ns, expression.offset_ns)]
-            direct = self._motion_between(ends[0].frame, ends[1].frame)
-            if direct is not None:
-                rho, px = self._spec.return_rho, self._spec.return_px
-                return path.is_back(direct[:2], rho, px) or (path.head_mm > FAR_MM and path.is_back(path.left, rho, px))
-        return path.is_back(path.left, self._spec.drift_rho, self._spec.return_px)
+        return path is None or path.is_back(self._spec.return_rho, self._spec.return_px)
 
     def _announce(self, now: Score) -> list[Event]:
         """A provisional event for the run that is now the first, if it has none yet."""

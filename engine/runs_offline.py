@@ -89,7 +89,7 @@ def next_rest(runs: list[Run], samples: Recent[Sample], spec: RunsSpec) -> tuple
         if too_far or expression.end_ns - expression.begin_ns > longest_ns:
             break
         path = follow(samples, expression)
-        if path is None or path.is_back(path.left, spec.drift_rho, spec.return_px):
+        if path is None or path.is_back(spec.return_rho, spec.return_px):
             return pieces, expression
     return 1, None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +14,7 @@ from .decoding import PaperSpec, RunsSpec, SpottingSpec
 from .event_book import GAP, EventBook, RateOf
 from .events import Event, Interval, Score
 from .paper_decoder import PaperDecoder
-from .runs_decoder import MotionBetween, MotionOfFace, RunsDecoder
+from .runs_decoder import RunsDecoder
 from .runs_offline import Stretch, intervals_of
 from .spotting_paper import RULES, detections, majority
 
@@ -96,9 +95,6 @@ class LiveSpotter:
 
     Args:
         spec: the model's decoding and its parameters.
-        motion_between: direct flow between two past frames for the return check of `runs`; without it, or where it
-            gives None, the stored windows are added up.
-        motion_of_face: the same where there may be several faces: asked with the track first, instead of the former.
         first_id: of the first event, where others came before in the same session.
         rate_of: the false-alarm rate that each event carries, from a calibration.
     """
@@ -106,16 +102,12 @@ class LiveSpotter:
     def __init__(
         self,
         spec: SpottingSpec,
-        motion_between: MotionBetween | None = None,
-        motion_of_face: MotionOfFace | None = None,
         first_id: int = 0,
         rate_of: RateOf | None = None,
     ) -> None:
         self.spec = spec
         self.differs_offline = 0
         """Stretches in which the published rule's mean over the whole would have decided otherwise."""
-        self._motion_between = motion_between
-        self._motion_of_face = motion_of_face
         self._book = EventBook(first_id, rate_of)
         self._faces: dict[int, _Face] = {}
 
@@ -143,7 +135,7 @@ class LiveSpotter:
             face = None
         segment = None if window is None else window.segment
         if face is None:
-            face = self._faces[score.track_id] = _Face(self._decoder(score.track_id), score, segment)
+            face = self._faces[score.track_id] = _Face(self._decoder(), score, segment)
         events += face.decoder.push(score, window)
         face.last, face.segment = score, segment
         return events
@@ -154,12 +146,10 @@ class LiveSpotter:
         self._faces.clear()
         return events
 
-    def _decoder(self, track_id: int) -> PaperDecoder | RunsDecoder:
+    def _decoder(self) -> PaperDecoder | RunsDecoder:
         if isinstance(self.spec, PaperSpec):
             return PaperDecoder(self.spec, self._book)
-        of_face = self._motion_of_face
-        between = self._motion_between if of_face is None else partial(of_face, track_id)
-        return RunsDecoder(self.spec, self._book, between)
+        return RunsDecoder(self.spec, self._book)
 
     def _end_idle(self, score: Score) -> list[Event]:
         """End the stretches of faces that have gone; what they left open must not wait for their return."""

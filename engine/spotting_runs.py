@@ -29,15 +29,11 @@ class Sample:
     score: Score
     motion: NDArray[np.float32] | None
     """(2, 42, 42): u, v px; w is left out, its noise is of another size and unit."""
-    head_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """How far the head went within the window."""
 
 
 def sample_of(score: Score, window: FlowWindow | None) -> Sample:
     """What is kept of a score and its window."""
-    if window is None:
-        return Sample(score, None)
-    return Sample(score, window.maps[:2].copy(), window.head_motion.translation_mm)
+    return Sample(score, None if window is None else window.maps[:2].copy())
 
 
 @dataclass(frozen=True, slots=True)

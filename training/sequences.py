@@ -7,6 +7,7 @@ on the same grid; everything after that is the live chain.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ from .courses import annotated_durations
 FPS = 30.0
 IMAGE_PX = 208
 """Side of the image at canonical scale: the face, its hair and room to sway."""
+USUAL_SWAY = 1.2
+ATTEMPTS = 20
 SCALES = (0.95, 1.5)
 """Face sizes, as factors on 107 px between the jaw's sides: about 0.45 to 0.75 m from a common camera."""
 
@@ -35,6 +38,24 @@ class Scene:
     plan: SequencePlan
     noise: Noise
     scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What makes a session more or less hard to read."""
+
+    sway: float = 1.0
+    """Head motion, times the natural one."""
+    noise: float = 1.0
+    """Sensor noise, times the usual one."""
+    speech: int = 0
+    gaze: int = 0
+    """Number of spells of talking and of shifts of gaze, between the expressions."""
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether nothing is harder than in most sessions."""
+        return self.sway <= USUAL_SWAY and self.noise <= 1.0
 
 
 def draw_background(seed: int, seconds: float, identity: int, sway: float, talks: bool) -> Scene:
@@ -56,20 +77,36 @@ def draw_background(seed: int, seconds: float, identity: int, sway: float, talks
     return _seen(plan, rng)
 
 
-def draw_session(seed: int, seconds: float, identity: int, sway: float) -> Scene:
-    """A sequence with expressions as the generator draws them: 5 micros, 2 macros and 7 blinks per 30 s."""
+def draw_session(seed: int, seconds: float, identity: int, conditions: Conditions) -> Scene:
+    """A sequence with expressions as the generator draws them: 5 micros, 2 macros and 7 blinks per 30 s.
+
+    Where what a seed draws does not fit into the time, the next of its own numbers is taken.
+
+    Raises:
+        ValueError: nothing that was drawn fits.
+    """
     durations = tuple((int(rise), int(total)) for rise, total in annotated_durations())
-    return _seen(
-        draw_plan(seed, seconds, identity=identity, sway=sway, durations=durations), np.random.default_rng((seed, 78))
-    )
+    for attempt in range(ATTEMPTS):
+        with suppress(ValueError):
+            plan = draw_plan(
+                seed + 1_000_000 * attempt,
+                seconds,
+                identity=identity,
+                sway=conditions.sway,
+                speech=conditions.speech,
+                gaze=conditions.gaze,
+                durations=durations,
+            )
+            return _seen(plan, np.random.default_rng((seed, 78)), conditions.noise)
+    raise ValueError(f"no session of seed {seed} fits into {seconds:g} s after {ATTEMPTS} draws")
 
 
-def _seen(plan: SequencePlan, rng: np.random.Generator) -> Scene:
+def _seen(plan: SequencePlan, rng: np.random.Generator, noisier: float = 1.0) -> Scene:
     """The plan before a camera: sensor noise and distance vary as cameras and rooms do."""
     correlated = rng.random() < 0.4
     noise = Noise(
-        rgb_sigma=float(rng.uniform(1.5, 3.0)),
-        depth_sigma_mm=float(rng.uniform(0.8, 2.2)),
+        rgb_sigma=noisier * float(rng.uniform(1.5, 3.0)),
+        depth_sigma_mm=noisier * float(rng.uniform(0.8, 2.2)),
         depth_model="correlated" if correlated else "white",
         correlation_px=float(rng.uniform(1.0, 2.0)),
         holes=float(rng.uniform(0.0, 0.05)),

@@ -32,16 +32,24 @@ from .executor import Executor, LocalExecutor
 from .fit import Run, Schedule, fit
 from .overlays import Background, Batch, Corpus, Overlay, draw_overlay
 from .recipe import PRESETS, REFUSED, Preset
-from .sequences import Scene, draw_background, draw_session
+from .sequences import Conditions, Scene, draw_background, draw_session
 from .tuning import Judged, calibrate, judge_sequence, tune
 
 PARITY_WINDOWS = 4
 TUNE_IDENTITY = 500
 NATURAL_SWAY, RESTLESS_SWAY = (0.5, 1.2), (1.5, 3.0)
-TUNE_SWAY = (0.5, 1.0, 1.0, 1.8)
-USUAL_SWAY = 1.2
-"""Scores are calibrated on sessions with no more head motion: in restless ones as many windows move, but noise seems to
-as well, and a mean over both is right for neither."""
+TUNE_CONDITIONS = (
+    Conditions(sway=0.5),
+    Conditions(),
+    Conditions(),
+    Conditions(noise=1.8),
+    Conditions(sway=1.8),
+    Conditions(),
+    Conditions(sway=2.5),
+    Conditions(speech=2, gaze=5),
+)
+"""The decoding is tuned on all of them. Scores are calibrated on the usual ones: in restless or noisy ones as many
+windows move, but noise seems to as well, and a mean over both is right for neither."""
 GOLDEN_RATIO = 0.618
 HELD_OUT_BATCHES = 8
 Progress = Callable[[str], None]
@@ -57,15 +65,15 @@ def train_scenes(preset: Preset, seed: int) -> list[Scene]:
     return scenes
 
 
-def tune_sway(index: int) -> float:
-    """Head motion of a tuning sequence."""
-    return TUNE_SWAY[index % len(TUNE_SWAY)]
+def tune_conditions(index: int) -> Conditions:
+    """What a tuning sequence is seen under."""
+    return TUNE_CONDITIONS[index % len(TUNE_CONDITIONS)]
 
 
 def tune_scenes(preset: Preset, seed: int) -> list[Scene]:
     """Sequences with expressions to tune the decoding on: other heads, other numbers."""
     return [
-        draw_session(seed + 500 + index, preset.tune_seconds, TUNE_IDENTITY + index, tune_sway(index))
+        draw_session(seed + 500 + index, preset.tune_seconds, TUNE_IDENTITY + index, tune_conditions(index))
         for index in range(preset.tune_sequences)
     ]
 
@@ -118,14 +126,14 @@ class JudgeTask:
 
 
 def judge_scene(task: JudgeTask) -> Judged:
-    """Scores and direct flows of one sequence."""
+    """Scores and windows of one sequence."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     network = SFAMNet(len(CLASSES))
     network.load_state_dict({name: torch.from_numpy(value) for name, value in task.weights.items()})
     network.eval()
     preset = task.preset
-    return judge_sequence(network, preset.scales, task.scene, preset.choices, stream_of(preset), preset.silent)
+    return judge_sequence(network, preset.scales, task.scene, stream_of(preset), preset.silent)
 
 
 def judge_scenes(
@@ -193,7 +201,8 @@ def train_preset(
     say(f"kept the weights of step {run.kept_step} of {len(run.losses)}")
     del backgrounds
     judged = judge_scenes(network, chosen, tune_scenes(chosen, first), runner, say)
-    judged = calibrate(network, judged, [each for index, each in enumerate(judged) if tune_sway(index) <= USUAL_SWAY])
+    usual = [each for index, each in enumerate(judged) if tune_conditions(index).is_usual]
+    judged = calibrate(network, judged, usual)
     say("tuning the decoding")
     spec, tuned = tune(chosen.choices, judged)
     say(f"on tuning sequences: micro F1 {tuned.micro.f1:.3f}, {tuned.false_per_min:.2f} false per minute")

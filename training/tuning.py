@@ -1,7 +1,6 @@
 """Sequences with known expressions, judged by a network as live, and the decoding that reads them best.
 
-Tuning decodes with the live spotter and its direct flow between past frames, not with the offline sum of windows: what
-is tuned is what runs.
+Tuning decodes with the live spotter: what is tuned is what runs.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ from sfam.stream.flow_window import FlowWindow
 
 from .courses import CLASSES
 from .decoding import Tally, Truth, coordinate_search, tally
-from .direct_motion import DirectMeter, DirectMotion, watching
 from .fit import compress
 from .reliability import adjusted, fit_reliability, moving_labels
 from .sequences import FPS, Scene, frames, sequence_of
@@ -36,7 +34,6 @@ class Judged:
 
     scores: list[Score]
     windows: list[FlowWindow]
-    direct: DirectMotion
     truth: Truth
     moving: NDArray[np.int8]
     """(len(scores),) 1 = an expression moves in the window, 0 = none, -1 = too little to say."""
@@ -60,23 +57,19 @@ def judge_sequence(
     network: SFAMNet,
     scales: tuple[float, float],
     scene: Scene,
-    choices: Mapping[str, Sequence[float]],
     config: StreamConfig | None = None,
     silent: tuple[int, ...] = (),
 ) -> Judged:
-    """Render and measure a scene, score it, and keep the direct flows that these choices of settings may ask for.
+    """Render and measure a scene, and score it.
 
     Args:
         network: as trained.
         scales: compression of u, v (px) and w (mm).
         scene: with expressions.
-        choices: of `tune`.
         config: of the analysis; None = as live.
         silent: channels that the network does not see.
     """
     analysis = Analysis(config or StreamConfig(), FPS)
-    meter = DirectMeter(analysis)
-    spotters = [LiveSpotter(spec, meter.between) for spec in watching(RunsSpec(classes=CLASSES), choices)]
     scores: list[Score] = []
     windows: list[FlowWindow] = []
     try:
@@ -84,16 +77,12 @@ def judge_sequence(
             for window in analysis.push(frame)[:1]:
                 scores.append(_score(network, scales, window, silent))
                 windows.append(window)
-                for spotter in spotters:
-                    spotter.push(scores[-1], window)
-        for spotter in spotters:
-            spotter.flush()
     finally:
         analysis.close()
     sequence = sequence_of(scene)
     spans = [(score.from_frame, score.frame) for score in scores]
     moving = moving_labels(scene.plan.events, sequence.model, spans, FPS)
-    return Judged(scores, windows, DirectMotion(meter.answers), truth_of(scene), moving)
+    return Judged(scores, windows, truth_of(scene), moving)
 
 
 def calibrate(network: SFAMNet, judged: Sequence[Judged], usual: Sequence[Judged] = ()) -> list[Judged]:
@@ -152,7 +141,7 @@ def count(spec: RunsSpec, judged: Sequence[Judged]) -> Tally:
 
 
 def _found(spec: RunsSpec, judged: Judged) -> list[tuple[str, int, int]]:
-    spotter = LiveSpotter(spec, judged.direct.between)
+    spotter = LiveSpotter(spec)
     events = [
         event
         for score, window in zip(judged.scores, judged.windows, strict=True)

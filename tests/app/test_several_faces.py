@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sfam.app.config import load_config
 from sfam.app.live import make_plan
-from sfam.app.pipeline import Pipeline
 from sfam.app.session import Session
 from sfam.capture.clock import SessionClock
 from sfam.capture.face_sequence import CALIBRATION
@@ -47,16 +45,3 @@ def test_scores_csv_has_a_row_for_each_frame_and_face(frames: list[RGBDFrame], t
     scored = [row for row in rows if row["spot"] not in ("", "nan")]
     assert {int(row["face_id"]) for row in scored} == {0, 1}
     assert len(scored) == 2 * 15
-
-
-def test_the_way_back_is_asked_of_the_face_that_moved(frames: list[RGBDFrame]) -> None:
-    pipeline = Pipeline(load_config(assignments=SETTINGS))
-    for frame in frames:
-        pipeline.process(frame)
-    maps = [pipeline.motion_of_face(track_id, 8, 20) for track_id in (0, 1, 2)]
-    pipeline.close()
-    assert maps[2] is None
-    assert maps[0] is not None
-    assert maps[1] is not None
-    assert maps[0].shape == maps[1].shape == (3, 42, 42)
-    assert not np.array_equal(maps[0], maps[1])

@@ -17,7 +17,6 @@ from sfam.engine.events import Event, Interval, Score
 from sfam.engine.spotting import LiveSpotter, interval_of, runs_offline, spot_offline
 from sfam.engine.spotting_runs import CUT_NS
 from sfam.stream.flow_window import FlowWindow
-from sfam.stream.scene_flow import HeadMotion
 from tests.shared_data import shared
 
 CLASSES = ("negative", "positive", "surprise", "others", "neutral")
@@ -221,21 +220,6 @@ def test_runs_withdraws_a_motion_from_which_the_face_does_not_return() -> None:
     assert [event.state for event in events] == ["provisional", "withdrawn"]
 
 
-def test_runs_uses_the_direct_flow_between_onset_and_offset_when_it_is_given() -> None:
-    times = even_times(4, 30)
-    displacement = bump(times, 1.0, 1.25, 1.35, 1.65)
-    asked: list[tuple[int, int]] = []
-
-    def still_away(frame_a: int, frame_b: int) -> NDArray[np.float32]:
-        asked.append((frame_a, frame_b))
-        return np.full((3, 42, 42), 5.0, np.float32)
-
-    stream = moving_stream(times, displacement)
-    assert not confirmed(run_live(LiveSpotter(RUNS, still_away), stream))
-    assert asked
-    assert len(confirmed(run_live(LiveSpotter(RUNS, lambda a, b: None), stream))) == 1
-
-
 def with_blink(
     stream: Sequence[tuple[Score, FlowWindow | None]], begin: float, end: float
 ) -> list[tuple[Score, FlowWindow | None]]:
@@ -267,28 +251,6 @@ def test_a_blink_is_all_there_is_to_go_by_where_it_covers_everything() -> None:
     flagged = [(replace(score, flags=("blink",)), window) for score, window in stream]
     (event,) = [event for event in run_live(LiveSpotter(RUNS), flagged) if event.state == "confirmed"]
     assert event.kind == "micro"
-
-
-@pytest.mark.parametrize(("peak", "found"), [(0.4, 1), (1.5, 0)])
-def test_what_is_left_of_a_small_motion_counts_in_pixels_as_well(peak: float, found: int) -> None:
-    times = even_times(4, 30)
-    stream = moving_stream(times, peak * bump(times, 1.0, 1.25, 1.35, 1.65))
-    left = np.zeros((3, 42, 42), np.float32)
-    left[1, 25:] = 0.9 * peak
-    assert RUNS.return_rho < 0.9
-    assert len(confirmed(run_live(LiveSpotter(RUNS, lambda a, b: left), stream))) == found
-
-
-@pytest.mark.parametrize(("step_mm", "found"), [(0.5, 0), (4.0, 1)])
-def test_where_the_head_went_far_the_summed_windows_may_say_that_the_face_is_back(step_mm: float, found: int) -> None:
-    times = even_times(4, 30)
-    head = HeadMotion(translation_mm=(step_mm, 0.0, 0.0))
-    stream = [
-        (score, None if window is None else replace(window, head_motion=head))
-        for score, window in moving_stream(times, bump(times, 1.0, 1.25, 1.35, 1.65))
-    ]
-    far = np.full((3, 42, 42), 5.0, np.float32)
-    assert len(confirmed(run_live(LiveSpotter(RUNS, lambda a, b: far), stream))) == found
 
 
 def test_a_gap_ends_a_run_and_nothing_is_joined_across() -> None:

@@ -12,7 +12,6 @@ from sfam.capture.sequence_plan import draw_plan
 from sfam.engine.events import Score
 from sfam.engine.network import SFAMNet
 from sfam.training.decoding import Truth
-from sfam.training.direct_motion import DirectMotion
 from sfam.training.reliability import (
     adjusted,
     fit_reliability,
@@ -58,7 +57,7 @@ def test_scores_that_promise_too_much_come_to_the_diagonal() -> None:
 def judged(slope: float, offset: float) -> Judged:
     spots, labels = drawn(slope, offset)
     scores = [Score(index, index, float(spot)) for index, spot in enumerate(spots)]
-    return Judged(scores, [], DirectMotion({}), Truth((), (), 1.0), labels)
+    return Judged(scores, [], Truth((), (), 1.0), labels)
 
 
 def test_scores_hold_where_things_are_usual_and_all_are_scored_anew() -> None:

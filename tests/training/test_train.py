@@ -16,6 +16,7 @@ from sfam.engine.backend import check_all_backends
 from sfam.engine.model import load_model
 from sfam.training import train
 from sfam.training.recipe import PRESETS, Preset
+from sfam.training.sequences import Conditions, draw_session
 from sfam.training.tensorboard_log import TensorBoardLog
 
 TINY = replace(
@@ -92,6 +93,20 @@ def test_tuning_uses_other_heads_and_other_numbers_than_training() -> None:
     assert len({s.plan.identity for s in learnt}) == len(learnt)
     kinds = {event.kind for scene in learnt for event in scene.plan.events}
     assert kinds == {"blink", "gaze", "speech"}
+
+
+def test_the_decoding_is_tuned_on_hard_sessions_too() -> None:
+    scenes = train.tune_scenes(Preset("x"), 1)
+    kinds = [{event.kind for event in scene.plan.events} for scene in scenes]
+    assert all("micro" in one and "macro" in one for one in kinds)
+    assert sum("speech" in one for one in kinds) == sum("gaze" in one for one in kinds) == len(scenes) // 8
+    usual, noisy = draw_session(7, 30.0, 7, Conditions()), draw_session(7, 30.0, 7, Conditions(noise=1.8))
+    assert noisy.plan == usual.plan
+    assert noisy.noise.rgb_sigma == pytest.approx(1.8 * usual.noise.rgb_sigma)
+    assert noisy.noise.depth_sigma_mm == pytest.approx(1.8 * usual.noise.depth_sigma_mm)
+    assert draw_session(7, 30.0, 7, Conditions(sway=2.5)).plan.sway != usual.plan.sway
+    assert not Conditions(sway=2.5).is_usual
+    assert not Conditions(noise=1.8).is_usual
 
 
 def test_the_shipped_model_says_what_it_is() -> None:
