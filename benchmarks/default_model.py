@@ -158,7 +158,7 @@ TEST_SETS = (
     TestSet("glasses", 4, 30.0, spectacled),
     TestSet("light flickers and drifts", 4, 30.0, flickering),
     TestSet("quantised depth noise", 4, 30.0, session, Noise(depth_model="quantised")),
-    TestSet("60 fps sessions", 4, 30.0, session, fps=60.0),
+    TestSet("60 fps sessions", 10, 30.0, session, fps=60.0),
     TestSet("60 fps recordings", 6, 6.0, recording, fps=60.0),
 )
 
