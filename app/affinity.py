@@ -1,4 +1,4 @@
-"""Which processors a process may use."""
+"""Which processors a process may use, and which processes go first."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ def require_cpus(cpus: Sequence[int], key: str) -> None:
     unknown = sorted(set(cpus) - set(present))
     if unknown:
         raise ConfigError(f"{key}: processors {unknown} are not there; this process may use {sorted(present)}")
+
+
+YIELDING_NICE = 10
+
+
+def give_way() -> None:
+    """Let other processes go first from now on; threads started later do the same. Windows has no such rank."""
+    if sys.platform != "win32":
+        os.nice(YIELDING_NICE)
 
 
 def keep_to(cpus: Sequence[int]) -> None:

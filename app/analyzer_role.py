@@ -63,7 +63,13 @@ def analyzer_roles(config: Config, folder: Path) -> list[Role]:
     """
     rate_hz = config.app.analyzer_rate_hz
     return [
-        Role(f"{PREFIX}{name}", analyzer_role, AnalyzerSettings(name, rate_hz, options, folder), essential=False)
+        Role(
+            f"{PREFIX}{name}",
+            analyzer_role,
+            AnalyzerSettings(name, rate_hz, options, folder),
+            essential=False,
+            yields=True,
+        )
         for name, options in config.app.analyzers.items()
     ]
 

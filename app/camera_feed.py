@@ -104,7 +104,7 @@ class CameraFeed:
         """Who stores pictures: the recorder, and the one of event clips, where there are such."""
         recording, clips, cpus = self.setup.recording, self.setup.clips, self._cpus[1]
         roles = [] if recording is None else [Role(self.recorder_name, recorder_role, recording, False, cpus)]
-        return roles + ([] if clips is None else [Role(self.clips_name, clip_role, clips, False, cpus)])
+        return roles + ([] if clips is None else [Role(self.clips_name, clip_role, clips, False, cpus, yields=True)])
 
     def opened(self, info: SourceInfo, slots: int) -> None:
         """The capture process has opened the camera: make the ring, or go on with it."""

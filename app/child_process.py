@@ -51,7 +51,9 @@ class ChildProcess:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
-            target=run_role, args=(role.run, role.settings, theirs, role.cpus), name=f"sfam-{role.name}"
+            target=run_role,
+            args=(role.run, role.settings, theirs, role.cpus, role.yields),
+            name=f"sfam-{role.name}",
         )
         with _ignoring_interrupts():
             process.start()

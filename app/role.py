@@ -22,6 +22,8 @@ class Role:
     """A failure stops the session. Others, such as sinks, may fail; they are stopped once the essential ones ended."""
     cpus: tuple[int, ...] = ()
     """Processors it may use; empty = all."""
+    yields: bool = False
+    """Others go first on a busy machine: what only shows results, or can take its time, must not delay them."""
 
 
 @dataclass(frozen=True, slots=True)

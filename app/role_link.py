@@ -19,7 +19,7 @@ from typing import Any
 
 from sfam.stream.ring_segment import sweep
 
-from .affinity import keep_to
+from .affinity import give_way, keep_to
 from .exit_codes import class_names
 
 BEAT_S = 0.5
@@ -176,6 +176,7 @@ def run_role(
     settings: Any,
     connection: Connection,
     cpus: Sequence[int] = (),
+    yields: bool = False,
 ) -> None:
     """Main function of every child process: run the role, report its result or its error, exit."""
     # Ctrl-C and a closed terminal reach the whole group; stopping in order is the supervisor's business.
@@ -183,6 +184,8 @@ def run_role(
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     keep_to(cpus)
+    if yields:
+        give_way()
     _name_process(multiprocessing.current_process().name)
     link = RoleLink(connection)
     code = 0

@@ -111,19 +111,19 @@ def sink_roles(config: SinksConfig) -> list[Role]:
     """The processes that the settings ask for; none of them is essential."""
     roles = []
     if config.overlay == "window":
-        roles.append(Role(OVERLAY, window_role, bus_watch(config), essential=False))
+        roles.append(Role(OVERLAY, window_role, bus_watch(config), essential=False, yields=True))
     elif config.overlay == "web":
-        roles.append(Role(OVERLAY, web_overlay_role, web_overlay(config), essential=False))
+        roles.append(Role(OVERLAY, web_overlay_role, web_overlay(config), essential=False, yields=True))
     if config.metrics_port is not None:
         roles.append(Role("metrics", metrics_role, bus_watch(config, config.metrics_port), essential=False))
     if config.lsl:
         roles.append(Role("lsl", lsl_role, bus_watch(config), essential=False))
     if config.mcap is not None:
         mcap = FileWatch(bus_watch(config), Path(config.mcap), config.privacy in PICTURE_TIERS)
-        roles.append(Role("mcap", mcap_role, mcap, essential=False))
+        roles.append(Role("mcap", mcap_role, mcap, essential=False, yields=True))
     if config.rerun is not None:
         rerun = RerunWatch(bus_watch(config), Target(config.rerun, config.rerun_memory), config.rerun_rate_hz)
-        roles.append(Role(RERUN, rerun_role, rerun, essential=False))
+        roles.append(Role(RERUN, rerun_role, rerun, essential=False, yields=True))
     return roles
 
 

@@ -83,7 +83,17 @@ def die_then_obey(settings: Any, link: RoleLink) -> Mapping[str, Any] | None:
     if settings == "first":
         os.kill(os.getpid(), signal.SIGKILL)
     link.tell("pid", os.getpid())
-    return {"heard": [link.receive("offer"), link.receive("more")], "settings": settings, "cpus": usable_cpus()}
+    return {
+        "heard": [link.receive("offer"), link.receive("more")],
+        "settings": settings,
+        "cpus": usable_cpus(),
+        "nice": rank(),
+    }
+
+
+def rank() -> int:
+    """Higher = others go first."""
+    return 0 if sys.platform == "win32" else os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def usable_cpus() -> list[int]:

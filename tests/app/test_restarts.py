@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from sfam.app.affinity import keep_to, require_cpus
+from sfam.app.affinity import YIELDING_NICE, keep_to, require_cpus
 from sfam.app.config import ConfigError
 from sfam.app.process_memory import resident_bytes
 from sfam.app.restarts import MOST_RESTARTS, STABLE_S, Restarts
@@ -76,6 +76,18 @@ def test_a_role_and_all_its_threads_keep_to_their_processors() -> None:
     supervisor = Supervisor([Role("one", roles.die_then_obey, "", cpus=(cpu,))], on_message=answer)
     (result,) = supervisor.run()
     assert result.value["cpus"] == [cpu]
+
+
+@POSIX
+@pytest.mark.parametrize(("yields", "behind"), [(False, 0), (True, YIELDING_NICE)])
+def test_what_only_shows_results_lets_others_go_first(yields: bool, behind: int) -> None:
+    def answer(role: str, kind: str, message: object) -> None:
+        supervisor.send(role, "offer")
+        supervisor.send(role, "more")
+
+    supervisor = Supervisor([Role("one", roles.die_then_obey, "", yields=yields)], on_message=answer)
+    (result,) = supervisor.run()
+    assert result.value["nice"] == min(roles.rank() + behind, 19)
 
 
 def test_processors_that_are_not_there_are_refused_by_name() -> None:
