@@ -15,6 +15,9 @@ KERNELS := $(wildcard capture/kernels/* stream/kernels/*)
 # Real processes, sockets and windows share two cores with each other here: a test may fail once, and is named when it did.
 AGAIN := --reruns 1 -rR
 
+# A session is several processes: without kept bytecode each of them compiles all sources again, half a second each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: live test check coverage bench soak chaos numpy1 clean
 
 live: $(VENV)/.live
@@ -67,10 +70,11 @@ $(VENV)/.live: pyproject.toml constraints.txt $(KERNELS) | $(VENV)/bin/python
 	$(PIP) -c constraints.txt -e '.[web]'
 	touch $@
 
+# Most of these packages' modules are never imported: those that are compile then.
 $(VENV)/.test: pyproject.toml constraints.txt Makefile $(KERNELS) | $(VENV)/bin/python
 	./.ci/debian-packages $(TEST_PACKAGES)
-	$(PIP) torch==2.13.0
-	$(PIP) -c constraints.txt -e '.[dev,train,realsense,files,web,metrics,mediapipe,tensorrt-rtx,ray,lsl,rerun]'
+	$(PIP) --no-compile torch==2.13.0
+	$(PIP) --no-compile -c constraints.txt -e '.[dev,train,realsense,files,web,metrics,mediapipe,tensorrt-rtx,ray,lsl,rerun]'
 	if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix examples; fi
 	touch $@ $(VENV)/.live
 

@@ -66,7 +66,7 @@ def environment(wheel: str, name: str, folder: Path) -> Path:
     if not python.exists():
         venv.create(folder / name, with_pip=True)
         for arguments in (["--no-deps", wheel], ["numpy<2"]):
-            subprocess.run([python, "-m", "pip", "install", "-q", *arguments], check=True, timeout=300)
+            subprocess.run([python, "-m", "pip", "install", "-q", "--no-compile", *arguments], check=True, timeout=300)
     return python
 
 
