@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sfam.engine.decoding import RunsSpec
 from sfam.engine.export import default_parity_maps, write_model
 from sfam.engine.network import SFAMNet
 from sfam.engine.normalisation import Normalisation
@@ -28,6 +29,7 @@ from sfam.stream.config import StreamConfig
 from .backgrounds import BackgroundTask, measure_background
 from .card import model_text, training_record
 from .courses import CLASSES
+from .decoding import Tally
 from .executor import Executor, LocalExecutor
 from .fit import Run, Schedule, fit
 from .overlays import Background, Batch, Corpus, Overlay, draw_overlay
@@ -184,12 +186,6 @@ def train_preset(
     work.mkdir(parents=True, exist_ok=True)
     _begin_anew_if_other(work, chosen, seed)
     first = chosen.seed + 1000 * seed
-    stream = stream_of(chosen)
-    tasks = [
-        BackgroundTask(scene, stream, work / f"scene_{index:03d}.npz")
-        for index, scene in enumerate(train_scenes(chosen, first))
-    ]
-    backgrounds = _all(runner, measure_background, tasks, "training sequence", say)
 
     def tell(step: int, loss: float) -> None:
         if (step + 1) % 50 == 0:
@@ -197,15 +193,11 @@ def train_preset(
         if steps is not None:
             steps(step, loss)
 
+    backgrounds = measure_backgrounds(chosen, first, work, runner, say)
     network, windows, run = learn(chosen, backgrounds, seed, tell, work / "fit.pt")
     say(f"kept the weights of step {run.kept_step} of {len(run.losses)}")
     del backgrounds
-    judged = judge_scenes(network, chosen, tune_scenes(chosen, first), runner, say)
-    usual = [each for index, each in enumerate(judged) if tune_conditions(index).is_usual]
-    judged = calibrate(network, judged, usual)
-    say("tuning the decoding")
-    spec, tuned = tune(chosen.choices, judged)
-    say(f"on tuning sequences: micro F1 {tuned.micro.f1:.3f}, {tuned.false_per_min:.2f} false per minute")
+    spec, tuned = calibrate_and_tune(network, chosen, first, runner, say)
     px, mm = chosen.scales
     write_model(
         network,
@@ -220,6 +212,31 @@ def train_preset(
     )
     shutil.rmtree(work, ignore_errors=True)
     return out
+
+
+def measure_backgrounds(
+    preset: Preset, first_seed: int, work: Path, executor: Executor, say: Progress
+) -> list[Background]:
+    """Sequences without expressions as the live chain sees them; kept in `work`, and taken from there."""
+    stream = stream_of(preset)
+    tasks = [
+        BackgroundTask(scene, stream, work / f"scene_{index:03d}.npz")
+        for index, scene in enumerate(train_scenes(preset, first_seed))
+    ]
+    return _all(executor, measure_background, tasks, "training sequence", say)
+
+
+def calibrate_and_tune(
+    network: SFAMNet, preset: Preset, first_seed: int, executor: Executor, say: Progress
+) -> tuple[RunsSpec, Tally]:
+    """Scores that mean what they say, changed in the network, and the decoding that reads them best."""
+    judged = judge_scenes(network, preset, tune_scenes(preset, first_seed), executor, say)
+    usual = [each for index, each in enumerate(judged) if tune_conditions(index).is_usual]
+    judged = calibrate(network, judged, usual)
+    say("tuning the decoding")
+    spec, tuned = tune(preset.choices, judged)
+    say(f"on tuning sequences: micro F1 {tuned.micro.f1:.3f}, {tuned.false_per_min:.2f} false per minute")
+    return spec, tuned
 
 
 def named_preset(name: str) -> Preset:
