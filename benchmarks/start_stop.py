@@ -1,0 +1,61 @@
+"""How long a session takes to its first score, and to its end after Ctrl-C, by the clock of a subscriber.
+
+python -m benchmarks.start_stop [--turns 5] [--overlay none|web]
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from benchmarks.live_session import LiveSession
+from sfam.sinks.subscriber import subscribe
+
+BOUND_S = 60.0
+SHOWN_S = 3.0
+"""The session goes on for this long before it is asked to end."""
+
+
+def one_turn(folder: Path, options: tuple[str, ...]) -> tuple[float, float]:
+    """Seconds from the command to the first score, and from the interrupt to the exit.
+
+    Raises:
+        TimeoutError: the session does not end. StopIteration: no score comes.
+    """
+    began_s = time.monotonic()
+    session = LiveSession(folder / "out", ("-q", *options))
+    try:
+        next(subscribe(session.address, kinds=("score",), timeout_s=BOUND_S))
+        first_s = time.monotonic()
+        time.sleep(SHOWN_S)
+        asked_s = time.monotonic()
+        session.process.send_signal(signal.SIGINT)
+        session.end(BOUND_S)
+        return first_s - began_s, time.monotonic() - asked_s
+    finally:
+        session.kill()
+
+
+def main() -> None:
+    """Print medians and the longest of all turns."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--overlay", choices=("none", "web"), default="none")
+    asked = parser.parse_args()
+    web = ("--set", "sinks.web_address=127.0.0.1:0") if asked.overlay == "web" else ()
+    with tempfile.TemporaryDirectory() as folder:
+        turns = []
+        for turn in range(asked.turns):
+            place = Path(folder) / str(turn)
+            place.mkdir()
+            turns.append(one_turn(place, ("--overlay", asked.overlay, *web)))
+    for name, spans in zip(("command to first score", "interrupt to exit"), zip(*turns, strict=True), strict=True):
+        print(f"{name}: median {median(spans):.2f} s, longest {max(spans):.2f} s ({asked.turns} turns)")
+
+
+if __name__ == "__main__":
+    main()
