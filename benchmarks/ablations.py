@@ -17,14 +17,13 @@ import torch
 
 from sfam.capture.sensor_noise import Noise
 from sfam.capture.sequence_plan import draw_plan
-from sfam.training.backgrounds import BackgroundTask, measure_background
 from sfam.training.courses import annotated_durations
 from sfam.training.decoding import Tally
 from sfam.training.executor import LocalExecutor
 from sfam.training.recipe import PRESETS, Preset
 from sfam.training.sequences import Scene
-from sfam.training.train import judge_scenes, learn, stream_of, train_scenes, tune_scenes
-from sfam.training.tuning import calibrate, count, tune
+from sfam.training.train import calibrate_and_tune, judge_scenes, learn, measure_backgrounds
+from sfam.training.tuning import count
 
 FIRST_SEED, FIRST_HEAD, SCALE = 830_000, 4000, 1.25
 U, V, W = 0, 1, 2
@@ -66,21 +65,19 @@ def test_scenes(number: int) -> dict[str, list[Scene]]:
 def row(variant: Variant, work: Path, tests: dict[str, list[Scene]]) -> str:
     """Train, tune and judge one variant."""
     preset, runner = variant.preset, LocalExecutor()
-    stream = stream_of(preset)
-    measured = f"{preset.window_ms:g}{'' if preset.head_motion else '_head'}"
-    (work / measured).mkdir(parents=True, exist_ok=True)
-    tasks = [
-        BackgroundTask(scene, stream, work / measured / f"scene_{index:03d}.npz")
-        for index, scene in enumerate(train_scenes(preset, preset.seed))
-    ]
-    done = dict(runner.run(measure_background, tasks))
-    network, _, _ = learn(preset, [done[index] for index in range(len(tasks))], 0)
-    tuned = calibrate(network, judge_scenes(network, preset, tune_scenes(preset, preset.seed), runner, lambda _: None))
-    spec, _ = tune(preset.choices, tuned)
+    folder = work / f"{preset.window_ms:g}{'' if preset.head_motion else '_head'}"
+    folder.mkdir(parents=True, exist_ok=True)
+    backgrounds = measure_backgrounds(preset, preset.seed, folder, runner, _unsaid)
+    network, _, _ = learn(preset, backgrounds, 0)
+    spec, _ = calibrate_and_tune(network, preset, preset.seed, runner, _unsaid)
     cells: list[str] = []
     for scenes in tests.values():
-        cells += _cells(count(spec, judge_scenes(network, preset, scenes, runner, lambda _: None)))
+        cells += _cells(count(spec, judge_scenes(network, preset, scenes, runner, _unsaid)))
     return f"| {variant.name} | " + " | ".join(cells) + " |"
+
+
+def _unsaid(line: str) -> None:
+    """Rows are all that is printed."""
 
 
 def _cells(found: Tally) -> Sequence[str]:
