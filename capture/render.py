@@ -177,10 +177,14 @@ def sample_layer(
 ) -> NDArray[np.float32]:
     """The head's texture at canonical points: (..., 4) float32, RGB premultiplied by alpha, and alpha 0..1."""
     rows = _lidded(model, sx, sy, closure) if closure > 0.0 else sy
-    tx = (sx - (LAYER_ORIGIN[0] - 0.5)) * TEXELS - 0.5
-    ty = (rows - (LAYER_ORIGIN[1] - 0.5)) * TEXELS - 0.5
+    tx, ty = _texels(sx, rows)
     layer = cv2.remap(model.texture, tx, ty, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return np.asarray(layer, dtype=np.float32)
+
+
+def _texels(sx: NDArray[np.float32], sy: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Column and row of the texture at canonical points."""
+    return (sx - (LAYER_ORIGIN[0] - 0.5)) * TEXELS - 0.5, (sy - (LAYER_ORIGIN[1] - 0.5)) * TEXELS - 0.5
 
 
 def _lidded(model: FaceModel, sx: NDArray[np.float32], sy: NDArray[np.float32], closure: float) -> NDArray[np.float32]:
@@ -204,11 +208,12 @@ class Renderer:
         self._color = wall * (1.0 - torso[..., 3:]) + torso[..., :3]
         self._depth = _background_depth(view, torso[..., 3], TORSO_MM + place_mm[2])
         self._shade = _side_light(model, view)
+        self._alpha = np.ascontiguousarray(model.texture[..., 3])
 
     def render(self, state: FaceState, rounds: int = 3) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Color (H, W, 3) float32 0..255 and depth (H, W) float32 mm, before light and noise."""
         area, layer, z = self._head(state, rounds)
-        return self._lay_color(area, layer), self._lay_depth(area, layer, z)
+        return self._lay_color(area, layer), self._lay_depth(area, layer[..., 3], z)
 
     def color(self, state: FaceState, rounds: int = 2) -> NDArray[np.float32]:
         """Only the color of `render`."""
@@ -216,30 +221,47 @@ class Renderer:
         return self._lay_color(area, layer)
 
     def depth(self, state: FaceState, rounds: int = 2) -> NDArray[np.float32]:
-        """Only the depth of `render`."""
-        return self._lay_depth(*self._head(state, rounds))
+        """Only the depth of `render`; lids have no depth of their own."""
+        area, (sx, sy, z) = self._seen(state, rounds)
+        tx, ty = _texels(sx, sy)
+        alpha = cv2.remap(self._alpha, tx, ty, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) if z.size else z
+        return self._lay_depth(area, np.asarray(alpha, dtype=np.float32), z)
 
     def _head(
         self, state: FaceState, rounds: int
     ) -> tuple[tuple[slice, slice], NDArray[np.float32], NDArray[np.float32]]:
-        x, y, width, height = rect = head_rect(self.model, state, self.view)
-        area = (slice(y, y + height), slice(x, x + width))
-        if width < 2 or height < 2:
-            return (slice(0, 0), slice(0, 0)), np.zeros((0, 0, 4), np.float32), np.zeros((0, 0), np.float32)
-        sx, sy, z = invert(self.model, state, self.view, rect, rounds)
+        area, (sx, sy, z) = self._seen(state, rounds)
+        if not z.size:
+            return area, np.zeros((0, 0, 4), np.float32), z
         return area, sample_layer(self.model, sx, sy, state.closure), z
+
+    def _seen(
+        self, state: FaceState, rounds: int
+    ) -> tuple[tuple[slice, slice], tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]:
+        """The part of the view that the head covers, and its canonical x, y and depth there; empty where it is none."""
+        x, y, width, height = rect = head_rect(self.model, state, self.view)
+        if width < 2 or height < 2:
+            nothing = np.zeros((0, 0), np.float32)
+            return (slice(0, 0), slice(0, 0)), (nothing, nothing, nothing)
+        return (slice(y, y + height), slice(x, x + width)), invert(self.model, state, self.view, rect, rounds)
 
     def _lay_color(self, area: tuple[slice, slice], layer: NDArray[np.float32]) -> NDArray[np.float32]:
         color = self._color.copy()
-        color[area] *= 1.0 - layer[..., 3:]
-        color[area] += layer[..., :3] if self._shade is None else layer[..., :3] * self._shade[area]
+        if not layer.size:
+            return color
+        # whole images of three channels: NumPy broadcasts a last axis of one three times as slowly
+        head = cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB)
+        through = cv2.cvtColor(1.0 - layer[..., 3], cv2.COLOR_GRAY2RGB)
+        under = color[area]
+        under *= through
+        under += head if self._shade is None else head * self._shade[area]
         return color
 
     def _lay_depth(
-        self, area: tuple[slice, slice], layer: NDArray[np.float32], z: NDArray[np.float32]
+        self, area: tuple[slice, slice], alpha: NDArray[np.float32], z: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         depth = self._depth.copy()
-        depth[area] = np.where(layer[..., 3] > 0.5, z, depth[area])
+        depth[area] = np.where(alpha > 0.5, z, depth[area])
         return depth
 
 

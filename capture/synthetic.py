@@ -22,11 +22,12 @@ class SyntheticSource(FrameSource):
     """
 
     def __init__(self, config: CaptureConfig, fps: float = DEMO_FPS) -> None:
-        """Draws the plan from `config.demo_seed`; renders nothing yet."""
+        """Draws the plan from `config.demo_seed`; renders the first frame, which takes a third of a second."""
         seed = config.demo_seed
         self.sequence = FaceSequence(
             EndlessPlan(seed, sway=draw_sway(seed, DEMO_SWAY), light=Light(drift=0.01)), fps=fps
         )
+        self.sequence.frame(0)
         self._fps = fps
         self._closed = False
 
