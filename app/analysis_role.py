@@ -54,6 +54,9 @@ class AnalysisSession(Protocol):
     def pause(self, hold: Hold) -> None:
         """A participant's pause begins or ends; frames that were captured before it may still come."""
 
+    def spare(self) -> None:
+        """Nothing waits: time for some 10 ms of work that no result depends on. Called once after a frame, at most."""
+
     def idle(self) -> None:
         """No frame came for a while; called some 20 times a second until one comes."""
 
@@ -109,6 +112,8 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
                     session.analyzed(found.popleft())
                 if frame is not None:
                     session.push(frame, reader.stage_ns, reader.drops)
+                    if not reader.waiting:
+                        session.spare()
                 else:
                     session.idle()
                 if time.monotonic() - reported_s >= STATUS_EVERY_S:

@@ -10,6 +10,8 @@ from sfam.stream.scene_flow import CROP_PX, FloatMap
 
 SIGMA_PX = 8.0
 """Width of the fields: the middle of what expressions show on the crop."""
+FINER = 5
+"""Odd, so that every pixel's middle is one of the larger image's too."""
 
 
 def no_motion() -> FloatMap:
@@ -37,7 +39,7 @@ def true_means(landmarks: NDArray[np.float32], size: float) -> list[float]:
     return [size * float(place[place > 0.5].mean()) for place in places(landmarks)]
 
 
-def _came_from(push: FloatMap, along: tuple[float, float]) -> tuple[FloatMap, FloatMap]:
+def came_from(push: FloatMap, along: tuple[float, float]) -> tuple[FloatMap, FloatMap]:
     """Columns and rows that are seen at each pixel once each point x has moved to x + push(x) along a direction."""
     height, width = push.shape
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -49,15 +51,18 @@ def _came_from(push: FloatMap, along: tuple[float, float]) -> tuple[FloatMap, Fl
 
 
 def moved_skin(grey: NDArray[np.uint8], push: FloatMap, along: tuple[float, float]) -> NDArray[np.uint8]:
-    """A grey image with its points moved. By splines: OpenCV rounds places to 1/32 px and its cubic shifts too far."""
-    from scipy.ndimage import map_coordinates  # a quarter second that no session's start should wait for
+    """A grey image with its points moved: what does not move stays the very same.
 
-    columns, rows = _came_from(push, along)
-    moved = map_coordinates(grey.astype(np.float32), (rows, columns), order=3, mode="nearest")
+    Sampled in an image `FINER` times as large, as OpenCV rounds places to 1/32 px; within 0.1 grey levels of cubic
+    splines.
+    """
+    columns, rows = ((place + 0.5) * FINER - 0.5 for place in came_from(push, along))
+    fine = cv2.resize(grey.astype(np.float32), None, fx=FINER, fy=FINER, interpolation=cv2.INTER_LANCZOS4)
+    moved = cv2.remap(fine, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(np.clip(np.rint(moved), 0, 255), np.uint8)
 
 
 def moved_depth(depth_mm: FloatMap, field: FloatMap, along: tuple[float, float], mm_per_px: float) -> FloatMap:
     """Depth that went along with the skin, and away by its own field; holes stay holes."""
-    moved = np.asarray(cv2.remap(depth_mm, *_came_from(field, along), cv2.INTER_NEAREST), np.float32)
+    moved = np.asarray(cv2.remap(depth_mm, *came_from(field, along), cv2.INTER_NEAREST), np.float32)
     return np.asarray(moved + field * np.float32(mm_per_px) * (moved > 0), np.float32)

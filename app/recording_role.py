@@ -237,6 +237,10 @@ class RecordedSession:
         """The session's business."""
         self._session.analyzed(result)
 
+    def spare(self) -> None:
+        """The session's business."""
+        self._session.spare()
+
     def idle(self) -> None:
         """The session's business."""
         self._session.idle()

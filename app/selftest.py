@@ -8,11 +8,11 @@ ten trials exceed what frames without it show (their middle plus three robust st
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -34,6 +34,7 @@ from sfam.stream.scene_flow import CROP_PX, Crop, FloatMap
 
 from .known_motion import motion_lengths, moved_depth, moved_skin, no_motion, places, true_means
 
+T = TypeVar("T")
 SIZES_PX = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0)
 SIZES_MM = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 SHORT = (1, 3, 5, 7)
@@ -47,6 +48,10 @@ OUTLIER_SIGMAS = 6.0
 RESTLESS = frozenset(("blink", "speech", "head_motion", "gap"))
 MOST_FRAMES = 900
 DIRECTIONS = ((0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0))
+
+
+Trials = Generator[None, None, T]
+"""Work in small steps, and its result."""
 
 
 class SelfTestError(RuntimeError):
@@ -133,7 +138,6 @@ class SelfTest:
         self._remove_head = config.head_motion
         self._wanted = SHORT_PAIRS if short else PAIRS
         self._sizes = SHORT if short else tuple(range(len(SIZES_PX)))
-        self._given_up = threading.Event()
         self._frames: deque[RGBDFrame] = deque(maxlen=64)
         self._pairs: list[_Pair] = []
         self._light: list[float] = []
@@ -160,24 +164,37 @@ class SelfTest:
                 self._pairs.append(self._cut(self._frames[0], frame, track))
                 self._last = window.frame
 
-    def give_up(self) -> None:
-        """Let `result`, in another thread, end with an error after the motion it is at."""
-        self._given_up.set()
-
     def result(self) -> SelfTestResult:
         """Put the motions in and look for them.
 
         Raises:
-            SelfTestError: no pair of frames with a face at rest was seen, or it was given up.
+            SelfTestError: no pair of frames with a face at rest was seen.
+        """
+        trials = self.trials()
+        while True:
+            try:
+                next(trials)
+            except StopIteration as end:
+                result: SelfTestResult = end.value
+                return result
+
+    def trials(self) -> Trials[SelfTestResult]:
+        """The same in steps of about 10 ms, for whoever has other things to do in between.
+
+        Raises:
+            SelfTestError: at the first step.
         """
         if not self._pairs:
             raise SelfTestError(
                 "self-test saw no face at rest for two windows' time; sit still before the camera, look at it, and "
                 "try again"
             )
-        bars, spread = self._rest()
-        rows = [self._try(SIZES_PX[index], SIZES_MM[index], bars) for index in self._sizes]
-        px, mm = (tuple(row[axis] for row in rows) for axis in (0, 1))
+        bars, spread = yield from self._rest()
+        plane, depth = [], []
+        for index in self._sizes:
+            in_plane, in_depth = yield from self._try(SIZES_PX[index], SIZES_MM[index], bars)
+            plane.append(in_plane)
+            depth.append(in_depth)
         known = [pair.first_mm[pair.first_mm > 0] for pair in self._pairs if pair.first_mm[32:96, 32:96].any()]
         return SelfTestResult(
             pairs=len(self._pairs),
@@ -187,18 +204,23 @@ class SelfTest:
             light_grey=median(self._light),
             rest_px=float(spread[0]),
             rest_mm=float(spread[1]),
-            smallest_px=_smallest(px),
-            smallest_mm=_smallest(mm),
-            px=px,
-            mm=mm,
+            smallest_px=_smallest(plane),
+            smallest_mm=_smallest(depth),
+            px=tuple(plane),
+            mm=tuple(depth),
         )
 
-    def _rest(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _rest(self) -> Trials[tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """What frames without added motion show: the bars to exceed and the robust standard deviation, (px, mm).
 
         Pairs in which the face itself moved are dropped, as long as half of them remain.
         """
-        rest = np.array([[self._measure(p, no_motion(), 0.0, d) for d in range(len(DIRECTIONS))] for p in self._pairs])
+        shown = []
+        for pair in self._pairs:
+            for turn in range(len(DIRECTIONS)):
+                shown.append(self._measure(pair, no_motion(), 0.0, turn))
+                yield
+        rest = np.array(shown).reshape(len(self._pairs), len(DIRECTIONS), -1, 2)
         middle, spread = _robust(rest.reshape(-1, 2))
         with np.errstate(invalid="ignore"):
             away = np.nan_to_num(np.abs(rest - middle) / spread).max(axis=(1, 2, 3))
@@ -232,17 +254,19 @@ class SelfTest:
             depth = self._aligner.align(frame.depth, box)
         return cut_depth(depth, 0, 0, crop.size, frame.depth_scale_m)
 
-    def _try(self, size_px: float, size_mm: float, bars: NDArray[np.float64]) -> tuple[SizeResult, SizeResult]:
+    def _try(self, size_px: float, size_mm: float, bars: NDArray[np.float64]) -> Trials[tuple[SizeResult, SizeResult]]:
         """All pairs with one size: in-plane and depth."""
         seen, shares = [], []
         for number, pair in enumerate(self._pairs):
             turn = number % len(DIRECTIONS)
             field = motion_lengths(pair.landmarks, size_px)
             still = np.array(self._measure(pair, no_motion(), 0.0, turn))
+            yield
             moved = np.array(self._measure(pair, field, size_mm / max(size_px, 1e-9), turn))
             truth = np.array([true_means(pair.landmarks, size) for size in (size_px, size_mm)]).T
             seen.append(moved)
             shares.append((moved - still) / truth)
+            yield
         values, recovered = np.concatenate(seen), np.concatenate(shares)
         found = [float((values[:, axis] > bars[axis]).mean()) for axis in (0, 1)]
         known = [float(np.median(recovered[:, axis])) for axis in (0, 1)]
@@ -250,8 +274,6 @@ class SelfTest:
 
     def _measure(self, pair: _Pair, field: FloatMap, mm_per_px: float, turn: int) -> list[tuple[float, float]]:
         """In-plane motion along the direction (px) and depth motion (mm) at brow and mouth; NaN where w is unknown."""
-        if self._given_up.is_set():
-            raise SelfTestError("the session ended before its self-test had")
         along = DIRECTIONS[turn]
         reference, moving = self._products(pair.first_grey, pair.crop), self._moved(pair, field, along)
         solved = self._solver.solve(reference, moving)

@@ -57,6 +57,7 @@ def run_single_process(
 
                 def push(frame: RGBDFrame) -> bool:
                     session.push(frame, work.stage_ns, work.drops)
+                    session.spare()
                     return True
 
                 for passed in gate.passed(work.frames(), push, look):

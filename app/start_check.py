@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,18 +13,19 @@ from sfam.stream.config import StreamConfig
 from sfam.stream.face_track import FaceTrack
 from sfam.stream.flow_window import FlowWindow
 
-from .selftest import SelfTest, SelfTestError, SelfTestResult
+from .selftest import SelfTest, SelfTestError, SelfTestResult, Trials
 
-LAST_WAIT_S = 1.0
-"""The end of a session waits no longer than this for the self-test to finish; then it is given up."""
+LONGEST_END_S = 1.0
+"""The end of a session waits no longer than this for the self-test; then it is given up."""
 MOST_FRAMES = 900
 """Frames with a face that are looked at: half a minute; a face that never rests cannot be tested with."""
 
 
 class StartCheck:
-    """Parity is known at once; the short self-test collects frames of a face at rest and then runs beside the session.
+    """Parity is known at once; the short self-test collects frames of a face at rest, then runs in spare time.
 
-    It touches nothing that reaches a table.
+    It touches nothing that reaches a table. In steps, not in a thread: one that calls OpenCV makes each of the some
+    hundred calls of a frame wait for the interpreter's lock, and frames were 200 ms late.
 
     Args:
         config: the session's stream settings.
@@ -34,10 +35,9 @@ class StartCheck:
 
     def __init__(self, config: StreamConfig, parity: ParityReport, *, selftest: bool = True) -> None:
         self._parity = parity
-        self._running = SelfTest(config, short=True)
-        self._test = self._running if selftest else None
+        self._test = SelfTest(config, short=True) if selftest else None
+        self._trials: Trials[SelfTestResult] | None = None
         self._frames = 0
-        self._thread: threading.Thread | None = None
         self._result: SelfTestResult | str | None = None if selftest else "not asked for (app.selftest)"
         self._told = False
 
@@ -53,13 +53,23 @@ class StartCheck:
         self._frames += 1
         self._test.push(frame, windows, tracks)
         if self._test.ready or self._frames == MOST_FRAMES:
+            self._trials = self._test.trials()
             self._test = None
-            self._thread = threading.Thread(target=self._run, name="self-test", daemon=True)
-            self._thread.start()
+
+    def step(self) -> None:
+        """Go on with the test for about 10 ms, where it has collected what it needs."""
+        if self._trials is None:
+            return
+        try:
+            next(self._trials)
+        except StopIteration as end:
+            self._result, self._trials = end.value, None
+        except SelfTestError as error:
+            self._result, self._trials = str(error), None
 
     def news(self) -> str | None:
         """The result for the operator, once."""
-        if self._told or self._thread is None or self._result is None:
+        if self._told or self._result is None or not self._frames:
             return None
         self._told = True
         if isinstance(self._result, str):
@@ -70,28 +80,18 @@ class StartCheck:
         return f"self-test: {plane} in the image plane and {depth} in depth would be seen"
 
     def finish(self) -> None:
-        """Wait a moment for a test that runs; one that still collects has come to nothing."""
-        if self._thread is not None:
-            self._thread.join(LAST_WAIT_S)
-            self.close()
+        """Go on for a moment with a test that runs; one that still collects has come to nothing."""
+        until_s = time.monotonic() + LONGEST_END_S
+        while self._trials is not None and time.monotonic() < until_s:
+            self.step()
+        self._test, self._told = None, True
+        if self._trials is not None:
+            self._trials, self._result = None, "the session ended before its self-test had"
         elif self._result is None:
-            self._test = None
             self._result = f"the session ended before a face had rested long enough ({self._frames} frames with a face)"
-
-    def close(self) -> None:
-        """Have no thread at work any more: one that is in OpenCV when the interpreter ends aborts the process."""
-        self._running.give_up()
-        if self._thread is not None:
-            self._thread.join()
 
     def fields(self) -> dict[str, Any]:
         """For session.json."""
         result = self._result
         selftest = result.as_json() if isinstance(result, SelfTestResult) else {"not_run": result or "not yet"}
         return {"parity": asdict(self._parity), "selftest": selftest}
-
-    def _run(self) -> None:
-        try:
-            self._result = self._running.result()
-        except SelfTestError as error:
-            self._result = str(error)

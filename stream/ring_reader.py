@@ -114,6 +114,11 @@ class RingReader:
         beat_ns = self._words[Word.WRITER_BEAT_NS]
         return (time.monotonic_ns() - beat_ns) / 1e9 if beat_ns else float("inf")
 
+    @property
+    def waiting(self) -> int:
+        """Frames that were written and not taken yet, lost ones included."""
+        return max(0, int(self._words[Word.HEAD]) - self._cursor)
+
     def read(self, timeout_s: float) -> RGBDFrame | None:
         """The next frame; None where none came in time or, with `end` set, none will."""
         now_s = time.monotonic()

@@ -67,6 +67,9 @@ class CountingSession:
     def interrupted(self, interruption: Interruption) -> None:
         self._tell("interrupted", interruption)
 
+    def spare(self) -> None:
+        pass
+
     def analyzed(self, result: AnalyzerResult) -> None:
         self._tell("analyzed", result)
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from scipy.ndimage import map_coordinates
 
+from sfam.app.known_motion import came_from, moved_skin
 from sfam.app.selftest import SIZES_MM, SIZES_PX, SelfTestError, run_selftest
 from sfam.app.selftest_report import save_plot, table
 from sfam.capture.face_sequence import FaceSequence
@@ -72,3 +74,16 @@ def test_the_command_reports_every_size_of_a_recording(tmp_path: Path) -> None:
     assert 0.05 <= report["smallest_px"] <= 0.5
     assert 0.5 <= report["smallest_mm"] <= 3.0
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("along", [(0.0, -1.0), (1.0, 0.0)])
+def test_skin_is_moved_as_splines_would_and_what_rests_stays_the_very_same(along: tuple[float, float]) -> None:
+    grey = np.array(cv2.cvtColor(FaceSequence(PLAN).frame(3).color, cv2.COLOR_RGB2GRAY)[140:360, 220:440], np.uint8)
+    rows, columns = np.mgrid[0:220, 0:220].astype(np.float32)
+    push = np.asarray(0.5 * np.exp(-((columns - 110) ** 2 + (rows - 90) ** 2) / 400), np.float32)
+    assert np.array_equal(moved_skin(grey, np.zeros_like(push), along), grey)
+    place = came_from(push, along)[::-1]
+    splines = map_coordinates(grey.astype(np.float32), place, order=3, mode="nearest")
+    away = (moved_skin(grey, push, along).astype(np.float32) - splines)[8:-8, 8:-8]
+    assert float(np.sqrt((away**2).mean())) < 0.4, "grey levels; rounding alone gives 0.29"
+    assert abs(float(away.mean())) < 0.02
