@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import threading
@@ -15,6 +16,8 @@ from typing import Any
 
 from .role import Retry, Role, RoleResult
 from .role_link import run_role
+
+YIELDING_NICE = 10
 
 
 @dataclass(slots=True)
@@ -52,11 +55,13 @@ class ChildProcess:
         ours, theirs = context.Pipe()
         process = context.Process(
             target=run_role,
-            args=(role.run, role.settings, theirs, role.cpus, role.yields),
+            args=(role.run, role.settings, theirs, role.cpus),
             name=f"sfam-{role.name}",
         )
-        with _ignoring_interrupts():
+        with ignoring_interrupts():
             process.start()
+        if role.yields:
+            _put_behind(process.pid)
         theirs.close()
         return cls(role, process, ours)
 
@@ -124,6 +129,13 @@ class ChildProcess:
         return RoleResult(self.role.name, code, value, message=message, terminated=self.terminated)
 
 
+def _put_behind(pid: int | None) -> None:
+    """Let other processes go first, from its first import on. Windows has no such rank."""
+    if sys.platform != "win32" and pid is not None:
+        with suppress(ProcessLookupError):  # its sentinel says so
+            os.setpriority(os.PRIO_PROCESS, pid, min(os.getpriority(os.PRIO_PROCESS, 0) + YIELDING_NICE, 19))
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -132,7 +144,7 @@ def _signal_name(number: int) -> str:
 
 
 @contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
+def ignoring_interrupts() -> Iterator[None]:
     """A child inherits it: no Ctrl-C hits it before its own code runs. One that comes meanwhile is not lost for us."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -107,12 +107,23 @@ def live(
     if dry_run:
         typer.echo(render_yaml(settings), nl=False)
         return
+    from .detector_process import DetectorProcess, is_apart
+
+    # Started first: its models take longer to load than all that is imported next.
+    detector = DetectorProcess(settings) if is_apart(settings) else None
     from .live import run_live
 
     def reread() -> Config:
         return load_config(config, os.environ, assignment or (), flags)
 
-    raise typer.Exit(run_live(settings, force=force, step=step, quiet=quiet, verbose=verbose, reread=reread))
+    try:
+        code = run_live(
+            settings, force=force, step=step, quiet=quiet, verbose=verbose, reread=reread, detector=detector
+        )
+    finally:
+        if detector is not None:
+            detector.close()
+    raise typer.Exit(code)
 
 
 live.__doc__ = EXAMPLES

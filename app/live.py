@@ -22,6 +22,7 @@ from .camera_feed import CameraSetup
 from .capture_role import CaptureSettings
 from .clip_role import ClipPlan, keeps_pictures, picture_settings
 from .config import Config, ConfigError
+from .detector_process import DetectorProcess
 from .exit_codes import OK
 from .keys import Keys
 from .live_processes import LiveProcesses
@@ -50,6 +51,7 @@ def run_live(
     quiet: bool = False,
     verbose: bool = False,
     reread: Callable[[], Config] | None = None,
+    detector: DetectorProcess | None = None,
 ) -> int:
     """Run one session to its end; returns the exit code.
 
@@ -60,6 +62,7 @@ def run_live(
         quiet: show only events and errors.
         verbose: print tracebacks.
         reread: reads the settings again, for SIGHUP.
+        detector: the process that finds faces, where one is started already.
 
     Raises:
         ConfigError, ModelError: before anything started.
@@ -72,7 +75,7 @@ def run_live(
     typer.echo(load_model(config.engine.model).card(), err=True)
     plan = replace(make_plan(config, clock, force), clip_pictures=keeps_pictures(config))
     if config.app.cameras:
-        return _run_several(config, plan, force, Operator(quiet, verbose, step, reread))
+        return _run_several(config, plan, force, Operator(quiet, verbose, step, reread), detector)
     setup = _setup(config, plan, step)
     analysis = AnalysisSettings(open_session=Session, config=plan)
     if setup.recording is not None and config.app.single_process:
@@ -80,7 +83,7 @@ def run_live(
         analysis = AnalysisSettings(open_session=open_recorded_session, config=recorded)
     run = SingleProcess if config.app.single_process else LiveProcesses
     with StatusLine(quiet) as line, Keys() as keys:
-        return run(config, [setup], analysis, line, keys, verbose, reread).run()
+        return run(config, [setup], analysis, line, keys, verbose, reread, detector).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,9 @@ class Operator:
     reread: Callable[[], Config] | None
 
 
-def _run_several(config: Config, base: SessionPlan, force: bool, operator: Operator) -> int:
+def _run_several(
+    config: Config, base: SessionPlan, force: bool, operator: Operator, detector: DetectorProcess | None
+) -> int:
     """A session with several cameras.
 
     Raises:
@@ -110,7 +115,8 @@ def _run_several(config: Config, base: SessionPlan, force: bool, operator: Opera
     state = "failed"
     try:
         with StatusLine(operator.quiet) as line, Keys() as keys:
-            code = LiveProcesses(config, setups, analysis, line, keys, operator.verbose, operator.reread).run()
+            run = LiveProcesses(config, setups, analysis, line, keys, operator.verbose, operator.reread, detector)
+            code = run.run()
         state = "ended" if code == OK else "failed"
         return code
     finally:

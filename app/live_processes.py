@@ -10,11 +10,12 @@ from typing import Any
 from sfam.sinks.incident import Incident, IncidentKind
 
 from .affinity import require_cpus
-from .analysis_role import analysis_role
+from .analysis_role import AnalysisSettings, analysis_role
 from .analyzer_role import PREFIX, RESULT, analyzer_roles, offer_to_analyzers
 from .camera_feed import ANALYSIS, CameraFeed, CameraSetup
 from .clip_role import PICTURES, clip_summary
 from .config import ConfigError
+from .detector_process import DETECTOR_LOST
 from .live_run import PAUSE_KEY, LiveRun, obey
 from .marker_role import MARKER, marker_roles
 from .memory_watch import MemoryWatch
@@ -23,7 +24,8 @@ from .recording_role import CLIP, SKIPPED
 from .reload import reloaded
 from .restarts import Restarts
 from .role import Retry, Role, RoleResult
-from .session_plan import Resume
+from .serve_faces import FACE
+from .session_plan import Resume, SessionPlan
 from .several_cameras import SeveralPlan, several_analysis_role
 from .sink_roles import AWAITED, JOINED, METRICS_OPEN, OVERLAY, PAGE_OPEN, RERUN, RING, announce, on_port, sink_roles
 from .supervisor import Supervisor
@@ -89,9 +91,15 @@ class LiveProcesses(LiveRun):
     def _analysis_role(self) -> Role:
         cpus = self._config.app.cpus_analysis
         if len(self._cameras) == 1:
-            return Role(ANALYSIS, analysis_role, self._analysis, cpus=cpus)
+            return Role(ANALYSIS, analysis_role, self._one(self._analysis), cpus=cpus)
         plans = {setup.label: setup.plan for setup in self._cameras}
-        return Role(ANALYSIS, several_analysis_role, SeveralPlan(plans), cpus=cpus)
+        return Role(ANALYSIS, several_analysis_role, self._several(plans), cpus=cpus)
+
+    def _one(self, analysis: AnalysisSettings) -> AnalysisSettings:
+        return analysis if self._detector is None else self._detector.serve(analysis)
+
+    def _several(self, plans: Mapping[str, SessionPlan]) -> SeveralPlan:
+        return SeveralPlan(plans, None if self._detector is None else self._detector.connection)
 
     def _feed_of(self, name: str) -> CameraFeed:
         """The camera that a role's or a message's name ends in."""
@@ -119,6 +127,8 @@ class LiveProcesses(LiveRun):
                 other.joined(role)
         elif kind == HELD:
             self._supervisor.send(ANALYSIS, f"{HOLD}{feed.suffix}", message)
+        elif kind == DETECTOR_LOST:
+            self._incident("detector_lost", message)
         elif kind == RESULT:
             self._supervisor.send(ANALYSIS, RESULT, message)
         elif kind in (SKIPPED, CLIP):
@@ -156,7 +166,10 @@ class LiveProcesses(LiveRun):
             feed.setup.label: replace(feed.setup.plan, resume=self._resumed(feed, result.message))
             for feed in self._feeds
         }
-        settings = SeveralPlan(plans) if len(plans) > 1 else replace(self._analysis, config=plans[""])
+        if self._detector is not None:
+            self._detector.again()
+        one = len(plans) == 1
+        settings = self._one(replace(self._analysis, config=plans[""])) if one else self._several(plans)
         return Retry(settings, pause_s, tuple(feed.analysis_failed() for feed in self._feeds))
 
     def _resumed(self, feed: CameraFeed, cause: str) -> Resume:
@@ -202,7 +215,7 @@ class LiveProcesses(LiveRun):
         for feed in self._feeds:
             feed.watch()
             feed.obey_request()
-        held = self._memory.look(self._supervisor.pids())
+        held = self._memory.look(self._pids())
         if held is not None:
             self._judge_memory(held)
 
@@ -217,6 +230,9 @@ class LiveProcesses(LiveRun):
             return
         obey(key, toggle, lambda: self._to_captures("step"), self._paused)
 
+    def _pids(self) -> dict[str, int]:
+        return self._supervisor.pids() | ({} if self._detector is None else self._detector.pids)
+
     def _to_captures(self, command: str) -> None:
         for feed in self._feeds:
             self._supervisor.send(feed.capture_name, command)
@@ -228,6 +244,8 @@ class LiveProcesses(LiveRun):
             self._incident("memory", f"the {role} process {because}")
             if role == MemoryWatch.OWN:
                 self._supervisor.stop()
+            elif role == FACE and self._detector is not None:
+                self._detector.kill()
             else:
                 self._supervisor.kill(role, because)
 

@@ -14,6 +14,7 @@ from sfam.sinks.sink_error import SinkError
 from .analysis_role import AnalysisSettings
 from .camera_feed import CameraSetup
 from .config import Config
+from .detector_process import DetectorProcess
 from .keys import Keys
 from .recording_role import recording_summary
 from .status_line import StatusLine
@@ -32,6 +33,7 @@ class LiveRun:
         line, keys: the operator's.
         verbose: print tracebacks.
         reread: reads the settings again, for SIGHUP.
+        detector: the process that finds faces, where the caller has started one already, and ends it too.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class LiveRun:
         keys: Keys,
         verbose: bool,
         reread: Callable[[], Config] | None = None,
+        detector: DetectorProcess | None = None,
     ) -> None:
         self._config = config
         self._cameras = cameras
@@ -51,6 +54,7 @@ class LiveRun:
         self._keys = keys
         self._verbose = verbose
         self._reread = reread
+        self._detector = detector
         self._started_s = time.monotonic()
         self._shown: dict[str, Mapping[str, Any]] = {}
 

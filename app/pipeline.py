@@ -20,6 +20,7 @@ from sfam.engine.model import ModelArtifact, ModelError, load_model
 from sfam.engine.scorer import Scorer
 from sfam.engine.spotting import LiveSpotter
 from sfam.stream.analysis import Analysis
+from sfam.stream.face import FaceDetector
 from sfam.stream.face_track import FaceTrack
 from sfam.stream.flow_window import FlowWindow
 from sfam.stream.scene_flow import SceneFlow
@@ -53,6 +54,7 @@ class Pipeline:
         scorer: judges with the same model for several cameras in this process; default one of its own.
         may_swap: with engine `auto`, a faster engine may take over once it is built; tables depend on when that is.
         say: told which engine `auto` took and why.
+        detector: finds faces; default is the configured one, in this process.
 
     Raises:
         ModelError: unknown or damaged model, parity mismatch, or a window length the model was not made for.
@@ -65,6 +67,7 @@ class Pipeline:
         *,
         may_swap: bool = False,
         say: Callable[[str], None] = lambda text: None,
+        detector: FaceDetector | None = None,
     ) -> None:
         cv2.setNumThreads(config.stream.opencv_threads)
         self.config = config
@@ -77,7 +80,8 @@ class Pipeline:
         self._is_shared = scorer is not None
         self.scorer = scorer or open_scorer(config, self.model, may_swap, say)
         self._is_open = True
-        self._analysis = Analysis(config.stream)
+        self._detector = detector
+        self._analysis = Analysis(config.stream, detector=detector)
         self.calibration = _calibration_of(config, self.model)
         """The participant's baseline, None where there is none."""
         self._spotter = self._new_spotter(config.engine.threshold)
@@ -129,7 +133,7 @@ class Pipeline:
     def forget(self, next_event: int) -> None:
         """Know nothing of the frames so far, as if just started; events are numbered from `next_event`."""
         self._analysis.close()
-        self._analysis = Analysis(self.config.stream)
+        self._analysis = Analysis(self.config.stream, detector=self._detector)
         self._spotter = self._new_spotter(self._asked_threshold, next_event)
 
     def _new_spotter(self, threshold: float | None, first_id: int = 0) -> LiveSpotter:

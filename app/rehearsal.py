@@ -15,6 +15,7 @@ from sfam.capture.frame import RGBDFrame
 from sfam.capture.mcap_file import PackedMessage, pack_chunk
 from sfam.capture.source import SourceInfo
 from sfam.sinks.session_tables import ScoreTable
+from sfam.stream.face import FaceDetector
 from sfam.stream.ring_reader import StreamEnd
 
 from .pipeline import FrameAnalysis
@@ -117,8 +118,8 @@ def judge(found: Rehearsed, free_bytes: float, hours: float) -> Verdict:
 class Rehearsal(Session):
     """A session that keeps only what it measured of itself."""
 
-    def __init__(self, plan: SessionPlan, tell: Tell) -> None:
-        super().__init__(plan, tell)
+    def __init__(self, plan: SessionPlan, tell: Tell, *, detector: FaceDetector | None = None) -> None:
+        super().__init__(plan, tell, detector=detector)
         self._table = ScoreTable(self._model.classes)
         self._row_bytes = 0
         self._with_face = 0

@@ -16,6 +16,7 @@ from sfam.stream.ring import Policy, Ring
 from .analysis_role import AnalysisSettings, analysis_role
 from .capture_role import CaptureSettings, capture_role
 from .config import Config
+from .detector_process import DetectorProcess, is_apart
 from .live import make_plan
 from .ring_offer import offer_ring, start_capture
 from .role import Role, RoleResult
@@ -114,6 +115,9 @@ def run_in_processes(
         ReplayInterruptedError: Ctrl-C or SIGTERM came.
     """
     rings: list[Ring] = []
+    detector = DetectorProcess(analysis.config.config) if is_apart(analysis.config.config) else None
+    if detector is not None:
+        analysis = detector.serve(analysis)
 
     def on_message(role: str, kind: str, message: Any) -> None:
         if kind == "opened":
@@ -129,6 +133,8 @@ def run_in_processes(
     finally:
         for ring in rings:
             ring.close()
+        if detector is not None:
+            detector.close()
     failed = next((result for result in results if not result.ok), None)
     if supervisor.interrupted:
         raise ReplayInterruptedError("the replay was interrupted")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
-import signal
 import sys
 import threading
 import time
@@ -14,13 +13,12 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from sfam.stream.ring_segment import sweep
 
-from .affinity import give_way, keep_to
 from .exit_codes import class_names
+from .own_process import ignore_terminal, keep_to, take_name
 
 BEAT_S = 0.5
 """A child gives a sign of life this often."""
@@ -164,29 +162,16 @@ class RoleLink:
                 last = self._closing
 
 
-def _name_process(name: str) -> None:
-    """Let ps and top show what a process does, where the system allows it."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            Path("/proc/self/comm").write_text(name[:15])
-
-
 def run_role(
     run: Callable[[Any, RoleLink], Mapping[str, Any] | None],
     settings: Any,
     connection: Connection,
     cpus: Sequence[int] = (),
-    yields: bool = False,
 ) -> None:
     """Main function of every child process: run the role, report its result or its error, exit."""
-    # Ctrl-C and a closed terminal reach the whole group; stopping in order is the supervisor's business.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ignore_terminal()
     keep_to(cpus)
-    if yields:
-        give_way()
-    _name_process(multiprocessing.current_process().name)
+    take_name(multiprocessing.current_process().name)
     link = RoleLink(connection)
     code = 0
     try:

@@ -24,6 +24,7 @@ from sfam.sinks.unfinished_session import UnfinishedSession
 from sfam.sinks.wire import Stamps
 from sfam.sinks.wire_fields import status_fields
 from sfam.stream.analyzer import AnalyzerResult
+from sfam.stream.face import FaceDetector
 from sfam.stream.ring_reader import StreamEnd
 
 from .interruption import Interruption
@@ -49,18 +50,25 @@ class Session:
         tell: carries lines to the operator: ('event', text) and ('warning', text).
         scorer: shared with other cameras of this process.
         bus: shared with them too.
+        detector: finds faces; default is the configured one, in this process.
 
     Raises:
         ModelError, SinkError, FaceError: as the parts do.
     """
 
     def __init__(
-        self, plan: SessionPlan, tell: Tell, *, scorer: Scorer | None = None, bus: SharedBus | None = None
+        self,
+        plan: SessionPlan,
+        tell: Tell,
+        *,
+        scorer: Scorer | None = None,
+        bus: SharedBus | None = None,
+        detector: FaceDetector | None = None,
     ) -> None:
         self._plan = plan
         self._tell = tell
         say = partial(tell, "engine")
-        self._pipeline = Pipeline(plan.config, scorer, may_swap=not plan.lossless, say=say)
+        self._pipeline = Pipeline(plan.config, scorer, may_swap=not plan.lossless, say=say, detector=detector)
         self._bus = bus
         self._model: ModelArtifact = self._pipeline.model
         self._out = Outlets(plan, self._model, tell)
@@ -81,6 +89,8 @@ class Session:
         self._hold = Hold(False, 0)
         self._last: FrameAnalysis | None = None
         self._total: int | None = None
+        if detector is not None:
+            detector.load()
 
     def begin(self, info: SourceInfo) -> None:
         """Open folder and bus for the source."""
@@ -158,6 +168,10 @@ class Session:
             self._pace.count_from(time.monotonic(), self._accounts.analysed)
             self._out.enter("running", self.totals())
 
+    def spare(self) -> None:
+        """Go on with the self-test."""
+        self._check.step()
+
     def idle(self) -> None:
         """Keep the heartbeat going while no frame comes; in a pause, say so once and then nothing."""
         if self._hold.held and not self._accounts.is_paused:
@@ -189,7 +203,6 @@ class Session:
 
     def close(self) -> None:
         """Let everything go; after `finish` nothing is left to do."""
-        self._check.close()
         totals = self.totals()
         if self._out.failure:
             self._accounts.note(Incident("disk_full", time.monotonic_ns(), self._out.failure))

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -16,9 +17,11 @@ from sfam.sinks.curve import PublisherKeys
 from sfam.sinks.session_folder import SESSION
 from sfam.sinks.shared_bus import SharedBus
 from sfam.sinks.wire import camera_name
+from sfam.stream.face_process import RemoteDetector
 
 from .analysis_role import AnalysisSettings, analysis_role
 from .config import Config, ConfigError
+from .detector_process import detector_at
 from .pipeline import open_scorer
 from .role_link import RoleLink, Tell
 from .session import Session
@@ -116,6 +119,8 @@ class SeveralPlan:
 
     plans: Mapping[str, SessionPlan]
     """By label."""
+    detector: Connection | None = None
+    """To the process that finds faces; None = in the analysis."""
 
 
 class CameraLink(RoleLink):
@@ -189,8 +194,15 @@ class _Team:
         self._scorer = scorer
         self._bus = bus
         self._failed = threading.Event()
+        self._detector = None if settings.detector is None else self._detector_at(settings.detector)
         self._errors: list[Exception] = []
         self._totals: dict[str, Mapping[str, Any]] = {}
+
+    def _detector_at(self, connection: Connection) -> RemoteDetector:
+        """One for all cameras; the loss of it is told by the first."""
+        label, plan = next(iter(self._settings.plans.items()))
+        link = CameraLink(self._link, label, self._failed)
+        return detector_at(connection, plan.config.stream.face, link.tell)
 
     def run(self) -> Mapping[str, Any]:
         threads = [
@@ -207,7 +219,7 @@ class _Team:
 
     def _analyse(self, label: str) -> None:
         def open_session(plan: SessionPlan, tell: Tell) -> Session:
-            return Session(plan, tell, scorer=self._scorer, bus=self._bus)
+            return Session(plan, tell, scorer=self._scorer, bus=self._bus, detector=self._detector)
 
         link = CameraLink(self._link, label, self._failed)
         try:

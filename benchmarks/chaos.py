@@ -31,7 +31,7 @@ from sfam.capture.inspection import inspect
 
 DISTURBANCES = (
     *("stop capture", "stop analysis", "stop supervisor", "stuck subscriber"),
-    *("kill capture", "kill analysis", "reload"),
+    *("kill capture", "kill analysis", "kill face", "reload"),
 )
 """What a session must survive; 'stop' = SIGSTOP for a moment, then SIGCONT; 'reload' = SIGHUP."""
 TO_RECORDER = ("stop recorder", "kill recorder", "starve recorder")

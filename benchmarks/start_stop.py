@@ -29,7 +29,10 @@ def one_turn(folder: Path, options: tuple[str, ...]) -> tuple[float, float]:
     began_s = time.monotonic()
     session = LiveSession(folder / "out", ("-q", *options))
     try:
-        session.wait_rows(ROWS)
+        while session.rows() < ROWS:  # `wait_rows` also looks for processes, which costs the starting session time
+            if not session.running or time.monotonic() - began_s > BOUND_S:
+                raise TimeoutError(f"{session.rows()} frames were judged:\n{session.log}")
+            time.sleep(0.1)
         asked_s = time.monotonic()
         session.process.send_signal(signal.SIGINT)
         session.end(BOUND_S)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 IncidentKind = Literal[
     "analysis_restart",
     "sink_restart",
+    "detector_lost",
     "reload",
     "clock_step",
     "suspend",

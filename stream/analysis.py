@@ -17,7 +17,7 @@ from sfam.capture.frame import Calibration, ColorImage, RGBDFrame
 from sfam.capture.region_align import RegionAligner
 
 from .config import StreamConfig
-from .face import Landmarks, open_detector
+from .face import FaceDetector, Landmarks, open_detector
 from .face_follower import FollowedFace
 from .face_motion import FaceMotion, Motion
 from .face_track import FaceTrack
@@ -40,15 +40,18 @@ class Analysis:
     Args:
         config: settings of this room.
         fps_hint: frame rate to assume before frame times tell.
+        detector: finds faces; default is the configured one, opened here.
 
     Raises:
         FaceError: the face backend cannot be opened.
     """
 
-    def __init__(self, config: StreamConfig, fps_hint: float | None = None) -> None:
+    def __init__(
+        self, config: StreamConfig, fps_hint: float | None = None, *, detector: FaceDetector | None = None
+    ) -> None:
         self._config = config
         self._fps_hint = fps_hint
-        self._watch = FaceWatch(config, open_detector(config), self._face_depth)
+        self._watch = FaceWatch(config, detector or open_detector(config.face), self._face_depth)
         self._solver = open_flow(config.flow)
         self._calibration: Calibration | None = None
         self._aligner: RegionAligner | None = None

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .face import FaceSettings
+
 
 class StreamConfig(BaseModel):
     """How faces are followed and motion is measured."""
@@ -42,3 +44,8 @@ class StreamConfig(BaseModel):
     stereo matching leaves it: there w would tell the network of motion that is not there.
     """
     opencv_threads: int = Field(1, ge=1, description="threads of OpenCV, alike in every mode so that replays agree")
+
+    @property
+    def face(self) -> FaceSettings:
+        """Those of the face detector."""
+        return FaceSettings(self.face_backend, self.face_model, self.face_box, self.max_faces)

@@ -11,8 +11,6 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import StreamConfig
-
 Box = tuple[float, float, float, float]
 Landmarks = NDArray[np.float32]
 GreyImage = NDArray[np.uint8]
@@ -20,6 +18,20 @@ GreyImage = NDArray[np.uint8]
 
 class FaceError(RuntimeError):
     """A face backend cannot be opened; the text says what to install or set."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceSettings:
+    """What a detector is opened by. Plain, so that another process has it without loading what checks settings."""
+
+    backend: str = "dlib"
+    """A name in `BACKENDS`."""
+    model: str | None = None
+    """mediapipe: path of its model; None = fetched once and kept."""
+    box: tuple[int, int, int, int] | None = None
+    """manual: x, y, width, height of the face, color pixels."""
+    most: int = 1
+    """Faces followed at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +50,7 @@ class Detection:
 
 
 class FaceDetector(ABC):
-    """Finds faces and their 68 landmarks in one grey image. Called from one worker thread only."""
+    """Finds faces and their 68 landmarks in one grey image. Called from one worker thread at a time."""
 
     @abstractmethod
     def detect(self, grey: GreyImage, near: tuple[Box, ...], attempt: int) -> list[Detection]:
@@ -51,6 +63,13 @@ class FaceDetector(ABC):
                 time to time, at a bounded cost.
         """
 
+    def load(self) -> None:  # noqa: B027 - most have loaded all once they exist
+        """Wait until it can detect.
+
+        Raises:
+            FaceError: it never will.
+        """
+
 
 BACKENDS: dict[str, str] = {
     "dlib": "face_dlib:DlibDetector",
@@ -60,14 +79,14 @@ BACKENDS: dict[str, str] = {
 """Detectors by name as 'module:class' in this room."""
 
 
-def open_detector(config: StreamConfig) -> FaceDetector:
-    """Open the backend that `config.face_backend` names.
+def open_detector(settings: FaceSettings) -> FaceDetector:
+    """Open the backend that `settings.backend` names.
 
     Raises:
         FaceError: the library or its model is missing, or a setting it needs.
     """
-    module, _, attribute = BACKENDS[config.face_backend].partition(":")
-    return cast(FaceDetector, getattr(import_module(f".{module}", __package__), attribute)(config))
+    module, _, attribute = BACKENDS[settings.backend].partition(":")
+    return cast(FaceDetector, getattr(import_module(f".{module}", __package__), attribute)(settings))
 
 
 def landmark_box(landmarks: Landmarks) -> Box:
@@ -98,8 +117,8 @@ class DueDetection:
 class DetectionQueue:
     """At most one detection under way; it takes effect exactly `delay` frames after its frame, whatever the load.
 
-    dlib releases the GIL while it detects (measured: a counting thread keeps 95 % of its rate), so one worker thread
-    is enough for the frames in between to go on.
+    One worker thread waits for the detector. dlib holds the interpreter's lock while it detects, so that the frames in
+    between go on only where it is asked in another process (`RemoteDetector`).
     """
 
     def __init__(self, detector: FaceDetector, delay: int) -> None:

@@ -5,6 +5,9 @@ The landmark model was trained on the iBUG 300-W set, whose terms exclude commer
 
 from __future__ import annotations
 
+import hashlib
+import os
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .config import StreamConfig
-from .face import Box, Detection, FaceDetector, FaceError, GreyImage, overlap
+from sfam.capture.user_folders import cache_folder
+
+from .face import Box, Detection, FaceDetector, FaceError, FaceSettings, GreyImage, overlap
 
 MODEL_FILE = "shape_predictor_68_face_landmarks.dat"
 COARSE_WIDTH = 320
@@ -45,10 +49,35 @@ def landmark_model() -> Path:
     return path
 
 
+def frontal_detector(dlib: Any, folder: Path) -> Any:
+    """dlib's frontal face detector: unpacking it takes dlib half a second, a copy that is kept loads in 2 ms.
+
+    Args:
+        dlib: the module.
+        folder: where the copy is, or is put where that can be done. Its name holds the sum of its bytes: a damaged one
+            is not used, and replaced.
+    """
+    for path in folder.glob(f"frontal-{dlib.__version__}-*.svm"):
+        with suppress(OSError):
+            if path.name.endswith(f"-{_sum_of(path)}.svm"):
+                return dlib.fhog_object_detector(str(path))
+    detector = dlib.get_frontal_face_detector()
+    with suppress(OSError, RuntimeError):  # nothing is lost but time
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / f".{os.getpid()}.new"
+        detector.save(str(beside))
+        beside.replace(folder / f"frontal-{dlib.__version__}-{_sum_of(beside)}.svm")
+    return detector
+
+
+def _sum_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
 class DlibDetector(FaceDetector):
     """HOG detection on a small image first, larger ones only when nothing is found; landmarks at full size."""
 
-    def __init__(self, config: StreamConfig) -> None:
+    def __init__(self, settings: FaceSettings) -> None:
         try:
             import dlib
         except ImportError as error:
@@ -56,9 +85,9 @@ class DlibDetector(FaceDetector):
                 f"face backend dlib cannot be loaded ({error}); pip install dlib-bin, or use face_backend: manual"
             ) from error
         self._dlib: Any = dlib
-        self._find: Any = dlib.get_frontal_face_detector()
+        self._find: Any = frontal_detector(dlib, cache_folder() / "dlib")
         self._landmarks: Any = dlib.shape_predictor(str(landmark_model()))
-        self._most = config.max_faces
+        self._most = settings.most
 
     def detect(self, grey: GreyImage, near: tuple[Box, ...], attempt: int) -> list[Detection]:
         """See `FaceDetector.detect`."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .config import StreamConfig
-from .face import Box, Detection, FaceDetector, FaceError, GreyImage, Landmarks
+from .face import Box, Detection, FaceDetector, FaceError, FaceSettings, GreyImage, Landmarks
 
 
 def _arc(left: float, right: float, ends: float, middle: float, count: int) -> list[tuple[float, float]]:
@@ -46,13 +45,13 @@ def template_landmarks() -> Landmarks:
 class ManualDetector(FaceDetector):
     """Answers every search with the box of the settings, and every check with what is followed already."""
 
-    def __init__(self, config: StreamConfig) -> None:
-        if config.face_box is None or min(config.face_box[2:]) < 16:
+    def __init__(self, settings: FaceSettings) -> None:
+        if settings.box is None or min(settings.box[2:]) < 16:
             raise FaceError(
                 f"face backend manual needs stream.face_box: [x, y, width, height] of the face (ear to ear, brows to "
-                f"chin) in color pixels, at least 16 wide and high; found {config.face_box}"
+                f"chin) in color pixels, at least 16 wide and high; found {settings.box}"
             )
-        self._box = config.face_box
+        self._box = settings.box
 
     def detect(self, grey: GreyImage, near: tuple[Box, ...], attempt: int) -> list[Detection]:
         """See `FaceDetector.detect`; a box outside the image finds nothing."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import StreamConfig
-from .face import Box, Detection, FaceDetector, GreyImage, Landmarks, overlap
+from .face import Box, Detection, FaceDetector, FaceSettings, GreyImage, Landmarks, overlap
 from .face_landmarker import FaceLandmarker, MeshFace, model_file
 
 AROUND = 2.0
@@ -24,9 +23,9 @@ the outline, brow, nose, eye or lip it belongs to. Good enough to choose regions
 class MediapipeDetector(FaceDetector):
     """The whole image while a face is missing, and only the surroundings of faces that are followed."""
 
-    def __init__(self, config: StreamConfig) -> None:
-        model = model_file(config.face_model, "stream.face_model")
-        self._landmarker = FaceLandmarker(model, config.max_faces)
+    def __init__(self, settings: FaceSettings) -> None:
+        model = model_file(settings.model, "stream.face_model")
+        self._landmarker = FaceLandmarker(model, settings.most)
 
     def detect(self, grey: GreyImage, near: tuple[Box, ...], attempt: int) -> list[Detection]:
         """See `FaceDetector.detect`."""

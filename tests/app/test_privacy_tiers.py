@@ -15,8 +15,7 @@ from sfam.sinks.event_clip import clip_path, read_clip
 from sfam.sinks.session_reader import read_session
 from sfam.sinks.subscriber import subscribe
 from sfam.sinks.wire_fields import parse_frame
-from sfam.stream.config import StreamConfig
-from sfam.stream.face import open_detector
+from sfam.stream.face import FaceSettings, open_detector
 from tests.app.command import run, start
 from tests.app.free_port import free_address
 
@@ -62,7 +61,7 @@ def test_pictures_of_tier_blurred_show_no_face(tmp_path: Path) -> None:
         tmp_path / "s",
     ]
     arguments += ["--set", "sinks.retention_days=10", "--set", "sinks.consent=form 7"]
-    detector = open_detector(StreamConfig())
+    detector = open_detector(FaceSettings())
     seen = 0
     session = start("sfam-live", *arguments)
     try:

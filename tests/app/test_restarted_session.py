@@ -116,8 +116,8 @@ def test_a_session_outlives_its_analysis_and_replays_to_the_same_events(tmp_path
 
 @LINUX
 @pytest.mark.alone
-@pytest.mark.slow  # a whole session with page and recorder, both killed
-def test_dead_sinks_come_back_alone_where_they_were(tmp_path: Path) -> None:
+@pytest.mark.slow  # a whole session with page and recorder, both killed, and the face detector
+def test_dead_sinks_come_back_alone_where_they_were_and_faces_are_still_found(tmp_path: Path) -> None:
     port = free_address().rpartition(":")[2]
     options = ("--overlay", "web", "--set", f"sinks.web_address=127.0.0.1:{port}", "--record", "all")
     session = LiveSession(tmp_path / "session", (*options, "--privacy", "full", "--set", "app.selftest=false"))
@@ -140,7 +140,8 @@ def test_dead_sinks_come_back_alone_where_they_were(tmp_path: Path) -> None:
                 time.sleep(0.05)
         wait_for(page_is_served, "the page did not come back", session)
         wait_for((session.out / "recording_2.mcap").exists, "nothing is recorded any more", session)
-        session.wait_rows(session.rows() + 60)
+        session.role("face").kill()
+        session.wait_rows(session.rows() + 120)
         assert session.role("analysis").pid == analysis
         session.process.send_signal(signal.SIGINT)
         assert session.end() == 0, session.log
@@ -153,6 +154,8 @@ def test_dead_sinks_come_back_alone_where_they_were(tmp_path: Path) -> None:
     assert [re.sub(r" in [\d.]+ s", "", text) for text in texts] == [
         f"the {name} process was killed by SIGKILL; it is started again" for name in ("overlay", "recorder")
     ]
+    (lost,) = (incident["text"] for incident in counters["incidents"] if incident["kind"] == "detector_lost")
+    assert lost == "the face detector's process ended; faces are found in the analysis process from now on"
     assert counters["dropped"] == {} or set(counters["dropped"]) == {"ring_overwritten"}
 
 

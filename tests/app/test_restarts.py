@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from sfam.app.affinity import YIELDING_NICE, keep_to, require_cpus
+from sfam.app.affinity import require_cpus
+from sfam.app.child_process import YIELDING_NICE
 from sfam.app.config import ConfigError
+from sfam.app.own_process import keep_to
 from sfam.app.process_memory import resident_bytes
 from sfam.app.restarts import MOST_RESTARTS, STABLE_S, Restarts
 from sfam.app.role import Retry, Role, RoleResult

@@ -8,13 +8,12 @@ from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import ColorImage
 from sfam.capture.source import open_source
 from sfam.sinks.pixelate import BLOCKS_ACROSS_FACE, BLOCKS_WITHOUT_FACE, MARGIN, Box, pixelated
-from sfam.stream.config import StreamConfig
-from sfam.stream.face import FaceDetector, GreyImage, open_detector
+from sfam.stream.face import FaceDetector, FaceSettings, GreyImage, open_detector
 
 
 @pytest.fixture(scope="module")
 def detector() -> FaceDetector:
-    return open_detector(StreamConfig())
+    return open_detector(FaceSettings())
 
 
 @pytest.fixture(scope="module")

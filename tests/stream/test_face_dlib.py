@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,15 +15,14 @@ import pytest
 from sfam.capture.config import CaptureConfig
 from sfam.capture.recording_source import RecordingSource
 from sfam.stream import face_dlib
-from sfam.stream.config import StreamConfig
-from sfam.stream.face import FaceError
+from sfam.stream.face import FaceError, FaceSettings
 from sfam.stream.face_dlib import DlibDetector, landmark_model
 from tests.shared_data import shared
 
 
 @pytest.fixture(scope="module")
 def detector() -> DlibDetector:
-    return DlibDetector(StreamConfig())
+    return DlibDetector(FaceSettings())
 
 
 @pytest.fixture(scope="module")
@@ -93,4 +93,30 @@ def test_a_missing_model_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_a_missing_library_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dlib", None)
     with pytest.raises(FaceError, match="face_backend: manual"):
-        face_dlib.DlibDetector(StreamConfig())
+        face_dlib.DlibDetector(FaceSettings())
+
+
+def test_a_kept_copy_finds_the_same_and_a_damaged_one_is_replaced(tmp_path: Path, grey: np.ndarray) -> None:
+    import dlib
+
+    def found(detector: Any) -> list[tuple[int, int, int, int, float]]:
+        boxes, scores, _ = detector.run(grey, 0, -1.0)
+        edges = [(box.left(), box.top(), box.right(), box.bottom()) for box in boxes]
+        return [(*edge, score) for edge, score in zip(edges, scores, strict=True)]
+
+    packed = found(dlib.get_frontal_face_detector())
+    assert packed
+    assert found(face_dlib.frontal_detector(dlib, tmp_path)) == packed
+    (copy,) = tmp_path.iterdir()
+    whole = copy.read_bytes()
+    assert found(face_dlib.frontal_detector(dlib, tmp_path)) == packed
+    copy.write_bytes(whole[:1000] + b"?" + whole[1001:])
+    assert found(face_dlib.frontal_detector(dlib, tmp_path)) == packed
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [whole]
+
+
+def test_where_no_copy_can_be_kept_it_is_unpacked_each_time(tmp_path: Path) -> None:
+    import dlib
+
+    (tmp_path / "dlib").write_text("a file where a folder should be")
+    assert face_dlib.frontal_detector(dlib, tmp_path / "dlib") is not None

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sfam.stream.config import StreamConfig
-from sfam.stream.face import FaceError, open_detector
+from sfam.stream.face import FaceError, FaceSettings, open_detector
 from sfam.stream.face_manual import ManualDetector, template_landmarks
 
 IMAGE = np.zeros((240, 320), dtype=np.uint8)
@@ -23,22 +22,22 @@ def test_the_generic_face_is_symmetric_and_in_order() -> None:
 
 
 def test_it_is_put_into_the_box_that_was_given() -> None:
-    found = ManualDetector(StreamConfig(face_backend="manual", face_box=(100, 50, 80, 90))).detect(IMAGE, (), 0)
+    found = ManualDetector(FaceSettings("manual", box=(100, 50, 80, 90))).detect(IMAGE, (), 0)
     assert len(found) == 1
     assert found[0].box == pytest.approx((100, 50, 80, 90))
 
 
 def test_a_check_confirms_what_is_followed() -> None:
-    detector = ManualDetector(StreamConfig(face_backend="manual", face_box=(100, 50, 80, 90)))
+    detector = ManualDetector(FaceSettings("manual", box=(100, 50, 80, 90)))
     assert detector.detect(IMAGE, ((20.0, 30.0, 60.0, 70.0),), 0)[0].box == pytest.approx((20, 30, 60, 70))
 
 
 def test_a_box_outside_the_image_finds_nothing() -> None:
-    detector = ManualDetector(StreamConfig(face_backend="manual", face_box=(280, 50, 80, 90)))
+    detector = ManualDetector(FaceSettings("manual", box=(280, 50, 80, 90)))
     assert detector.detect(IMAGE, (), 0) == []
 
 
 @pytest.mark.parametrize("box", [None, (10, 10, 4, 60)])
 def test_a_missing_or_tiny_box_is_refused_with_the_way_out(box: tuple[int, int, int, int] | None) -> None:
     with pytest.raises(FaceError, match="face_box"):
-        open_detector(StreamConfig(face_backend="manual", face_box=box))
+        open_detector(FaceSettings("manual", box=box))
