@@ -24,6 +24,8 @@ from .rosbag1 import Chunk, Connection, Rosbag1
 
 IMAGE = "image/data"
 METADATA = "image/metadata"
+TOLD = frozenset((b"timestamp_domain", b"Sensor Timestamp", b"Time Of Arrival", b"system_time"))
+"""Metadata that become part of a frame; some twenty others of each image are passed over unread."""
 _HEAD_CHUNKS = 400
 """Extrinsics come with the first frames; no recording needs more chunks than this to show them."""
 _HELD = 3
@@ -88,12 +90,11 @@ class BagRecording(RealSenseRecording):
             header = self._header(stream, data)
             if header is not None:
                 held.append(_Held(stream, time_ns, header, data))
-            if len(held) > _HELD:
-                for frame in self._decode(held.popleft()):
-                    given += 1
-                    yield frame
+            if len(held) > _HELD and (frame := self._decode(held.popleft())) is not None:
+                given += 1
+                yield frame
         while held:
-            for frame in self._decode(held.popleft()):
+            if (frame := self._decode(held.popleft())) is not None:
                 given += 1
                 yield frame
         self._note_damage(given)
@@ -139,6 +140,9 @@ class BagRecording(RealSenseRecording):
 
     def _describe(self, held: deque[_Held], stream: RecordedStream, time_ns: int, data: memoryview) -> None:
         """Give a metadata message to the image it belongs to: same stream, same record time."""
+        length = int.from_bytes(data[:4], "little")
+        if 4 + length < len(data) and bytes(data[4 : 4 + length]) not in TOLD:
+            return
         for image in reversed(held):
             if image.stream is stream and image.time_ns == time_ns:
                 try:
@@ -149,8 +153,8 @@ class BagRecording(RealSenseRecording):
                 image.metadata[key] = value
                 return
 
-    def _decode(self, held: _Held) -> Iterator[StreamFrame]:
-        """The image as a frame; nothing (counted) when its size and encoding do not fit its bytes."""
+    def _decode(self, held: _Held) -> StreamFrame | None:
+        """The image as a frame; None (counted) when its size and encoding do not fit its bytes."""
         header, stream = held.header, held.stream
         is_depth = stream is self.depth
         pixels = held.data[header.start : header.start + header.size]
@@ -164,9 +168,9 @@ class BagRecording(RealSenseRecording):
                 image = color_image(pixels, header.encoding, header.width, header.height, header.step)
         except ValueError:
             self.unreadable["depth" if is_depth else "color"] += 1
-            return
+            return None
         image.flags.writeable = False
-        yield StreamFrame(
+        return StreamFrame(
             stream=stream.name,
             role="depth" if is_depth else "color",
             image=image,

@@ -76,7 +76,9 @@ def depth_image(data: Bytes, encoding: str, width: int, height: int, step: int, 
     rows = _rows(np.frombuffer(data, np.uint8), width * DEPTH_BYTES[name], height, step)
     if name == "32fc1":
         return depth_from_metres(np.ascontiguousarray(rows).view(">f4" if big else "<f4"))
-    depth = np.require(rows.view(">u2" if big else "<u2"), dtype=np.uint16, requirements=["C", "A"])
+    depth = rows.view(">u2" if big else "<u2")
+    if not (depth.dtype.isnative and depth.flags.aligned and depth.flags.c_contiguous):
+        depth = np.require(depth, dtype=np.uint16, requirements=["C", "A"])
     return depth.reshape(height, width)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -97,6 +98,7 @@ def sensor_ns(metadata: Mapping[str, str]) -> int | None:
     return int(text) * 1000 if text.isdecimal() else None
 
 
+@lru_cache(maxsize=64)
 def short_float(value: float) -> float:
     """The shortest decimal that a float32 stands for: 0.0010000000475 is 0.001."""
     return float(str(np.float32(value)))

@@ -22,7 +22,11 @@ MAGIC = b"#ROSBAG V2.0\n"
 MESSAGE, HEADER, INDEX, CHUNK, CHUNK_INFO, CONNECTION = 2, 3, 4, 5, 6, 7
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
-_MESSAGE = struct.Struct("<I5sII3sBI5sII")  # the header every known writer gives a message: conn, op, time
+# A message record as every known writer begins it: header length, conn, op, time, bytes of data.
+_MESSAGE = struct.Struct("<I9sI8s9sIII")
+_CONN, _OP, _TIME = b"\x09\0\0\0conn=", b"\x04\0\0\0op=\x02", b"\x0d\0\0\0time="
+_HEADER_BYTES = _MESSAGE.size - 8
+_INDEX_OP = b"\x04\0\0\0op=\x04"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ class Rosbag1:
 
     def chunks(self, begin: int = len(MAGIC)) -> Iterator[Chunk]:
         """Chunk records in file order; stops at the end or at the first record that is cut or senseless."""
-        for position, fields, start, stored in self._records(begin, len(self._view)):
+        for position, fields, start, stored in self._records(begin, len(self._view), pass_over=_INDEX_OP):
             op = fields["op"][0]
             if op == CHUNK:
                 try:
@@ -156,7 +160,19 @@ class Rosbag1:
     ) -> Iterator[tuple[Connection, int, memoryview]]:
         """Walk the records of one unpacked chunk."""
         position, end = 0, len(data)
+        unpack, most = _MESSAGE.unpack_from, len(data) - _MESSAGE.size
         while position + 8 <= end:
+            if position <= most:  # one step for the usual record: there are a dozen for each image
+                head, conn, number, op, time, seconds, nanoseconds, stored = unpack(data, position)
+                if head == _HEADER_BYTES and conn == _CONN and op == _OP and time == _TIME:
+                    start = position + _MESSAGE.size
+                    if start + stored > end:
+                        break
+                    position = start + stored
+                    connection = taken.get(number)
+                    if connection is not None:
+                        yield connection, seconds * 1_000_000_000 + nanoseconds, data[start:position]
+                    continue
             (head,) = _U32.unpack_from(data, position)
             start = position + 8 + head
             if start > end:
@@ -166,23 +182,16 @@ class Rosbag1:
                 break
             header = bytes(data[position + 4 : position + 4 + head])
             position = start + stored
-            quick = _message_header(header)
-            if quick is None:
-                try:
-                    found = _other_record(header, data[start:position])
-                except ValueError as error:
-                    self.damage = f"a record within a chunk is senseless: {error}"
-                    return
-                if isinstance(found, Connection):
-                    self.connections[found.number] = found
-                    taken[found.number] = found if wanted(found) else None
-                    continue
-                if found is None:
-                    continue
-                quick = found
-            connection = taken.get(quick[0])
-            if connection is not None:
-                yield connection, quick[1], data[start:position]
+            try:
+                found = _other_record(header, data[start:position])
+            except ValueError as error:
+                self.damage = f"a record within a chunk is senseless: {error}"
+                return
+            if isinstance(found, Connection):
+                self.connections[found.number] = found
+                taken[found.number] = found if wanted(found) else None
+            elif found is not None and (connection := taken.get(found[0])) is not None:
+                yield connection, found[1], data[start:position]
         if whole and position != end:
             self.damage = "a chunk ends within a message"
 
@@ -205,8 +214,13 @@ class Rosbag1:
             return memoryview(b""), False  # becomes `damage`, which names the chunk
         return memoryview(data), len(data) == chunk.size and len(stored) == chunk.stored
 
-    def _records(self, position: int, end: int) -> Iterator[tuple[int, dict[str, bytes], int, int]]:
-        """(position, header fields, data start, data bytes) of top-level records; a cut chunk comes last."""
+    def _records(
+        self, position: int, end: int, *, pass_over: bytes = b""
+    ) -> Iterator[tuple[int, dict[str, bytes], int, int]]:
+        """(position, header fields, data start, data bytes) of top-level records; a cut chunk comes last.
+
+        Records whose header holds the bytes `pass_over` are left out.
+        """
         view = self._view
         while position + 8 <= end:
             (head,) = _U32.unpack_from(view, position)
@@ -214,11 +228,15 @@ class Rosbag1:
             if head == 0 or start > end:
                 self.damage = f"the record at byte {position} is cut or senseless"
                 return
-            fields = parse_fields(bytes(view[position + 4 : position + 4 + head]))
+            header = bytes(view[position + 4 : position + 4 + head])
+            (stored,) = _U32.unpack_from(view, start - 4)
+            if pass_over and pass_over in header:
+                position = start + stored
+                continue
+            fields = parse_fields(header)
             if not fields.get("op"):
                 self.damage = f"the record at byte {position} is senseless"
                 return
-            (stored,) = _U32.unpack_from(view, start - 4)
             yield position, fields, start, stored
             position = start + stored
         if position != end:
@@ -267,23 +285,13 @@ class Rosbag1:
 def parse_fields(header: bytes) -> dict[str, bytes]:
     """The name=value fields of a record header; what is cut is left out."""
     fields: dict[str, bytes] = {}
-    position = 0
-    while position + 4 <= len(header):
-        (length,) = _U32.unpack_from(header, position)
-        name, _, value = header[position + 4 : position + 4 + length].partition(b"=")
+    position, end = 0, len(header)
+    while position + 4 <= end:
+        start = position + 4
+        position = start + int.from_bytes(header[position:start], "little")
+        name, _, value = header[start:position].partition(b"=")
         fields[name.decode("ascii", "replace")] = value
-        position += 4 + length
     return fields
-
-
-def _message_header(header: bytes) -> tuple[int, int] | None:
-    """(connection, time ns) of a message record header with its fields in the usual order, else None."""
-    if len(header) != _MESSAGE.size:
-        return None
-    names = _MESSAGE.unpack(header)
-    if names[:2] != (9, b"conn=") or names[3:8] != (4, b"op=", MESSAGE, 13, b"time="):
-        return None
-    return names[2], names[8] * 1_000_000_000 + names[9]
 
 
 def _connection(fields: dict[str, bytes], data: bytes) -> Connection:
