@@ -12,6 +12,9 @@ from sfam.capture.face_sequence import FaceSequence
 from sfam.capture.sequence_plan import draw_plan
 from sfam.stream.analysis import STAGES, Analysis
 from sfam.stream.config import StreamConfig
+from sfam.stream.face_process import RemoteDetector
+
+from .detector_process import DetectorProcess
 
 RENDERED = 45
 WARM_UP = 20
@@ -34,6 +37,8 @@ def opencv_workload() -> float:
 def time_frames(frames: int, method: str = "iclk") -> Stages:
     """Time of each frame of a rendered 640x480 face that sways, by stage, with the fixed workload in between.
 
+    Faces are found in another process, as in a session.
+
     Args:
         frames: that count.
         method: flow method.
@@ -42,7 +47,9 @@ def time_frames(frames: int, method: str = "iclk") -> Stages:
     rendered = [sequence.frame(index) for index in range(RENDERED)]
     turn = 2 * (RENDERED - 1)
     laps: dict[str, list[float]] = {FRAME: [], **{stage: [] for stage in STAGES}, WORKLOAD: []}
-    analysis = Analysis(StreamConfig.model_validate({"flow": method}))
+    config = StreamConfig.model_validate({"flow": method})
+    beside = DetectorProcess(config.face)
+    analysis = Analysis(config, detector=RemoteDetector(beside.connection, config.face, _refuse))
     for index in range(WARM_UP + frames):
         place = index % turn
         shown = rendered[min(place, turn - place)]
@@ -57,10 +64,15 @@ def time_frames(frames: int, method: str = "iclk") -> Stages:
         if index % WORKLOAD_EVERY == 0:
             laps[WORKLOAD].append(opencv_workload())
     analysis.close()
+    beside.close()
     return {
         stage: {"median_ms": float(np.median(spent)), "p99_ms": float(np.percentile(spent, 99))}
         for stage, spent in laps.items()
     }
+
+
+def _refuse(loss: str) -> None:
+    raise RuntimeError(f"{loss}; nothing was measured")
 
 
 def frame_ratios(stages: Stages) -> dict[str, float]:

@@ -107,10 +107,10 @@ def live(
     if dry_run:
         typer.echo(render_yaml(settings), nl=False)
         return
-    from .detector_process import DetectorProcess, is_apart
+    from .detector_process import DetectorProcess
 
     # Started first: its models take longer to load than all that is imported next.
-    detector = DetectorProcess(settings) if is_apart(settings) else None
+    detector = DetectorProcess.beside(settings)
     from .live import run_live
 
     def reread() -> Config:

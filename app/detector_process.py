@@ -23,24 +23,27 @@ DETECTOR_LOST: Final = "detector_lost"
 """What an analysis tells when it has to find faces by itself."""
 
 
-def is_apart(config: Config) -> bool:
-    """Whether faces are found in a process of their own: dlib is the one that would hold the analysis up."""
-    return not config.app.single_process and config.stream.face_backend == "dlib"
-
-
 class DetectorProcess:
     """One detector at a time.
 
     Args:
-        config: of the session.
+        settings: of the detector.
+        cpus: processors it may use; empty = all.
 
     Raises:
         OSError: as the system does.
     """
 
-    def __init__(self, config: Config) -> None:
-        self._settings = (config.stream.face, config.app.cpus_analysis)
+    def __init__(self, settings: FaceSettings, cpus: tuple[int, ...] = ()) -> None:
+        self._settings = (settings, cpus)
         self._start()
+
+    @classmethod
+    def beside(cls, config: Config) -> DetectorProcess | None:
+        """For the analysis process of a session; None where faces are found in it: only dlib would hold it up."""
+        if config.app.single_process or config.stream.face_backend != "dlib":
+            return None
+        return cls(config.stream.face, config.app.cpus_analysis)
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")

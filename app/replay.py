@@ -16,7 +16,7 @@ from sfam.stream.ring import Policy, Ring
 from .analysis_role import AnalysisSettings, analysis_role
 from .capture_role import CaptureSettings, capture_role
 from .config import Config
-from .detector_process import DetectorProcess, is_apart
+from .detector_process import DetectorProcess
 from .live import make_plan
 from .ring_offer import offer_ring, start_capture
 from .role import Role, RoleResult
@@ -115,7 +115,7 @@ def run_in_processes(
         ReplayInterruptedError: Ctrl-C or SIGTERM came.
     """
     rings: list[Ring] = []
-    detector = DetectorProcess(analysis.config.config) if is_apart(analysis.config.config) else None
+    detector = DetectorProcess.beside(analysis.config.config)
     if detector is not None:
         analysis = detector.serve(analysis)
 

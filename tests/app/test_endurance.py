@@ -34,7 +34,7 @@ def test_memory_stays_flat_and_no_frame_is_lost_unexplained(tmp_path: Path) -> N
     verdict, memory = run(15.0, tmp_path, latency=False)
     assert verdict.wrong == ()
     assert verdict.frames > 50
-    assert set(memory) == {"supervisor", "capture", "analysis"}
+    assert set(memory) == {"supervisor", "capture", "analysis", "face"}
 
 
 def test_the_seed_decides_the_rounds_and_all_endings_come() -> None:
