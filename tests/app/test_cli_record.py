@@ -167,7 +167,7 @@ def test_a_recorded_session_replays_to_the_same_tables(tmp_path: Path, mode: tup
 def test_a_live_session_whose_analysis_stumbled_replays_to_the_same_events(tmp_path: Path) -> None:
     session, again = tmp_path / "session", tmp_path / "again"
     process = start(
-        *("sfam-live", "--camera", "demo", "--duration", "9", "--publish", "none"),
+        *("sfam-live", "--camera", "demo", "--duration", "6", "--publish", "none"),
         *("--record", "--privacy", "full", "--out", session, "-q", "--set", "app.ring_slots=4"),
     )
     wait_for_size(session / "scores.csv", 5_000)
@@ -177,7 +177,7 @@ def test_a_live_session_whose_analysis_stumbled_replays_to_the_same_events(tmp_p
         if any(opened.path.endswith("scores.csv") for opened in child.open_files())
     ]
     analysis.suspend()
-    time.sleep(1.5)
+    time.sleep(0.8)
     analysis.resume()
     _, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
@@ -192,11 +192,11 @@ def test_a_live_session_whose_analysis_stumbled_replays_to_the_same_events(tmp_p
     assert (again / "scores.csv").read_text() == (session / "scores.csv").read_text()
 
 
-@pytest.mark.slow(reason="a live session of five seconds")
+@pytest.mark.slow(reason="a live session of three seconds")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no limit of file sizes")
 def test_a_full_disk_ends_the_recording_and_not_the_session(tmp_path: Path) -> None:
     session = tmp_path / "session"
-    command = f"{BIN}/sfam-live --camera demo --duration 5 --publish none --record --privacy full --out {session} -q "
+    command = f"{BIN}/sfam-live --camera demo --duration 3 --publish none --record --privacy full --out {session} -q "
     command += "--set app.ring_slots=6"
     done = subprocess.run(
         # in units of 1 KiB; the ring is a file as well and fits

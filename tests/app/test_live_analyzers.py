@@ -14,13 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 
 from sfam.sinks.subscriber import subscribe
-from sfam.sinks.wire import load_schema
 from tests.app.command import BIN, environment, run
 from tests.app.grey_plugin import install
+from tests.sinks.schemas import require_valid
 from tests.sinks.waiting import until
 
 DEATH = "the analyzer mortal process ended with code 7"
@@ -86,7 +85,7 @@ def test_analyzers_run_beside_a_session_and_die_alone(plugins: dict[str, str], t
         rows = {int(row["frame"]): row for row in csv.DictReader(table)}
     assert sum(row["success"] == "1" for row in rows.values()) > len(rows) / 2
     for header in headers:
-        jsonschema.validate(header, load_schema("analyzer"), jsonschema.Draft202012Validator)
+        require_valid(header, "analyzer")
         line = found[header["frame"]]
         assert (header["name"], header["values"]) == ("mean-grey", line["values"])
         assert header["t_capture_ns"] == line["t_capture_ns"] == int(rows[header["frame"]]["t_capture_ns"])

@@ -7,13 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import zmq
 
-from sfam.sinks.wire import load_schema
 from tests.app.command import run, start
 from tests.shared_data import shared
+from tests.sinks.schemas import require_valid
 
 Row = dict[str, str]
 
@@ -93,7 +92,7 @@ def test_a_plain_zmq_program_gets_session_scores_and_events(tmp_path: Path) -> N
             topic, header, *_ = socket.recv_multipart()
             kind = topic.decode().rpartition("/")[2]
             message = json.loads(header)
-            jsonschema.validate(message, load_schema(kind))  # type: ignore[arg-type]
+            require_valid(message, kind)
             seen.setdefault(kind, []).append(message)
             if kind == "session" and message["state"] == "ended":
                 break

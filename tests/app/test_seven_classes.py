@@ -7,7 +7,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-import jsonschema
 import numpy as np
 import pytest
 
@@ -24,6 +23,7 @@ from sfam.sinks.wire import Kind, Message, Stamps, decode, encode_header, load_s
 from sfam.sinks.wire_fields import event_fields, score_fields
 from tests.app.command import run
 from tests.shared_data import shared
+from tests.sinks.schemas import require_valid
 from tests.sinks.session_parts import frame_result
 
 CLASSES = ["disgust", "surprise", "others", "fear", "anger", "sad", "happy", "neutral"]
@@ -83,7 +83,7 @@ def messages(session: Path) -> list[Message]:
 def test_messages_fit_their_schemas_and_the_overlay_shows_them(session: Path) -> None:
     state = OverlayState()
     for message in messages(session):
-        jsonschema.validate(message.header, load_schema(message.kind))
+        require_valid(message.header, message.kind)
         if message.kind != "session":
             found = message.header["emotion" if message.kind == "score" else "probabilities"]
             assert list(found) == CLASSES

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 
-import jsonschema
 import numpy as np
 import psutil
 import pytest
@@ -19,7 +18,7 @@ from sfam.sinks.bus_address import require_private
 from sfam.sinks.publisher import WAITING_PAYLOADS, NullPublisher, Publisher, open_publisher
 from sfam.sinks.sink_error import SinkError
 from sfam.sinks.status import Status
-from sfam.sinks.wire import KINDS, Kind, Message, Stamps, WireError, decode, load_schema
+from sfam.sinks.wire import KINDS, Kind, Message, Stamps, WireError, decode
 from sfam.sinks.wire_fields import (
     event_fields,
     face_fields,
@@ -30,6 +29,7 @@ from sfam.sinks.wire_fields import (
     score_fields,
     status_fields,
 )
+from tests.sinks.schemas import require_valid
 from tests.sinks.session_parts import (
     ANY_PORT,
     CLASSES,
@@ -148,7 +148,7 @@ def test_all_kinds_arrive_valid_against_their_schemas(publisher: Publisher) -> N
             found = [received(reader) for _ in KINDS]
     assert {message.kind for message in found} == set(KINDS)
     for message in found:
-        jsonschema.validate(message.header, load_schema(message.kind), jsonschema.Draft202012Validator)
+        require_valid(message.header, message.kind)
         assert (message.payload is not None) == (message.kind in ("frame", "flow"))
 
 
@@ -446,7 +446,7 @@ def test_a_program_without_our_package_reads_everything_until_the_end() -> None:
     assert (headers[-1]["state"], headers[-1]["counters"]) == ("ended", {"frames": 50})
     for header in headers:
         kind = header["schema"].removeprefix("sfam.").removesuffix("/1")
-        jsonschema.validate(header, load_schema(kind), jsonschema.Draft202012Validator)
+        require_valid(header, kind)
 
 
 def test_a_publisher_in_the_place_of_another_numbers_on_so_that_nothing_looks_like_a_repeat() -> None:

@@ -46,6 +46,7 @@ from sfam.sinks.wire_fields import (
 from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.head_pose import HeadPose
 from sfam.stream.scene_flow import NoiseFloor
+from tests.sinks.schemas import require_valid
 from tests.sinks.session_parts import (
     CLASSES,
     event,
@@ -63,7 +64,7 @@ def sent(kind: Kind, fields: Mapping[str, object], stamps: Stamps = SOME_STAMPS)
     """A header as it arrives, checked against its schema."""
     header = encode_header(kind, "test", "demo", 3, stamps, 1234, fields)
     found = decode([topic_of("demo", kind).encode(), header]).header
-    jsonschema.validate(found, load_schema(kind), jsonschema.Draft202012Validator)
+    require_valid(found, kind)
     return found
 
 
