@@ -55,7 +55,7 @@ class AnalysisSession(Protocol):
         """A participant's pause begins or ends; frames that were captured before it may still come."""
 
     def spare(self) -> None:
-        """Nothing waits: time for some 10 ms of work that no result depends on. Called once after a frame, at most."""
+        """A moment for 10 to 30 ms of work that no result depends on: no frame waits, or none is in a hurry."""
 
     def idle(self) -> None:
         """No frame came for a while; called some 20 times a second until one comes."""
@@ -112,10 +112,10 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
                     session.analyzed(found.popleft())
                 if frame is not None:
                     session.push(frame, reader.stage_ns, reader.drops)
-                    if not reader.waiting:
-                        session.spare()
                 else:
                     session.idle()
+                if frame is None or not reader.waiting:
+                    session.spare()
                 if time.monotonic() - reported_s >= STATUS_EVERY_S:
                     reported_s = time.monotonic()
                     link.report("status", session.status())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import cv2
@@ -48,27 +50,33 @@ def time_frames(frames: int, method: str = "iclk") -> Stages:
     turn = 2 * (RENDERED - 1)
     laps: dict[str, list[float]] = {FRAME: [], **{stage: [] for stage in STAGES}, WORKLOAD: []}
     config = StreamConfig.model_validate({"flow": method})
-    beside = DetectorProcess(config.face)
-    analysis = Analysis(config, detector=RemoteDetector(beside.connection, config.face, _refuse))
-    for index in range(WARM_UP + frames):
-        place = index % turn
-        shown = rendered[min(place, turn - place)]
-        frame = replace(shown, sequence=index, t_capture_ns=index * PERIOD_NS)
-        started = time.perf_counter_ns()
-        analysis.push(frame)
-        spent = (time.perf_counter_ns() - started) / 1e6
-        if index >= WARM_UP:
-            laps[FRAME].append(spent)
-            for stage, stage_ns in analysis.stage_ns.items():
-                laps[stage].append(stage_ns / 1e6)
-        if index % WORKLOAD_EVERY == 0:
-            laps[WORKLOAD].append(opencv_workload())
-    analysis.close()
-    beside.close()
+    with _analysis(config) as analysis:
+        for index in range(WARM_UP + frames):
+            place = index % turn
+            shown = rendered[min(place, turn - place)]
+            frame = replace(shown, sequence=index, t_capture_ns=index * PERIOD_NS)
+            started = time.perf_counter_ns()
+            analysis.push(frame)
+            spent = (time.perf_counter_ns() - started) / 1e6
+            if index >= WARM_UP:
+                laps[FRAME].append(spent)
+                for stage, stage_ns in analysis.stage_ns.items():
+                    laps[stage].append(stage_ns / 1e6)
+            if index % WORKLOAD_EVERY == 0:
+                laps[WORKLOAD].append(opencv_workload())
     return {
         stage: {"median_ms": float(np.median(spent)), "p99_ms": float(np.percentile(spent, 99))}
         for stage, spent in laps.items()
     }
+
+
+@contextmanager
+def _analysis(config: StreamConfig) -> Iterator[Analysis]:
+    """An analysis whose faces another process finds."""
+    with closing(DetectorProcess(config.face)) as beside:
+        analysis = Analysis(config, detector=RemoteDetector(beside.connection, config.face, _refuse))
+        with closing(analysis):
+            yield analysis
 
 
 def _refuse(loss: str) -> None:

@@ -111,12 +111,12 @@ def live(
 
     # Started first: its models take longer to load than all that is imported next.
     detector = DetectorProcess.beside(settings)
-    from .live import run_live
-
-    def reread() -> Config:
-        return load_config(config, os.environ, assignment or (), flags)
-
     try:
+        from .live import run_live
+
+        def reread() -> Config:
+            return load_config(config, os.environ, assignment or (), flags)
+
         code = run_live(
             settings, force=force, step=step, quiet=quiet, verbose=verbose, reread=reread, detector=detector
         )

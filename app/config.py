@@ -56,7 +56,9 @@ class AppConfig(BaseModel):
         None, gt=0, description="a process that holds more is ended, and started again where it can be; null = none"
     )
     cpus_capture: tuple[int, ...] = Field((), description="processors of the capture process; [] = any")
-    cpus_analysis: tuple[int, ...] = Field((), description="processors of the analysis process; [] = any")
+    cpus_analysis: tuple[int, ...] = Field(
+        (), description="processors of the analysis process and its face detector; [] = any"
+    )
     cpus_sinks: tuple[int, ...] = Field((), description="processors of recorder, overlay and metrics; [] = any")
 
     @field_validator("policy")

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sfam.stream.face import FaceSettings
 from sfam.stream.face_process import RemoteDetector
 
+from .affinity import require_cpus
 from .analysis_role import AnalysisSession, AnalysisSettings
 from .child_process import ignoring_interrupts
 from .config import Config
@@ -40,7 +41,12 @@ class DetectorProcess:
 
     @classmethod
     def beside(cls, config: Config) -> DetectorProcess | None:
-        """For the analysis process of a session; None where faces are found in it: only dlib would hold it up."""
+        """For the analysis process of a session; None where faces are found in it: only dlib would hold it up.
+
+        Raises:
+            ConfigError: processors that are not there.
+        """
+        require_cpus(config.app.cpus_analysis, "app.cpus_analysis")
         if config.app.single_process or config.stream.face_backend != "dlib":
             return None
         return cls(config.stream.face, config.app.cpus_analysis)

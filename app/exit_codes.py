@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 OK = 0
+ENDED_EARLY = 1
+"""An end that is no error of ours and that nobody asked for."""
 USAGE = 2
 SOURCE = 3
 ENGINE = 4

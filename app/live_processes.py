@@ -16,6 +16,7 @@ from .camera_feed import ANALYSIS, CameraFeed, CameraSetup
 from .clip_role import PICTURES, clip_summary
 from .config import ConfigError
 from .detector_process import DETECTOR_LOST
+from .exit_codes import ENDED_EARLY, OK
 from .live_run import PAUSE_KEY, LiveRun, obey
 from .marker_role import MARKER, marker_roles
 from .memory_watch import MemoryWatch
@@ -49,7 +50,7 @@ class LiveProcesses(LiveRun):
         self._restarts = Restarts()
         self._memory = MemoryWatch(app.memory_limit_mb)
         self._next_seq: dict[str, Mapping[str, int]] = {}
-        self._threshold_changed = False
+        self._threshold_changed = self._is_over_limit = False
         self._pages: dict[str, str] = {}
         self._supervisor = Supervisor(
             self._roles(),
@@ -128,6 +129,8 @@ class LiveProcesses(LiveRun):
         elif kind == HELD:
             self._supervisor.send(ANALYSIS, f"{HOLD}{feed.suffix}", message)
         elif kind == DETECTOR_LOST:
+            if self._detector is not None:
+                self._detector.kill()  # one that hangs would go on holding a processor
             self._incident("detector_lost", message)
         elif kind == RESULT:
             self._supervisor.send(ANALYSIS, RESULT, message)
@@ -243,6 +246,7 @@ class LiveProcesses(LiveRun):
         for role, because in self._memory.over(held):
             self._incident("memory", f"the {role} process {because}")
             if role == MemoryWatch.OWN:
+                self._is_over_limit = True
                 self._supervisor.stop()
             elif role == FACE and self._detector is not None:
                 self._detector.kill()
@@ -284,4 +288,5 @@ class LiveProcesses(LiveRun):
         # An analyzer's end was told when it happened.
         failed = [result for result in failures(results) if not result.role.startswith(PREFIX)]
         say_failures(failed, self._line, self._verbose)
-        return failure_code([result for result in failed if result.role not in ("overlay", "metrics")])
+        code = failure_code([result for result in failed if result.role not in ("overlay", "metrics")])
+        return code or (ENDED_EARLY if self._is_over_limit else OK)

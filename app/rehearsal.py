@@ -63,6 +63,8 @@ class Rehearsed:
     recorded: bool
     """Whether that includes a recording."""
     events: int = 0
+    incidents: tuple[str, ...] = ()
+    """What went wrong with its processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ def judge(found: Rehearsed, free_bytes: float, hours: float) -> Verdict:
         reasons.append(
             f"depth on only {found.depth_share:.0%} of the face: stay within the camera's range, avoid direct sun"
         )
+    reasons += found.incidents
     if found.noise_px > MOST_NOISE_PX:
         reasons.append(f"a face at rest moves by {found.noise_px:.2f} px, small expressions drown: more light, nearer")
     needed = found.disk_gb_per_hour * hours * 1e9 * DISK_MARGIN
@@ -152,6 +155,7 @@ class Rehearsal(Session):
             disk_gb_per_hour=self._bytes_per_frame() * self._info.fps * 3600 / 1e9,
             recorded=bool(self._samples),
             events=totals["events"].get("confirmed", 0),
+            incidents=tuple(one["text"] for one in totals["incidents"] if one["kind"] == "detector_lost"),
         )
         return {**totals, "rehearsed": measured}
 

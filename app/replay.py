@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 
 from sfam.capture.clock import SessionClock
 from sfam.capture.pacing import ReplayControl
+from sfam.sinks.incident import Incident
 from sfam.stream.ring import Policy, Ring
 
 from .analysis_role import AnalysisSettings, analysis_role
 from .capture_role import CaptureSettings, capture_role
 from .config import Config
-from .detector_process import DetectorProcess
+from .detector_process import DETECTOR_LOST, DetectorProcess
 from .live import make_plan
 from .ring_offer import offer_ring, start_capture
 from .role import Role, RoleResult
@@ -115,7 +117,9 @@ def run_in_processes(
         ReplayInterruptedError: Ctrl-C or SIGTERM came.
     """
     rings: list[Ring] = []
-    detector = DetectorProcess.beside(analysis.config.config)
+    session: Config = analysis.config.config
+    free = session.model_copy(update={"app": session.app.model_copy(update={"cpus_analysis": ()})})
+    detector = DetectorProcess.beside(free)
     if detector is not None:
         analysis = detector.serve(analysis)
 
@@ -124,6 +128,9 @@ def run_in_processes(
             rings.append(offer_ring(supervisor, message, policy, slots))
         elif kind == "ready":
             start_capture(supervisor, message)
+        elif kind == DETECTOR_LOST and detector is not None:
+            detector.kill()
+            supervisor.send("analysis", "incident", Incident(DETECTOR_LOST, time.monotonic_ns(), message))
 
     supervisor = Supervisor(
         [Role("capture", capture_role, capture), Role("analysis", analysis_role, analysis)], on_message=on_message

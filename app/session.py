@@ -129,6 +129,8 @@ class Session:
         self._check.push(frame, result.windows, result.tracks)
         if self._pace.due:
             self._heartbeat(time.monotonic())
+        if self._plan.lossless:  # capture waits, and may always have a frame ready
+            self._check.step()
 
     def interrupted(self, interruption: Interruption) -> None:
         """Note a time without camera, and say it on the bus at once."""
@@ -192,6 +194,7 @@ class Session:
         for event in self._pipeline.flush():
             self._announce(event)
         self._check.finish()
+        self._tell_check()
         state: SessionState = "failed" if end.state == "failed" else "ended"
         totals = {**self.totals(), "ended_because": end.reason, "warnings": list(end.warnings)}
         for warning in end.warnings:
@@ -294,6 +297,9 @@ class Session:
             self._tell("warning", incident.text)
             if incident.kind == "suspend":
                 self._changes.append(Change(-1, "gap"))
+        self._tell_check()
+
+    def _tell_check(self) -> None:
         news = self._check.news()
         if news is not None:
             self._out.note("start_check", self._check.fields())

@@ -39,7 +39,7 @@ class StartCheck:
         self._trials: Trials[SelfTestResult] | None = None
         self._frames = 0
         self._result: SelfTestResult | str | None = None if selftest else "not asked for (app.selftest)"
-        self._told = False
+        self._tested = self._told = False
 
     @property
     def collected(self) -> bool:
@@ -53,11 +53,10 @@ class StartCheck:
         self._frames += 1
         self._test.push(frame, windows, tracks)
         if self._test.ready or self._frames == MOST_FRAMES:
-            self._trials = self._test.trials()
-            self._test = None
+            self._trials, self._test, self._tested = self._test.trials(), None, True
 
     def step(self) -> None:
-        """Go on with the test for about 10 ms, where it has collected what it needs."""
+        """Go on with the test for 10 to 30 ms, by the face's size, where it has collected what it needs."""
         if self._trials is None:
             return
         try:
@@ -66,10 +65,12 @@ class StartCheck:
             self._result, self._trials = end.value, None
         except SelfTestError as error:
             self._result, self._trials = str(error), None
+        except Exception as error:  # no session ends by its self-test; the operator is told, and session.json
+            self._result, self._trials = f"the self-test failed: {type(error).__name__}: {error}", None
 
     def news(self) -> str | None:
         """The result for the operator, once."""
-        if self._told or self._result is None or not self._frames:
+        if self._told or self._result is None or not self._tested:
             return None
         self._told = True
         if isinstance(self._result, str):
@@ -84,7 +85,7 @@ class StartCheck:
         until_s = time.monotonic() + LONGEST_END_S
         while self._trials is not None and time.monotonic() < until_s:
             self.step()
-        self._test, self._told = None, True
+        self._test = None
         if self._trials is not None:
             self._trials, self._result = None, "the session ended before its self-test had"
         elif self._result is None:

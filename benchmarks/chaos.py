@@ -215,10 +215,16 @@ def _unheard(out: Path, listener: Listener, ending: str) -> list[str]:
     return [f"confirmed events {sorted(missing)} were never heard"] if missing else []
 
 
-def run(rounds: int, seed: int, folder: Path) -> tuple[int, int]:
-    """Play all rounds, print a line each; returns how many went wrong, and how many could not be judged."""
+def run(rounds: int, seed: int, folder: Path, first: int = 0) -> tuple[int, int]:
+    """Play all rounds, print a line each; returns how many went wrong, and how many could not be judged.
+
+    Args:
+        rounds, seed: as for `draw`.
+        folder: for their sessions.
+        first: of these rounds; those before it were played another time.
+    """
     failed = unjudged = 0
-    for plan in draw(rounds, seed):
+    for plan in draw(rounds, seed)[first:]:
         began_s = time.monotonic()
         try:
             wrong = play(plan, folder)
@@ -238,10 +244,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=len(ENDINGS))
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=0, help="go on with this round of those that the seed gives")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="sfam_chaos_") as folder:
-        failed, unjudged = run(options.rounds, options.seed, Path(folder))
-    print(f"{options.rounds} rounds, seed {options.seed}: {failed} went wrong, {unjudged} could not be judged")
+        failed, unjudged = run(options.rounds, options.seed, Path(folder), options.first)
+    played = f"rounds {options.first} to {options.rounds - 1}, seed {options.seed}"
+    print(f"{played}: {failed} went wrong, {unjudged} could not be judged")
     sys.exit(1 if failed or unjudged else 0)
 
 

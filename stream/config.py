@@ -48,4 +48,4 @@ class StreamConfig(BaseModel):
     @property
     def face(self) -> FaceSettings:
         """Those of the face detector."""
-        return FaceSettings(self.face_backend, self.face_model, self.face_box, self.max_faces)
+        return FaceSettings(self.face_backend, self.face_model, self.face_box, self.max_faces, self.opencv_threads)

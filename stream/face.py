@@ -32,6 +32,8 @@ class FaceSettings:
     """manual: x, y, width, height of the face, color pixels."""
     most: int = 1
     """Faces followed at once."""
+    opencv_threads: int = 1
+    """In a process of the detector's own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,25 +50,34 @@ def landmark_model() -> Path:
     return path
 
 
-def frontal_detector(dlib: Any, folder: Path) -> Any:
+def frontal_detector(dlib: Any, folder: Callable[[], Path]) -> Any:
     """dlib's frontal face detector: unpacking it takes dlib half a second, a copy that is kept loads in 2 ms.
 
     Args:
         dlib: the module.
-        folder: where the copy is, or is put where that can be done. Its name holds the sum of its bytes: a damaged one
-            is not used, and replaced.
+        folder: gives where the copy is, or is put where that can be done. Its name holds the sum of its bytes: a
+            damaged one is not used, and replaced. Without a copy nothing is lost but time.
     """
-    for path in folder.glob(f"frontal-{dlib.__version__}-*.svm"):
-        with suppress(OSError):
+    with suppress(OSError, RuntimeError):  # no such folder, not ours to read, or a copy that dlib does not take
+        for path in folder().glob(f"frontal-{dlib.__version__}-*.svm"):
             if path.name.endswith(f"-{_sum_of(path)}.svm"):
                 return dlib.fhog_object_detector(str(path))
     detector = dlib.get_frontal_face_detector()
-    with suppress(OSError, RuntimeError):  # nothing is lost but time
-        folder.mkdir(parents=True, exist_ok=True)
-        beside = folder / f".{os.getpid()}.new"
-        detector.save(str(beside))
-        beside.replace(folder / f"frontal-{dlib.__version__}-{_sum_of(beside)}.svm")
+    with suppress(OSError, RuntimeError):
+        _keep(dlib, detector, folder())
     return detector
+
+
+def _keep(dlib: Any, detector: Any, folder: Path) -> None:
+    """Put a copy into a folder; one that dlib cannot load again (it does not tell of a full disk) is not kept."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".{os.getpid()}.new"
+    try:
+        detector.save(str(beside))
+        dlib.fhog_object_detector(str(beside))
+        beside.replace(folder / f"frontal-{dlib.__version__}-{_sum_of(beside)}.svm")
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _sum_of(path: Path) -> str:
@@ -85,7 +95,7 @@ class DlibDetector(FaceDetector):
                 f"face backend dlib cannot be loaded ({error}); pip install dlib-bin, or use face_backend: manual"
             ) from error
         self._dlib: Any = dlib
-        self._find: Any = frontal_detector(dlib, cache_folder() / "dlib")
+        self._find: Any = frontal_detector(dlib, lambda: cache_folder() / "dlib")
         self._landmarks: Any = dlib.shape_predictor(str(landmark_model()))
         self._most = settings.most
 

@@ -9,17 +9,22 @@ import struct
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+import cv2
 import numpy as np
 
 from .face import Box, Detection, FaceDetector, FaceError, FaceSettings, GreyImage, Landmarks, open_detector
 
 LOADED_S = 180.0
 """Its model is a large file: a slow disk on a busy machine may need this long."""
-ANSWERED_S = 10.0
-"""A search takes tens of milliseconds; what takes so much longer hangs."""
+ANSWERED_S = 4.0
+"""A search takes tens of milliseconds; what takes so much longer hangs. The frames wait for it meanwhile."""
+TAKEN_S = 2
+"""Whole seconds after which a write that finds no room fails; an image takes a few of them."""
+LOOK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class RemoteDetector(FaceDetector):
         _bound_writes(connection)
         self._asking = threading.Lock()
         self._loaded = False
+        self._refused: FaceError | None = None
+        self._lost = False
         self._local: FaceDetector | None = None
 
     def load(self) -> None:
@@ -66,8 +73,12 @@ class RemoteDetector(FaceDetector):
                 self._loaded = True
                 try:
                     _heard(self._connection, LOADED_S)
+                except FaceError as error:
+                    self._refused = error
                 except (EOFError, OSError) as error:
                     self._go_on_alone(error)
+            if self._refused is not None:
+                raise self._refused
 
     def detect(self, grey: GreyImage, near: tuple[Box, ...], attempt: int) -> list[Detection]:
         """See `FaceDetector.detect`.
@@ -77,12 +88,12 @@ class RemoteDetector(FaceDetector):
         """
         self.load()
         with self._asking:
-            if self._local is None:
+            if not self._lost:
                 try:
                     return self._ask(grey, near, attempt)
                 except (EOFError, OSError) as error:
                     self._go_on_alone(error)
-            assert self._local is not None
+            self._local = self._local or open_detector(self._settings)
             return self._local.detect(grey, near, attempt)
 
     def _ask(self, grey: GreyImage, near: tuple[Box, ...], attempt: int) -> list[Detection]:
@@ -91,17 +102,20 @@ class RemoteDetector(FaceDetector):
         return [Detection(landmarks, score) for landmarks, score in _heard(self._connection, ANSWERED_S).faces]
 
     def _go_on_alone(self, error: Exception) -> None:
+        self._lost = True
         self._connection.close()
         how = "does not answer" if isinstance(error, (TimeoutError, BlockingIOError)) else "ended"
         self._on_loss(f"the face detector's process {how}; faces are found in the analysis process from now on")
-        self._local = open_detector(self._settings)
 
 
 def _bound_writes(connection: Connection) -> None:
-    """An image is larger than what a connection holds: let writing to a process that does not read fail in time."""
+    """An image is larger than what a connection holds: let writing to a process that does not read fail in time.
+
+    Windows has no such bound: there a detector that hangs holds up the session until it is killed.
+    """
     if sys.platform != "win32":
         with socket.socket(fileno=os.dup(connection.fileno())) as end:
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", math.ceil(ANSWERED_S), 0))
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", TAKEN_S, 0))
 
 
 def _heard(connection: Connection, timeout_s: float) -> _Answer:
@@ -112,7 +126,8 @@ def _heard(connection: Connection, timeout_s: float) -> _Answer:
         TimeoutError: none came in time.
         EOFError, OSError: none will come.
     """
-    if not connection.poll(timeout_s):
+    # In short looks: a machine or a group of processes that was stopped meanwhile has not waited for all that time.
+    if not any(connection.poll(LOOK_S) for _ in range(math.ceil(timeout_s / LOOK_S))):
         raise TimeoutError(f"no answer within {timeout_s:g} s")
     answer: _Answer = connection.recv()
     if answer.error:
@@ -127,19 +142,19 @@ def answer(settings: FaceSettings, connection: Connection) -> None:
         settings: of the detector, which is opened here.
         connection: to its owner.
     """
-    try:
-        detector = open_detector(settings)
-    except FaceError as error:
-        connection.send(_Answer(error=str(error)))
-        return
-    connection.send(_Answer())
-    while True:
+    cv2.setNumThreads(settings.opencv_threads)
+    with suppress(EOFError, OSError):  # whoever asks is gone: the end
         try:
+            detector = open_detector(settings)
+        except Exception as error:  # goes to whoever asked
+            text = str(error) if isinstance(error, FaceError) else f"{type(error).__name__}: {error}"
+            connection.send(_Answer(error=text))
+            return
+        connection.send(_Answer())
+        while True:
             question: _Question = connection.recv()
             grey = np.frombuffer(connection.recv_bytes(), dtype=np.uint8).reshape(question.shape)
-        except (EOFError, OSError):
-            return
-        connection.send(_detected(detector, grey, question))
+            connection.send(_detected(detector, grey, question))
 
 
 def _detected(detector: FaceDetector, grey: GreyImage, question: _Question) -> _Answer:

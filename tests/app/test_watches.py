@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sfam.app import start_check
 from sfam.app.config import load_config
 from sfam.app.disk_watch import LOOK_EVERY_S, LOW_BYTES, DiskWatch, free_bytes
 from sfam.app.latency_alarm import FEWEST_FRAMES, WINDOW_FRAMES, LatencyAlarm
+from sfam.app.live import run_live
 from sfam.app.memory_watch import MemoryWatch
 from sfam.app.reload import LIVE_KEYS, reloaded
 from sfam.app.start_check import StartCheck
@@ -215,3 +217,14 @@ def test_a_session_without_a_face_says_that_nothing_was_tested(asked: bool) -> N
     why = check.fields()["selftest"]["not_run"]
     assert why.startswith("the session ended before" if asked else "not asked for")
     assert check.news() is None
+
+
+def test_a_supervisor_that_holds_too_much_ends_the_session_which_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def over(*_: object) -> Iterator[tuple[str, str]]:
+        yield MemoryWatch.OWN, "held 900 MB, over app.memory_limit_mb=800,"
+
+    monkeypatch.setattr(MemoryWatch, "over", over)
+    flags = {"capture.camera": "demo", "sinks.publish": "none", "sinks.out": str(tmp_path / "s"), "app.duration_s": 60}
+    assert run_live(load_config(flags=flags), quiet=True) == 1

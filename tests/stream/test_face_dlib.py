@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
+import os
 import sys
 import threading
 import time
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import dlib
 import numpy as np
 import pytest
 
@@ -97,8 +100,6 @@ def test_a_missing_library_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_kept_copy_finds_the_same_and_a_damaged_one_is_replaced(tmp_path: Path, grey: np.ndarray) -> None:
-    import dlib
-
     def found(detector: Any) -> list[tuple[int, int, int, int, float]]:
         boxes, scores, _ = detector.run(grey, 0, -1.0)
         edges = [(box.left(), box.top(), box.right(), box.bottom()) for box in boxes]
@@ -106,17 +107,41 @@ def test_a_kept_copy_finds_the_same_and_a_damaged_one_is_replaced(tmp_path: Path
 
     packed = found(dlib.get_frontal_face_detector())
     assert packed
-    assert found(face_dlib.frontal_detector(dlib, tmp_path)) == packed
+    assert found(face_dlib.frontal_detector(dlib, lambda: tmp_path)) == packed
     (copy,) = tmp_path.iterdir()
     whole = copy.read_bytes()
-    assert found(face_dlib.frontal_detector(dlib, tmp_path)) == packed
+    assert found(face_dlib.frontal_detector(dlib, lambda: tmp_path)) == packed
     copy.write_bytes(whole[:1000] + b"?" + whole[1001:])
-    assert found(face_dlib.frontal_detector(dlib, tmp_path)) == packed
+    assert found(face_dlib.frontal_detector(dlib, lambda: tmp_path)) == packed
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [whole]
 
 
+def test_a_copy_that_a_full_disk_cut_off_is_not_kept_nor_used(tmp_path: Path) -> None:
+    class Cut:
+        def save(self, path: str) -> None:
+            dlib.get_frontal_face_detector().save(path)
+            os.truncate(path, 150_000)
+
+    class Library:
+        __version__ = dlib.__version__
+        fhog_object_detector = dlib.fhog_object_detector
+        get_frontal_face_detector = Cut
+
+    assert isinstance(face_dlib.frontal_detector(Library, lambda: tmp_path), Cut)
+    assert list(tmp_path.iterdir()) == []
+    cut = b"of an earlier version"
+    name = f"frontal-{dlib.__version__}-{hashlib.sha256(cut).hexdigest()[:16]}.svm"
+    (tmp_path / name).write_bytes(cut)
+    assert isinstance(face_dlib.frontal_detector(dlib, lambda: tmp_path), dlib.fhog_object_detector)
+
+
 def test_where_no_copy_can_be_kept_it_is_unpacked_each_time(tmp_path: Path) -> None:
-    import dlib
+    def closed() -> Path:
+        raise PermissionError("somebody else's home")
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
 
     (tmp_path / "dlib").write_text("a file where a folder should be")
-    assert face_dlib.frontal_detector(dlib, tmp_path / "dlib") is not None
+    for folder in (closed, homeless, lambda: tmp_path / "dlib"):
+        assert isinstance(face_dlib.frontal_detector(dlib, folder), dlib.fhog_object_detector)

@@ -50,6 +50,7 @@ class Asked:
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
     monkeypatch.setattr(face_process, "ANSWERED_S", 1.0)
+    monkeypatch.setattr(face_process, "TAKEN_S", 1)
     remote = Asked(FaceSettings())
     remote.detector.load()
     yield remote
@@ -97,7 +98,27 @@ def test_a_backend_that_cannot_be_opened_there_is_an_error_here() -> None:
     remote = Asked(FaceSettings("manual"))
     with pytest.raises(FaceError, match="face_box"):
         remote.detector.load()
+    with pytest.raises(FaceError, match="face_box"):
+        remote.detector.load()
+    assert remote.losses == []
     assert remote.end() == 0
+
+
+def test_whatever_keeps_a_backend_from_opening_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(_: FaceSettings) -> None:
+        raise RuntimeError("Unexpected end of file")
+
+    monkeypatch.setattr(face_process, "open_detector", damaged)
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    answer(FaceSettings(), theirs)
+    with pytest.raises(FaceError, match="RuntimeError: Unexpected end of file"):
+        RemoteDetector(ours, FaceSettings(), lambda text: None).load()
+
+
+def test_a_detector_that_nobody_asks_any_more_ends_without_a_word() -> None:
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    ours.close()
+    answer(FaceSettings("manual", box=(1, 1, 20, 20)), theirs)
 
 
 def test_an_image_that_it_fails_on_is_an_error_and_the_next_is_not(asked: Asked, greys: list[np.ndarray]) -> None:
