@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -220,7 +221,7 @@ def run(rounds: int, seed: int, folder: Path, first: int = 0) -> tuple[int, int]
 
     Args:
         rounds, seed: as for `draw`.
-        folder: for their sessions.
+        folder: for their sessions; of those with right accounts nothing is kept, as pictures fill disks.
         first: of these rounds; those before it were played another time.
     """
     failed = unjudged = 0
@@ -230,6 +231,8 @@ def run(rounds: int, seed: int, folder: Path, first: int = 0) -> tuple[int, int]
             wrong = play(plan, folder)
             verdict = "; ".join(wrong) or "accounts right"
             failed += bool(wrong)
+            if not wrong:
+                shutil.rmtree(folder / f"round_{plan.number}")
         except TooSlowError as error:
             verdict = f"not judged: {error}"
             unjudged += 1
@@ -246,11 +249,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="go on with this round of those that the seed gives")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="sfam_chaos_") as folder:
-        failed, unjudged = run(options.rounds, options.seed, Path(folder), options.first)
+    folder = Path(tempfile.mkdtemp(prefix="sfam_chaos_"))
+    failed, unjudged = run(options.rounds, options.seed, folder, options.first)
     played = f"rounds {options.first} to {options.rounds - 1}, seed {options.seed}"
     print(f"{played}: {failed} went wrong, {unjudged} could not be judged")
-    sys.exit(1 if failed or unjudged else 0)
+    if failed or unjudged:
+        print(f"their sessions: {folder}")
+        sys.exit(1)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
