@@ -72,6 +72,9 @@ class FaceDetector(ABC):
             FaceError: it never will.
         """
 
+    def close(self) -> None:  # noqa: B027 - most hold nothing that has to be ended
+        """End what it runs; safe to call twice."""
+
 
 BACKENDS: dict[str, str] = {
     "dlib": "face_dlib:DlibDetector",
@@ -155,6 +158,7 @@ class DetectionQueue:
             self._pending = None
 
     def close(self) -> None:
-        """End the worker thread; safe to call twice."""
+        """End the worker thread and the detector; safe to call twice."""
         self._pending = None
         self._worker.shutdown(wait=True)
+        self._detector.close()

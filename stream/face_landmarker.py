@@ -84,7 +84,7 @@ class FaceLandmarker:
         return mesh_faces(self._landmarker.detect(image), rgb.shape[1], rgb.shape[0])
 
     def close(self) -> None:
-        """End MediaPipe's threads."""
+        """End MediaPipe's threads; safe to call twice."""
         self._landmarker.close()
 
 

@@ -34,6 +34,10 @@ class MediapipeDetector(FaceDetector):
         checked = (self._check(grey, box) for box in near)
         return [face for face in checked if face is not None]
 
+    def close(self) -> None:
+        """End MediaPipe's threads, which complain where the program ends before them."""
+        self._landmarker.close()
+
     def _check(self, grey: GreyImage, box: Box) -> Detection | None:
         """The face that lies best on a known box, among those around it."""
         x, y, width, height = box
