@@ -41,7 +41,10 @@ ENDINGS = ("interrupt", "disk full", "kill supervisor", "terminate", "force")
 ORDERLY = ("interrupt", "terminate")
 EXIT_CODES = {"interrupt": 0, "terminate": 0, "disk full": 5}
 """Where the documentation promises one."""
+NOT_BACK = ("face",)
+"""Roles that are not started again: another does their work."""
 LONGEST_STOP_S = 1.0
+LONGEST_DEATH_S = 10.0
 RECORDED_SHARE = 0.4
 FIRST_ROWS = 20
 OPTIONS = ("--privacy", "full", "--set", "sinks.high_water_mark=10")
@@ -144,7 +147,7 @@ def play(plan: Round, folder: Path) -> list[str]:
                 stuck.append(StuckSubscriber(session.address))
                 time.sleep(seconds)
             elif what.startswith("kill "):
-                _process(session, what.partition(" ")[2]).kill()
+                _kill(session, what.partition(" ")[2])
             elif what == "reload":
                 os.kill(session.process.pid, signal.SIGHUP)
             elif what == "starve recorder":
@@ -178,6 +181,18 @@ def play(plan: Round, folder: Path) -> list[str]:
 
 def _process(session: LiveSession, name: str) -> psutil.Process:
     return psutil.Process(session.process.pid) if name == "supervisor" else session.role(name)
+
+
+def _kill(session: LiveSession, name: str) -> None:
+    """Ends when the role is back: a session that is ended before says so by its exit code."""
+    killed = _process(session, name)
+    killed.kill()
+    try:
+        killed.wait(LONGEST_DEATH_S)
+    except psutil.TimeoutExpired as error:
+        raise TooSlowError(f"the killed {name} process is still there after {LONGEST_DEATH_S:g} s") from error
+    if name not in NOT_BACK:
+        session.role(name)
 
 
 def _pause(session: LiveSession, name: str, seconds: float) -> None:
