@@ -34,11 +34,13 @@ def x_server(*tools: str, screen: Path | None = None) -> Iterator[str]:
     command = ["Xvfb", "-displayfd", str(writing), "-screen", "0", f"{WIDTH}x{HEIGHT}x24", "-nolisten", "tcp"]
     command += ["-noreset", *(() if screen is None else ("-fbdir", str(screen)))]
     with subprocess.Popen(command, pass_fds=[writing], stderr=subprocess.DEVNULL) as server:
-        os.close(writing)
-        with os.fdopen(reading) as told:
-            display = f":{told.readline().strip()}"  # said once the server takes connections
-        yield display
-        server.terminate()
+        try:
+            os.close(writing)
+            with os.fdopen(reading) as told:
+                display = f":{told.readline().strip()}"  # said once the server takes connections
+            yield display
+        finally:
+            server.terminate()
 
 
 def on_screen(screen: Path) -> NDArray[np.uint8]:
