@@ -14,24 +14,33 @@ KERNELS := $(wildcard capture/kernels/* stream/kernels/*)
 
 # Real processes, sockets and windows share two cores with each other here: a test may fail once, and is named when it did.
 AGAIN := --reruns 1 -rR
+# A file's tests share what its fixtures make, so they stay in one process; in order of names the long files come first.
+TOGETHER := -n 2 --dist loadfile --no-loadscope-reorder
 
 # A session is several processes: without kept bytecode each of them compiles all sources again, half a second each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: live test check coverage bench soak chaos numpy1 clean
+.PHONY: live test tests-alone tests-together check coverage bench soak chaos numpy1 clean
 
 live: $(VENV)/.live
 	$(VENV)/bin/sfam-live --camera demo --overlay web $(ARGS)
 
-test: $(VENV)/.test check
-	$(VENV)/bin/python -m pytest -m alone $(AGAIN) $(ARGS)
-	$(VENV)/bin/python -m pytest -m "not alone" -n 2 --dist loadgroup $(AGAIN) $(ARGS)
+test: $(VENV)/.test
+	$(MAKE) --no-print-directory --jobs=3 --keep-going check tests-alone tests-together
+
+tests-together:
+	$(VENV)/bin/python -m pytest -m "not alone" $(TOGETHER) $(AGAIN) $(ARGS)
+
+# They mostly wait, so they run beside the others, and print when all of them have ended.
+tests-alone:
+	@log=$$(mktemp); code=0; $(VENV)/bin/python -m pytest -m alone $(AGAIN) $(ARGS) >$$log 2>&1 || code=$$?; \
+	cat $$log; rm $$log; exit $$code
 
 # Lines of the rooms that tests reach, those in processes of their own included; takes twice the time of the tests.
 coverage: $(VENV)/.test
 	$(VENV)/bin/python -m coverage erase
 	$(VENV)/bin/python -m coverage run -m pytest -m alone
-	$(VENV)/bin/python -m coverage run -m pytest -m "not alone" -n 2 --dist loadgroup $(ARGS)
+	$(VENV)/bin/python -m coverage run -m pytest -m "not alone" $(TOGETHER) $(ARGS)
 	$(VENV)/bin/python -m coverage combine --quiet
 	$(VENV)/bin/python -m coverage report --sort=cover --fail-under=90
 
@@ -53,7 +62,7 @@ chaos: $(VENV)/.test
 
 # Without torch, so without the tests of checkpoints and training.
 numpy1: .venv-numpy1/.test
-	.venv-numpy1/bin/python -m pytest -m "not alone" -n 2 --dist loadgroup $(or $(TESTS),tests/capture tests/stream tests/sinks tests/engine/test_spotting.py) $(ARGS)
+	.venv-numpy1/bin/python -m pytest -m "not alone" $(TOGETHER) $(or $(TESTS),tests/capture tests/stream tests/sinks tests/engine/test_spotting.py) $(ARGS)
 
 .venv-numpy1/.test: pyproject.toml constraints-numpy1.txt
 	./.ci/debian-packages $(TEST_PACKAGES)
@@ -70,10 +79,9 @@ $(VENV)/.live: pyproject.toml constraints.txt $(KERNELS) | $(VENV)/bin/python
 	$(PIP) -c constraints.txt -e '.[web]'
 	touch $@
 
-# Most of these packages' modules are never imported: those that are compile then.
+# Most of these packages' modules are never imported: those that are compile then. Debian's come while torch does.
 $(VENV)/.test: pyproject.toml constraints.txt Makefile $(KERNELS) | $(VENV)/bin/python
-	./.ci/debian-packages $(TEST_PACKAGES)
-	$(PIP) --no-compile torch==2.13.0
+	./.ci/debian-packages $(TEST_PACKAGES) & debian=$$!; $(PIP) --no-compile torch==2.13.0 && wait $$debian
 	$(PIP) --no-compile -c constraints.txt -e '.[dev,train,realsense,files,web,metrics,mediapipe,tensorrt-rtx,ray,lsl,rerun]'
 	if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix examples; fi
 	touch $@ $(VENV)/.live

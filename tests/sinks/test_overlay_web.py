@@ -52,7 +52,7 @@ WATCH_STATE = """
     }).observe(document.getElementById('state'), {attributes: true});
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]  # a browser takes seconds to start
+pytestmark = pytest.mark.slow  # a browser takes seconds to start
 
 
 @contextmanager
