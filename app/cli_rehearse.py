@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .config import Config, load_config
-from .exit_codes import VERIFICATION, exit_code
+from .exit_codes import VERIFICATION
 
 if TYPE_CHECKING:
     from .rehearsal import Rehearsed, Verdict
@@ -21,6 +21,8 @@ def rehearse(
     seconds: Annotated[float, typer.Argument(min=1.0, help="How long.")] = 60.0,
     camera: Annotated[str | None, typer.Option(help="The camera of the planned session.")] = None,
     record: Annotated[str | None, typer.Option(help="The session will be recorded: all or events.")] = None,
+    privacy: Annotated[str | None, typer.Option(help="Planned tier; a recording needs full.")] = None,
+    overlay: Annotated[str | None, typer.Option(help="Planned overlay: none, web or window.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the session will go, for its disk.")] = None,
     hours: Annotated[float, typer.Option(min=0.0, help="Planned length.")] = 1.0,
     single_process: Annotated[bool, typer.Option("--single-process", help="Everything in one process.")] = False,
@@ -28,16 +30,19 @@ def rehearse(
     assignment: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Run the planned session without storing or publishing anything, then say go or no-go.
+    """Run the planned session without storing anything or telling anybody, then say go or no-go.
 
-    Prints lost frames, latency, how often a face was found, depth quality, noise floor and disk need. Exit code 0 for
-    go, 6 for no-go, 3 where the camera cannot be used.
+    Camera, analysis, recorder and overlays run as they will; sinks that keep results or pass them on do not. Prints
+    lost frames, latency, how often a face was found, depth quality, noise floor and disk need. Exit code 0 for go, 6
+    for no-go, 3 where the camera cannot be used.
 
-    Example: `sfam rehearse 60 --camera realsense --record --hours 2`
+    Example: `sfam rehearse 60 --camera realsense --record --privacy full --hours 2`
     """
     flags: dict[str, object] = {
         "capture.camera": camera,
         "capture.record": record,
+        "sinks.privacy": privacy,
+        "sinks.overlay": overlay,
         "sinks.out": str(out) if out else None,
         "app.duration_s": seconds,
         "app.single_process": single_process or None,
@@ -60,14 +65,12 @@ def rehearse(
 def _run(settings: Config, hours: float) -> tuple[Rehearsed, Verdict]:
     from .doctor_machine import free_bytes
     from .rehearsal import judge
-    from .rehearsal_run import run_rehearsal
-    from .replay import ReplayError
+    from .rehearsal_run import RehearsalFailedError, run_rehearsal
 
     try:
         found = run_rehearsal(settings)
-    except ReplayError as error:
-        typer.echo(f"sfam: {error}", err=True)
-        raise typer.Exit(exit_code(list(error.error_names)) or 1) from error
+    except RehearsalFailedError as error:
+        raise typer.Exit(error.code) from error
     return found, judge(found, free_bytes(Path(settings.sinks.out or "sessions")), hours)
 
 

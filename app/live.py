@@ -16,7 +16,7 @@ from sfam.capture.source import SOURCES
 from sfam.engine.model import load_model
 from sfam.stream.ring_segment import sweep
 
-from .analysis_role import AnalysisSettings
+from .analysis_role import AnalysisSession, AnalysisSettings
 from .analyzer_role import require_analyzers
 from .camera_feed import CameraSetup
 from .capture_role import CaptureSettings
@@ -76,11 +76,8 @@ def run_live(
     plan = replace(make_plan(config, clock, force), clip_pictures=keeps_pictures(config))
     if config.app.cameras:
         return _run_several(config, plan, force, Operator(quiet, verbose, step, reread), detector)
-    setup = _setup(config, plan, step)
-    analysis = AnalysisSettings(open_session=Session, config=plan)
-    if setup.recording is not None and config.app.single_process:
-        recorded = RecordedSessionPlan(Session, plan, setup.recording)
-        analysis = AnalysisSettings(open_session=open_recorded_session, config=recorded)
+    setup = set_up(config, plan, step=step)
+    analysis = analysis_of(setup, Session)
     run = SingleProcess if config.app.single_process else LiveProcesses
     with StatusLine(quiet) as line, Keys() as keys:
         return run(config, [setup], analysis, line, keys, verbose, reread, detector).run()
@@ -110,7 +107,7 @@ def _run_several(
     if len({is_lossless(plan.config) for plan in plans.values()}) > 1:
         raise ConfigError("live cameras and recordings cannot share a session: the ones do not wait, the others do")
     overview = Overview(base.folder, plans, force)
-    setups = [replace(_setup(plan.config, plan, operator.step), label=label) for label, plan in plans.items()]
+    setups = [replace(set_up(plan.config, plan, step=operator.step), label=label) for label, plan in plans.items()]
     analysis = AnalysisSettings(open_session=Session, config=base)
     state = "failed"
     try:
@@ -123,7 +120,17 @@ def _run_several(
         overview.write(state)
 
 
-def _setup(config: Config, plan: SessionPlan, step: bool) -> CameraSetup:
+def set_up(config: Config, plan: SessionPlan, *, step: bool = False, discard: bool = False) -> CameraSetup:
+    """What the settings say of one camera.
+
+    Args:
+        config, plan: of the session.
+        step: start a replay paused.
+        discard: make recordings and store none.
+
+    Raises:
+        ConfigError: as `plan_recording`.
+    """
     capture = CaptureSettings(
         config=config.capture,
         clock=plan.clock,
@@ -132,13 +139,21 @@ def _setup(config: Config, plan: SessionPlan, step: bool) -> CameraSetup:
         keep_every=_keep_every(config.app.policy),
         paused=step,
     )
-    recording = plan_recording(config, plan) if config.capture.record != "none" else None
+    recording = plan_recording(config, plan, discard=discard) if config.capture.record != "none" else None
     clips = ClipPlan(picture_settings(plan), plan.clock, _speed(config)) if plan.clip_pictures else None
     return CameraSetup(plan, capture, recording, clips)
 
 
-def plan_recording(config: Config, plan: SessionPlan) -> RecordingPlan:
-    """What `--record` stores in the session folder.
+def analysis_of(setup: CameraSetup, open_session: Callable[..., AnalysisSession]) -> AnalysisSettings:
+    """What the analysis of one camera does; in a single process it records too."""
+    if setup.recording is not None and setup.plan.config.app.single_process:
+        recorded = RecordedSessionPlan(open_session, setup.plan, setup.recording)
+        return AnalysisSettings(open_session=open_recorded_session, config=recorded)
+    return AnalysisSettings(open_session=open_session, config=setup.plan)
+
+
+def plan_recording(config: Config, plan: SessionPlan, *, discard: bool = False) -> RecordingPlan:
+    """What `--record` stores in the session folder; with `discard` it is made and not stored.
 
     Raises:
         ConfigError: a privacy tier below full, or a recording is there already.
@@ -148,10 +163,13 @@ def plan_recording(config: Config, plan: SessionPlan) -> RecordingPlan:
             f"--record stores faces, which privacy tier {config.sinks.privacy!r} forbids; add --privacy full if the "
             "participant has agreed to it"
         )
-    path = plan.folder / "recording.mcap"
-    require_new(path)
+    # where nothing is stored there need not be a folder, but its disk is looked at all the same
+    folder = next(one for one in plan.folder.absolute().parents if one.is_dir()) if discard else plan.folder
+    path = folder / "recording.mcap"
+    if not discard:
+        require_new(path)
     settings = recorder_settings(config.capture, path, lossless=plan.lossless, clips=clip_settings(config.capture))
-    return RecordingPlan(settings, plan.clock, _speed(config), beside_analysis=True)
+    return RecordingPlan(replace(settings, discard=discard), plan.clock, _speed(config), beside_analysis=True)
 
 
 def make_plan(config: Config, clock: SessionClock, force: bool = False) -> SessionPlan:

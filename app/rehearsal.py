@@ -1,4 +1,4 @@
-"""`sfam rehearse`: the planned session for a minute, nothing stored and nothing published, and a verdict."""
+"""`sfam rehearse`: the planned session for a minute, nothing stored and nobody told, and a verdict."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from sfam.stream.ring_reader import StreamEnd
 from .pipeline import FrameAnalysis
 from .role_link import Tell
 from .session import Session
+from .session_description import describe
 from .session_outlets import rows_of
 from .session_plan import SessionPlan
 
@@ -36,6 +37,8 @@ FEWEST_DEPTH = 0.6
 MOST_NOISE_PX = 0.2
 """Flow noise above which the smallest movements that a model can see drown."""
 DISK_MARGIN = 1.2
+DEATHS = ("detector_lost", "sink_restart", "analysis_restart")
+"""Incidents of processes that died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Rehearsed:
     recorded: bool
     """Whether that includes a recording."""
     events: int = 0
+    recording_lost: Mapping[str, int] = field(default_factory=dict)
+    """Frames that a recording would lack, by cause."""
     incidents: tuple[str, ...] = ()
     """What went wrong with its processes."""
 
@@ -90,6 +95,10 @@ def judge(found: Rehearsed, free_bytes: float, hours: float) -> Verdict:
     elif dropped > MOST_DROPPED * (found.frames + dropped):
         causes = ", ".join(f"{count} {cause}" for cause, count in found.dropped.items() if count)
         reasons.append(f"{dropped} frames lost ({causes}): end other programs, or use --policy decimate:2")
+    unrecorded = sum(found.recording_lost.values())
+    if unrecorded:
+        causes = ", ".join(f"{count} {cause}" for cause, count in found.recording_lost.items())
+        reasons.append(f"the recording would lack {unrecorded} frames ({causes}): --set capture.record_color=jpeg")
     if found.live and found.frames and found.delivered_fps < SLOWEST * found.fps:
         reasons.append(
             f"the camera gives {found.delivered_fps:.1f} of {found.fps:g} fps: a USB 3 port of its own, more light "
@@ -132,9 +141,10 @@ class Rehearsal(Session):
         self._info: SourceInfo | None = None
 
     def begin(self, info: SourceInfo) -> None:
-        """Note the source; no folder, no bus."""
+        """Note the source, and open the bus for what shows the session; no folder."""
         self._total = info.frames
         self._info = info
+        self._out.open_bus(describe(self._plan, info, self._pipeline))
 
     def finish(self, end: StreamEnd, drops: Mapping[str, int]) -> Mapping[str, Any]:
         """The totals, with what was measured under 'rehearsed'."""
@@ -155,7 +165,7 @@ class Rehearsal(Session):
             disk_gb_per_hour=self._bytes_per_frame() * self._info.fps * 3600 / 1e9,
             recorded=bool(self._samples),
             events=totals["events"].get("confirmed", 0),
-            incidents=tuple(one["text"] for one in totals["incidents"] if one["kind"] == "detector_lost"),
+            incidents=tuple(one["text"] for one in totals["incidents"] if one["kind"] in DEATHS),
         )
         return {**totals, "rehearsed": measured}
 

@@ -92,6 +92,15 @@ class Outlets:
             landmarks=config.sinks.landmarks,
             resume=left,
         )
+        self.open_bus(info, bus)
+
+    def open_bus(self, info: SessionInfo, bus: SharedBus | None = None) -> None:
+        """Only the bus: nothing of the session is kept.
+
+        Raises:
+            SinkError: its address cannot be had.
+        """
+        plan, config = self._plan, self._plan.config
         self.publisher = open_publisher(
             config.sinks.publish,
             info,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 import time
 from collections import deque
@@ -52,6 +53,8 @@ class RecorderSettings:
     """Frames wait for the disk instead of being dropped: for files, never for live cameras."""
     queue_frames: int = 48
     """Frames that may wait for the disk."""
+    discard: bool = False
+    """Encode everything and keep nothing, for a rehearsal; `path` says whose disk must have room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ class Recorder:
         self._settings = settings
         plan = layout(settings.color == "jpeg")
         header = Header(PROFILE, f"sfam-live {version('sfam-live')}")
+        open_file = _open_nowhere if settings.discard else open_file
         self._file = GrowingFile(settings.path, header, plan.schemas, plan.channels, open_file)
         self._wake = threading.Condition()
         self._queue: deque[RGBDFrame] = deque()
@@ -322,3 +326,7 @@ class Recorder:
             return
         for _ in range(given_way):
             self._frames -= self._written.pop()
+
+
+def _open_nowhere(_: Path) -> io.RawIOBase:
+    return io.FileIO(os.devnull, "wb")

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
+from benchmarks.live_session import free_address
 from sfam.app.rehearsal import Rehearsed, judge, recorded_bytes
 from sfam.capture.config import CaptureConfig
 from sfam.capture.source import open_source
-from tests.app.command import run
+from tests.app.command import run, start
 from tests.shared_data import shared
 
 GOOD = Rehearsed(
@@ -48,6 +53,8 @@ def test_a_good_rehearsal_is_a_go() -> None:
         ({"depth_share": 0.3}, "depth on only 30%"),
         ({"noise_px": 0.31}, "0.31 px"),
         ({"disk_gb_per_hour": 60.0}, "need 72.0 GB"),
+        ({"recording_lost": {"recorder_queue": 7}}, "lack 7 frames (7 recorder_queue)"),
+        ({"incidents": ("the recorder process was killed",)}, "was killed"),
     ],
 )
 def test_each_flaw_is_a_no_go_with_its_reason(changes: dict[str, object], said: str) -> None:
@@ -75,7 +82,7 @@ def test_a_rehearsal_measures_and_leaves_nothing_behind(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = run("sfam", "rehearse", "3", "--camera", shared("recordings/face_a.bag").resolve(), "--set",
-               "app.speed=max", "--record", "all", "--json", *how)  # fmt: skip
+               "app.speed=max", "--record", "all", "--set", "sinks.privacy=full", "--json", *how)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
     assert report["go"] is True
@@ -85,6 +92,66 @@ def test_a_rehearsal_measures_and_leaves_nothing_behind(
     assert 0 < report["noise_px"] < 0.2
     assert 5 < report["disk_gb_per_hour"] < 200
     assert report["recorded"] is True
+    assert report["recording_lost"] == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow  # a live session with a page and a recorder
+def test_what_shows_and_what_records_runs_too_and_only_results_that_stay_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = free_address()
+    settings = ("sinks.privacy=full", f"sinks.publish={address}", "sinks.overlay=web", "sinks.mcap=kept.mcap")
+    planned = [word for setting in settings for word in ("--set", setting)]
+    rehearsal = start("sfam", "rehearse", "6", "--record", "all", *planned)
+    seen: set[str] = set()
+    supervisor = psutil.Process(rehearsal.pid)
+    while rehearsal.poll() is None:
+        with suppress(psutil.Error):
+            seen |= {child.name() for child in supervisor.children(recursive=True)}
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", int(address.rpartition(":")[2]))) != 0, "the planned bus is silent"
+        time.sleep(0.1)
+    said, errors = rehearsal.communicate()
+    assert {"sfam-capture", "sfam-analysis", "sfam-face", "sfam-recorder", "sfam-overlay"} <= seen
+    assert not seen & {"sfam-mcap", "sfam-clips"}
+    assert "overlay: http://127.0.0.1:" in errors
+    assert "results and recording" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "code"),
+    [
+        (("--record", "all"), "privacy tier 'results' forbids", 2),
+        (("--set", "sinks.overlay=window"), "no display answers", 5),
+        (("--set", "app.cameras=[demo, demo]"), "rehearsed one by one", 2),
+    ],
+)
+def test_a_session_that_would_be_refused_is_refused_here(settings: tuple[str, ...], said: str, code: int) -> None:
+    done = run("sfam", "rehearse", "2", *settings)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    assert said in done.stderr
+
+
+@pytest.mark.slow  # a live session that loses its recorder
+def test_a_recorder_that_dies_is_no_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rehearsal = start("sfam", "rehearse", "6", "--record", "all", "--set", "sinks.privacy=full")
+    supervisor = psutil.Process(rehearsal.pid)
+    killed = False
+    while rehearsal.poll() is None and not killed:
+        with suppress(psutil.Error):
+            for child in supervisor.children(recursive=True):
+                if child.name() == "sfam-recorder" and sum(child.cpu_times()[:2]) > 0.6:
+                    child.kill()
+                    killed = True
+        time.sleep(0.02)
+    said, errors = rehearsal.communicate()
+    assert killed
+    assert rehearsal.returncode == 6, said + errors
+    assert "the recorder process was killed by SIGKILL" in said
     assert list(tmp_path.iterdir()) == []
 
 
