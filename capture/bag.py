@@ -20,12 +20,13 @@ from .realsense_names import STREAM_TOPIC, positive, sensor_ns
 from .realsense_recording import RealSenseRecording, SdkStream
 from .recording import FrameStamp, RecordedStream, StreamFrame
 from .ros1 import ImageHeader, camera_info, float32, image_header, key_value, stream_info, trailing_unit_m, transform
-from .rosbag1 import Chunk, Connection, Rosbag1
+from .rosbag1 import FRONT, Chunk, Connection, Rosbag1
 
 IMAGE = "image/data"
 METADATA = "image/metadata"
-TOLD = frozenset((b"timestamp_domain", b"Sensor Timestamp", b"Time Of Arrival", b"system_time"))
+TOLD = ("timestamp_domain", "Sensor Timestamp", "Time Of Arrival", "system_time")
 """Metadata that become part of a frame; some twenty others of each image are passed over unread."""
+_TOLD_FRONTS = frozenset((bytes(4) + key.encode())[FRONT] for key in TOLD)
 _HEAD_CHUNKS = 400
 """Extrinsics come with the first frames; no recording needs more chunks than this to show them."""
 _HELD = 3
@@ -77,9 +78,12 @@ class BagRecording(RealSenseRecording):
         described = {f"{one.source}/{METADATA}": one for one in self.chosen()}
         held: deque[_Held] = deque()
         given = 0
-        topics = {*chosen, *described}
         start, place = self._chunk_before(first, chosen)
-        for connection, time_ns, data in self._bag.messages(lambda one: one.topic in topics, start):
+
+        def wanted(one: Connection) -> bool | frozenset[bytes]:
+            return _TOLD_FRONTS if one.topic in described else one.topic in chosen
+
+        for connection, time_ns, data in self._bag.messages(wanted, start):
             stream = chosen.get(connection.topic)
             if stream is None:
                 self._describe(held, described[connection.topic], time_ns, data)
@@ -140,9 +144,6 @@ class BagRecording(RealSenseRecording):
 
     def _describe(self, held: deque[_Held], stream: RecordedStream, time_ns: int, data: memoryview) -> None:
         """Give a metadata message to the image it belongs to: same stream, same record time."""
-        length = int.from_bytes(data[:4], "little")
-        if 4 + length < len(data) and bytes(data[4 : 4 + length]) not in TOLD:
-            return
         for image in reversed(held):
             if image.stream is stream and image.time_ns == time_ns:
                 try:

@@ -22,10 +22,13 @@ MAGIC = b"#ROSBAG V2.0\n"
 MESSAGE, HEADER, INDEX, CHUNK, CHUNK_INFO, CONNECTION = 2, 3, 4, 5, 6, 7
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
-# A message record as every known writer begins it: header length, conn, op, time, bytes of data.
-_MESSAGE = struct.Struct("<I9sI8s9sIII")
-_CONN, _OP, _TIME = b"\x09\0\0\0conn=", b"\x04\0\0\0op=\x02", b"\x0d\0\0\0time="
-_HEADER_BYTES = _MESSAGE.size - 8
+FRONT = slice(4, 15)
+"""Where a text begins in the data of a message that starts with one, behind its length."""
+# A message record as every known writer begins it: length of the header and conn, op and time, bytes of data, front.
+_MESSAGE = struct.Struct(f"<13sI17sIII{FRONT.start}x{FRONT.stop - FRONT.start}s")
+_HEAD_BYTES = _MESSAGE.size - FRONT.stop
+_CONN = _U32.pack(_HEAD_BYTES - 8) + b"\x09\0\0\0conn="
+_OP_TIME = b"\x04\0\0\0op=\x02\x0d\0\0\0time="
 _INDEX_OP = b"\x04\0\0\0op=\x04"
 
 
@@ -36,6 +39,12 @@ class Connection:
     number: int
     topic: str
     datatype: str
+
+
+Wanted = Callable[[Connection], bool | frozenset[bytes]]
+"""Says of a topic whether its messages are wanted; or which, by the `FRONT` of their data."""
+_Taken = dict[int, tuple[Connection, frozenset[bytes] | None] | None]
+"""Connection and wanted fronts (None = all) by number; None = not wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +128,13 @@ class Rosbag1:
             break
         raise ValueError(f"the index names a chunk at byte {position} where there is none")
 
-    def messages(
-        self, wanted: Callable[[Connection], bool], begin: int | None = None
-    ) -> Iterator[tuple[Connection, int, memoryview]]:
+    def messages(self, wanted: Wanted, begin: int | None = None) -> Iterator[tuple[Connection, int, memoryview]]:
         """(connection, record time in ns, data) of wanted topics in file order, every one before any damage.
 
         `begin` is the position of a chunk to start at, which needs an index: connections are told before it.
         """
         self.damage = None
-        taken: dict[int, Connection | None] = {
-            number: connection if wanted(connection) else None for number, connection in self.connections.items()
-        }
+        taken = {number: _taken(one, wanted) for number, one in self.connections.items()}
         for chunk in self.chunks(begin or len(MAGIC)):
             data, whole = self._unpack(chunk)
             yield from self._messages_in(data, taken, wanted, whole)
@@ -139,11 +144,9 @@ class Rosbag1:
             if self.damage:
                 return
 
-    def messages_of(
-        self, chunk: Chunk, wanted: Callable[[Connection], bool]
-    ) -> Iterator[tuple[Connection, int, memoryview]]:
+    def messages_of(self, chunk: Chunk, wanted: Wanted) -> Iterator[tuple[Connection, int, memoryview]]:
         """Messages of one chunk only."""
-        taken = {number: one if wanted(one) else None for number, one in self.connections.items()}
+        taken = {number: _taken(one, wanted) for number, one in self.connections.items()}
         data, whole = self._unpack(chunk)
         yield from self._messages_in(data, taken, wanted, whole)
 
@@ -152,26 +155,22 @@ class Rosbag1:
         return self._unpack(chunk)[0]
 
     def _messages_in(
-        self,
-        data: memoryview,
-        taken: dict[int, Connection | None],
-        wanted: Callable[[Connection], bool],
-        whole: bool,
+        self, data: memoryview, taken: _Taken, wanted: Wanted, whole: bool
     ) -> Iterator[tuple[Connection, int, memoryview]]:
         """Walk the records of one unpacked chunk."""
         position, end = 0, len(data)
         unpack, most = _MESSAGE.unpack_from, len(data) - _MESSAGE.size
         while position + 8 <= end:
             if position <= most:  # one step for the usual record: there are a dozen for each image
-                head, conn, number, op, time, seconds, nanoseconds, stored = unpack(data, position)
-                if head == _HEADER_BYTES and conn == _CONN and op == _OP and time == _TIME:
-                    start = position + _MESSAGE.size
+                conn, number, op_time, seconds, nanoseconds, stored, front = unpack(data, position)
+                if conn == _CONN and op_time == _OP_TIME:
+                    start = position + _HEAD_BYTES
                     if start + stored > end:
                         break
                     position = start + stored
-                    connection = taken.get(number)
-                    if connection is not None:
-                        yield connection, seconds * 1_000_000_000 + nanoseconds, data[start:position]
+                    one = taken.get(number)
+                    if one is not None and (one[1] is None or front in one[1]):
+                        yield one[0], seconds * 1_000_000_000 + nanoseconds, data[start:position]
                     continue
             (head,) = _U32.unpack_from(data, position)
             start = position + 8 + head
@@ -189,9 +188,11 @@ class Rosbag1:
                 return
             if isinstance(found, Connection):
                 self.connections[found.number] = found
-                taken[found.number] = found if wanted(found) else None
-            elif found is not None and (connection := taken.get(found[0])) is not None:
-                yield connection, found[1], data[start:position]
+                taken[found.number] = _taken(found, wanted)
+            elif found is not None and (one := taken.get(found[0])) is not None:
+                content = data[start:position]
+                if one[1] is None or bytes(content[FRONT]) in one[1]:
+                    yield one[0], found[1], content
         if whole and position != end:
             self.damage = "a chunk ends within a message"
 
@@ -280,6 +281,13 @@ class Rosbag1:
             self.index_damage = "truncated: the index at the end is missing or cut"
             return None
         return BagIndex(connections, tuple(chunks))
+
+
+def _taken(one: Connection, wanted: Wanted) -> tuple[Connection, frozenset[bytes] | None] | None:
+    answer = wanted(one)
+    if isinstance(answer, frozenset):
+        return one, answer
+    return (one, None) if answer else None
 
 
 def parse_fields(header: bytes) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sfam.capture.lz4_frames import lz4_prefix, unpack_lz4
-from sfam.capture.rosbag1 import Connection, Rosbag1, parse_fields
+from sfam.capture.rosbag1 import FRONT, Connection, Rosbag1, parse_fields
 from sfam.capture.source import SourceError
 from tests.capture.bag_writer import BagWriter, fields, record
 from tests.shared_data import shared
@@ -45,6 +45,20 @@ def test_messages_come_in_file_order_with_and_without_index(tmp_path: Path, comp
 def test_only_wanted_topics_are_given(tmp_path: Path) -> None:
     bag = Rosbag1(filled("lz4").save(tmp_path / "a.bag"))
     assert {one.topic for one, _, _ in bag.messages(lambda one: one.topic == "/b")} == {"/b"}
+
+
+def test_of_a_topic_only_messages_with_a_wanted_front_are_given(tmp_path: Path) -> None:
+    writer = BagWriter()
+    texts = [b"exposure time", b"exposure gain", b"short", b"exposure timing"]
+    for number, text in enumerate(texts):
+        writer.add("/a", "std_msgs/String", struct.pack("<I", len(text)) + text, time_ns=number)
+        writer.add("/b", "std_msgs/String", struct.pack("<I", 1) + b"x", time_ns=number)
+    bag = Rosbag1(writer.save(tmp_path / "a.bag"))
+    front = (bytes(4) + texts[0])[FRONT]
+    assert front == b"exposure ti"
+    found = bag.messages(lambda one: frozenset((front,)) if one.topic == "/a" else False)
+    assert [time for _, time, _ in found] == [0, 3]
+    assert bag.damage is None
 
 
 @pytest.mark.parametrize("compression", ["none", "lz4", "bz2"])
