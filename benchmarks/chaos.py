@@ -45,6 +45,8 @@ NOT_BACK = ("face",)
 """Roles that are not started again: another does their work."""
 LONGEST_STOP_S = 1.0
 LONGEST_DEATH_S = 10.0
+QUIET_MS = 200
+"""A subscriber that has heard nothing for so long after the end has heard everything."""
 RECORDED_SHARE = 0.4
 FIRST_ROWS = 20
 OPTIONS = ("--privacy", "full", "--set", "sinks.high_water_mark=10")
@@ -94,8 +96,10 @@ class Listener(threading.Thread):
             socket.linger = 0
             socket.connect(self._address)
             socket.subscribe(b"sfam/")
-            while not self._over.is_set():
-                if not socket.poll(50):
+            while True:
+                if not socket.poll(QUIET_MS):
+                    if self._over.is_set():
+                        return
                     continue
                 topic, header, *_ = socket.recv_multipart()
                 if topic.endswith(b"/event"):
@@ -104,7 +108,7 @@ class Listener(threading.Thread):
                         self.confirmed.add(event["id"])
 
     def stop(self) -> None:
-        """End and wait."""
+        """End once nothing more comes, for the session has ended and its last words may still be on their way."""
         self._over.set()
         self.join()
 
@@ -160,7 +164,6 @@ def play(plan: Round, folder: Path) -> list[str]:
         wrong = [f"left behind: {what}" for what in session.left_behind()]
         if (code != EXIT_CODES.get(plan.ending, code)) if whole(plan) else (code == 0):
             wrong.append(f"exit code {code}:\n{session.log}")
-        time.sleep(0.1)
         listener.stop()
         wrong += wrong_in(session.out, plan.ending in ORDERLY)
         if plan.recorded:
