@@ -8,7 +8,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 # RealSense SDK, the rest to the overlays' tests.
 LIVE_PACKAGES := libgl1 libglib2.0-0
 BUILD_PACKAGES := gcc libc6-dev
-TEST_PACKAGES := $(LIVE_PACKAGES) $(BUILD_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-driver libzmq3-dev iproute2
+TEST_PACKAGES := $(LIVE_PACKAGES) $(BUILD_PACKAGES) libusb-1.0-0 xvfb xdotool chromium chromium-driver libzmq3-dev iproute2 mesa-vulkan-drivers
 
 KERNELS := $(wildcard capture/kernels/* stream/kernels/*)
 

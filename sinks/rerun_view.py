@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from sfam.capture.frame import DepthImage, Intrinsics
 from sfam.stream.scene_flow import CROP_PX, SceneFlow
 
+from .rerun_viewer import Viewer, layout, open_viewer
 from .sink_error import SinkError
 
 APPLICATION = "sfam-live"
@@ -86,12 +87,21 @@ class RerunView:
         target: where to.
         live: times are UTC; else they count from the recording's own zero.
         rate_hz: pictures, depth and flow a second at most; scores and events always go.
+        viewer: one that runs already; default is a new one, where the target is the viewer.
 
     Raises:
         SinkError: rerun is not installed, the file exists or cannot be written, or no viewer can be opened.
     """
 
-    def __init__(self, session: Mapping[str, Any], target: Target, *, live: bool, rate_hz: float = 10.0) -> None:
+    def __init__(
+        self,
+        session: Mapping[str, Any],
+        target: Target,
+        *,
+        live: bool,
+        rate_hz: float = 10.0,
+        viewer: Viewer | None = None,
+    ) -> None:
         rerun = self._rerun = load_rerun()
         target.refuse_existing()
         self._camera = str(session["camera"])
@@ -107,12 +117,13 @@ class RerunView:
         self._recording.set_log_tick_enabled(False)
         try:
             if target.place == VIEWER:
-                self._recording.spawn(memory_limit=target.memory_limit)
+                self._recording.connect_grpc((viewer or open_viewer(target.memory_limit)).url)
             else:
                 Path(target.place).parent.mkdir(parents=True, exist_ok=True)
                 self._recording.save(target.place)
         except (RuntimeError, OSError) as error:
             raise SinkError(f"--rerun {target.place}: {error}; name a file such as session.rrd, or viewer") from error
+        self._recording.send_blueprint(layout(rerun))
         threshold = session.get("threshold")
         if threshold is not None:
             self._recording.log("score/threshold", rerun.Scalars(float(threshold)), static=True)
