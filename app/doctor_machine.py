@@ -83,6 +83,17 @@ class ModelCheck:
     spot_error: float
 
 
+def landmark_model() -> Path:
+    """The file of dlib's landmark model.
+
+    Raises:
+        FaceError: it is missing.
+    """
+    from sfam.stream.face_dlib import landmark_model as path_of_model
+
+    return path_of_model()
+
+
 def check_model(config: Config) -> ModelCheck:
     """Load the model and its backend and compare with the stored outputs.
 
@@ -132,4 +143,5 @@ class Machine:
     display: Callable[[], bool] = display_answers
     compiled: Callable[[], bool] = compiled_loops
     check_model: Callable[[Config], ModelCheck] = check_model
+    landmark_model: Callable[[], Path] = landmark_model
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

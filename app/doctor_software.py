@@ -122,6 +122,8 @@ def libusb(machine: Machine, config: Config) -> Line:
 def face(machine: Machine, config: Config) -> Line:
     """Who finds the face, and what it needs beyond the core."""
     backend, path = config.stream.face_backend, config.stream.face_model
+    if backend == "dlib":
+        return _landmarks(machine)
     if backend != "mediapipe":
         return ok("face", backend)
     found = machine.version_of("mediapipe")
@@ -130,6 +132,16 @@ def face(machine: Machine, config: Config) -> Line:
     if path is not None and not Path(path).expanduser().is_file():
         return fail("face", f"{path} does not exist", "set stream.face_model to face_landmarker.task, or to null")
     return ok("face", f"mediapipe {found}")
+
+
+def _landmarks(machine: Machine) -> Line:
+    from sfam.stream.face import FaceError
+
+    try:
+        machine.landmark_model()
+    except FaceError as error:
+        return fail("face", str(error), "pip install --force-reinstall --no-deps face_recognition_models")
+    return ok("face", "dlib and its landmark model")
 
 
 def torch(machine: Machine, config: Config) -> Line:

@@ -19,6 +19,7 @@ from sfam.app.doctor_software import SDKS
 from sfam.app.doctor_system import UDEV_RULES, USB_VENDORS
 from sfam.capture.source import SOURCES
 from sfam.engine.model import ModelError
+from sfam.stream.face import FaceError
 from tests.app.command import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +57,7 @@ def machine(tmp_path: Path) -> Machine:
         display=lambda: True,
         compiled=lambda: True,
         check_model=lambda config: GOOD_MODEL,
+        landmark_model=lambda: tmp_path / "landmarks.dat",
         environment={"DISPLAY": ":0"},
     )
 
@@ -81,6 +83,10 @@ def without(library: str) -> Callable[[str], str | None]:
 
 def lacking(package: str) -> Callable[[str], str | None]:
     return lambda name: None if name == package else VERSIONS.get(name)
+
+
+def no_landmarks() -> Path:
+    raise FaceError("face backend dlib looked for x.dat and found no file; reinstall face_recognition_models")
 
 
 BROKEN: list[tuple[str, dict[str, object], dict[str, object], str, str]] = [
@@ -110,6 +116,7 @@ BROKEN: list[tuple[str, dict[str, object], dict[str, object], str, str]] = [
     ("udev rules", {}, {"capture__camera": "demo", "app__cameras": ("oak",)}, "no rule for oak", "udevadm trigger"),
     ("gpu", {}, {"engine__backend": "tensorrt"}, "nvidia-smi", "--engine auto"),
     ("tensorrt", {}, {"engine__backend": "tensorrt"}, "missing", "tensorrt_rtx_cu13"),
+    ("face", {"landmark_model": no_landmarks}, {}, "found no file", "--force-reinstall"),
     ("face", {}, {"stream__face_backend": "mediapipe"}, "mediapipe is missing", "sfam-live[mediapipe]"),
     ("face", {"version_of": {**VERSIONS, "mediapipe": "0.10.35"}.get},
      {"stream__face_backend": "mediapipe", "stream__face_model": "gone.task"}, "gone.task", "stream.face_model"),
