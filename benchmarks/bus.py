@@ -23,6 +23,7 @@ import numpy as np
 import zmq
 
 from benchmarks.live_session import LiveSession
+from benchmarks.soak import all_sinks
 from sfam.capture.clock import SessionClock
 from sfam.engine.events import Event, Moment
 from sfam.sinks.publisher import Publisher
@@ -230,10 +231,8 @@ def sinks(seconds: float, turns: int = 3) -> dict[str, Any]:
         for turn in range(turns):
             place = Path(folder) / str(turn)
             place.mkdir()
-            files = ("--mcap", str(place / "s.mcap"), "--rerun", str(place / "s.rrd"))
-            served = ("--lsl", "--metrics", "0", "--overlay", "web", "--set", "sinks.web_address=127.0.0.1:0")
             found["off"].append(live(seconds, place / "off", ("--privacy", "full")))
-            found["on"].append(live(seconds, place / "on", ("--privacy", "full", *files, *served)))
+            found["on"].append(live(seconds, place / "on", ("--privacy", "full", *all_sinks(place))))
     p99 = {name: float(np.median([run["latency_p99_ms"] for run in runs])) for name, runs in found.items()}
     return {"seconds": seconds, "p99_ms": p99, "ratio": round(p99["on"] / p99["off"], 3), **found}
 

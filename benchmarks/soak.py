@@ -1,4 +1,4 @@
-"""Soak: one session on the demo camera for hours; memory stays flat, no frame is lost unexplained, latency stays.
+"""Soak: one session with all sinks for hours; memory stays flat, no frame is lost unexplained, latency stays.
 
     python -m benchmarks.soak --seconds 3600 --save benchmarks/results
 
@@ -142,10 +142,16 @@ def run(
     return judge(memory, listener, wrong, latency=latency), memory
 
 
+def all_sinks(folder: Path) -> tuple[str, ...]:
+    """Options of a session on the demo camera with everything that can watch it."""
+    files = ("--mcap", str(folder / "bus.mcap"), "--rerun", str(folder / "bus.rrd"))
+    return (*files, "--lsl", "--metrics", "0", "--overlay", "web", "--set", "sinks.web_address=127.0.0.1:0")
+
+
 def save(
     folder: Path, verdict: Verdict, memory: Mapping[str, Series], seconds: float, options: Sequence[str] = ()
 ) -> None:
-    """Write soak.csv, soak.svg and soak.md."""
+    """Write soak.csv, soak.svg and soak.md; `options` are those of the session, empty = all sinks."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "soak.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -155,7 +161,7 @@ def save(
     found = "\n".join(f"- {complaint}" for complaint in verdict.wrong) or "- nothing wrong"
     text = (
         f"# Soak of {seconds:g} s, {time.strftime('%Y-%m-%d', time.gmtime())}\n\n"
-        f"{machine()}; demo camera, bus, session folder{''.join(f' {option}' for option in options)}.\n\n"
+        f"{machine()}; demo camera, {' '.join(options) or 'all sinks'}.\n\n"
         f"{verdict}\n\n{found}\n\n![Memory of each process](soak.svg)\n"
     )
     (folder / "soak.md").write_text(text, encoding="utf-8")
@@ -189,10 +195,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=3600.0)
     parser.add_argument("--save", type=Path)
-    parser.add_argument("options", nargs="*", help="of sfam-live, after --")
+    parser.add_argument("options", nargs="*", help="of sfam-live, after --; default: all sinks")
     arguments_ = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="sfam_soak_") as folder:
-        verdict, memory = run(arguments_.seconds, Path(folder), arguments_.options)
+        verdict, memory = run(arguments_.seconds, Path(folder), arguments_.options or all_sinks(Path(folder)))
     print(verdict)
     for complaint in verdict.wrong:
         print(f"- {complaint}")
