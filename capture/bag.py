@@ -20,7 +20,8 @@ from .realsense_names import STREAM_TOPIC, positive, sensor_ns
 from .realsense_recording import RealSenseRecording, SdkStream
 from .recording import FrameStamp, RecordedStream, StreamFrame
 from .ros1 import ImageHeader, camera_info, float32, image_header, key_value, stream_info, trailing_unit_m, transform
-from .rosbag1 import FRONT, Chunk, Connection, Rosbag1
+from .rosbag1 import FRONT, Rosbag1
+from .rosbag1_records import Chunk, Connection
 
 IMAGE = "image/data"
 METADATA = "image/metadata"

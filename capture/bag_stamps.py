@@ -13,7 +13,8 @@ from typing import BinaryIO
 
 from .lz4_frames import lz4_prefix
 from .ros1 import IMAGE_HEADER_BYTES, ImageHeader, image_header
-from .rosbag1 import CHUNK, INDEX, Rosbag1, parse_fields
+from .rosbag1 import Rosbag1
+from .rosbag1_records import CHUNK, INDEX, parse_fields
 
 _RECORD_HEAD = 256
 """First read of a record: more than the header of any chunk or index record."""

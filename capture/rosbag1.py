@@ -12,14 +12,27 @@ import bz2
 import mmap
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from .lz4_frames import unpack_lz4
+from .rosbag1_records import (
+    CHUNK,
+    CHUNK_INFO,
+    CONNECTION,
+    HEADER,
+    BagIndex,
+    Chunk,
+    Connection,
+    chunk_of,
+    connection_of,
+    field_of,
+    number_of,
+    other_record,
+    parse_fields,
+)
 from .source import SourceError
 
 MAGIC = b"#ROSBAG V2.0\n"
-MESSAGE, HEADER, INDEX, CHUNK, CHUNK_INFO, CONNECTION = 2, 3, 4, 5, 6, 7
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
 FRONT = slice(4, 15)
@@ -30,43 +43,10 @@ _HEAD_BYTES = _MESSAGE.size - FRONT.stop
 _CONN = _U32.pack(_HEAD_BYTES - 8) + b"\x09\0\0\0conn="
 _OP_TIME = b"\x04\0\0\0op=\x02\x0d\0\0\0time="
 _INDEX_OP = b"\x04\0\0\0op=\x04"
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """One topic of a bag."""
-
-    number: int
-    topic: str
-    datatype: str
-
-
 Wanted = Callable[[Connection], bool | frozenset[bytes]]
 """Says of a topic whether its messages are wanted; or which, by the `FRONT` of their data."""
 _Taken = dict[int, tuple[Connection, frozenset[bytes] | None] | None]
 """Connection and wanted fronts (None = all) by number; None = not wanted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A chunk record: where its payload lies and what it becomes."""
-
-    position: int
-    compression: str
-    size: int
-    """Bytes once decompressed."""
-    start: int
-    stored: int
-    """Bytes as stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class BagIndex:
-    """What the end of a complete bag says: every topic, every chunk, messages per topic and chunk."""
-
-    connections: dict[int, Connection]
-    chunks: tuple[tuple[int, dict[int, int]], ...]
-    """(file position, {connection: messages}) in file order."""
 
 
 class Rosbag1:
@@ -108,7 +88,7 @@ class Rosbag1:
             op = fields["op"][0]
             if op == CHUNK:
                 try:
-                    chunk = _chunk(position, fields, start, stored)
+                    chunk = chunk_of(position, fields, start, stored)
                 except ValueError as error:
                     self.damage = f"the chunk at byte {position} is senseless: {error}"
                     return
@@ -124,7 +104,7 @@ class Rosbag1:
         """
         for found, fields, start, stored in self._records(position, len(self._view)):
             if fields["op"][0] == CHUNK:
-                return _chunk(found, fields, start, stored)
+                return chunk_of(found, fields, start, stored)
             break
         raise ValueError(f"the index names a chunk at byte {position} where there is none")
 
@@ -182,7 +162,7 @@ class Rosbag1:
             header = bytes(data[position + 4 : position + 4 + head])
             position = start + stored
             try:
-                found = _other_record(header, data[start:position])
+                found = other_record(header, data[start:position])
             except ValueError as error:
                 self.damage = f"a record within a chunk is senseless: {error}"
                 return
@@ -271,12 +251,12 @@ class Rosbag1:
             data = self._view[start : start + stored]
             op = fields["op"][0]
             if op == CONNECTION and len(data) == stored:
-                one = _connection(fields, bytes(data))
+                one = connection_of(fields, bytes(data))
                 connections[one.number] = one
             elif op == CHUNK_INFO and len(data) == stored:
                 counts = dict(struct.iter_unpack("<II", data[: stored - stored % 8]))
-                chunks.append((int.from_bytes(_value(fields, "chunk_pos", 8), "little"), counts))
-        promised = tuple(_number(first[1], key) for key in ("conn_count", "chunk_count"))
+                chunks.append((int.from_bytes(field_of(fields, "chunk_pos", 8), "little"), counts))
+        promised = tuple(number_of(first[1], key) for key in ("conn_count", "chunk_count"))
         if (len(connections), len(chunks)) != promised:
             self.index_damage = "truncated: the index at the end is missing or cut"
             return None
@@ -288,56 +268,3 @@ def _taken(one: Connection, wanted: Wanted) -> tuple[Connection, frozenset[bytes
     if isinstance(answer, frozenset):
         return one, answer
     return (one, None) if answer else None
-
-
-def parse_fields(header: bytes) -> dict[str, bytes]:
-    """The name=value fields of a record header; what is cut is left out."""
-    fields: dict[str, bytes] = {}
-    position, end = 0, len(header)
-    while position + 4 <= end:
-        start = position + 4
-        position = start + int.from_bytes(header[position:start], "little")
-        name, _, value = header[start:position].partition(b"=")
-        fields[name.decode("ascii", "replace")] = value
-    return fields
-
-
-def _connection(fields: dict[str, bytes], data: bytes) -> Connection:
-    """A connection record; the topic stands in its header, the type in its data."""
-    topic, datatype = _value(fields, "topic"), parse_fields(data).get("type", b"")
-    return Connection(_number(fields, "conn"), topic.decode("utf-8", "replace"), datatype.decode("utf-8", "replace"))
-
-
-def _chunk(position: int, fields: dict[str, bytes], start: int, stored: int) -> Chunk:
-    """A chunk record."""
-    compression = _value(fields, "compression").decode("ascii", "replace")
-    return Chunk(position, compression, _number(fields, "size"), start, stored)
-
-
-def _other_record(header: bytes, data: memoryview) -> Connection | tuple[int, int] | None:
-    """A record that has not the usual message header: a connection, a message's (connection, time), or neither."""
-    fields = parse_fields(header)
-    op = (fields.get("op") or b"\0")[0]
-    if op == CONNECTION:
-        return _connection(fields, bytes(data))
-    if op != MESSAGE:
-        return None
-    seconds, nanoseconds = struct.unpack("<II", _value(fields, "time", 8))
-    return _number(fields, "conn"), seconds * 1_000_000_000 + nanoseconds
-
-
-def _value(fields: dict[str, bytes], name: str, size: int | None = None) -> bytes:
-    """A field of a record header.
-
-    Raises:
-        ValueError: when it is missing or of another size.
-    """
-    value = fields.get(name)
-    if value is None or (size is not None and len(value) != size):
-        raise ValueError(f"its field {name} is {'missing' if value is None else f'{len(value)} bytes long'}")
-    return value
-
-
-def _number(fields: dict[str, bytes], name: str) -> int:
-    """A 32-bit field of a record header."""
-    return int.from_bytes(_value(fields, name, 4), "little")

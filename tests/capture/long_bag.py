@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from sfam.capture.rosbag1 import CHUNK, CHUNK_INFO, CONNECTION, INDEX, MESSAGE, Rosbag1, parse_fields
+from sfam.capture.rosbag1 import Rosbag1
+from sfam.capture.rosbag1_records import CHUNK, CHUNK_INFO, CONNECTION, INDEX, MESSAGE, parse_fields
 
 _HEADER_END = 4117
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from sfam.capture.lz4_frames import lz4_prefix, unpack_lz4
-from sfam.capture.rosbag1 import FRONT, Connection, Rosbag1, parse_fields
+from sfam.capture.rosbag1 import FRONT, Rosbag1
+from sfam.capture.rosbag1_records import Connection, parse_fields
 from sfam.capture.source import SourceError
 from tests.capture.bag_writer import BagWriter, fields, record
 from tests.shared_data import shared
