@@ -40,6 +40,7 @@ def rehearse(
     """
     flags: dict[str, object] = {
         "capture.camera": camera,
+        "app.cameras": () if camera else None,
         "capture.record": record,
         "sinks.privacy": privacy,
         "sinks.overlay": overlay,

@@ -164,7 +164,9 @@ def plan_recording(config: Config, plan: SessionPlan, *, discard: bool = False) 
             "participant has agreed to it"
         )
     # where nothing is stored there need not be a folder, but its disk is looked at all the same
-    folder = next(one for one in plan.folder.absolute().parents if one.is_dir()) if discard else plan.folder
+    folder = plan.folder.absolute()
+    while discard and not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
     path = folder / "recording.mcap"
     if not discard:
         require_new(path)

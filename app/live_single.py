@@ -6,28 +6,27 @@ import signal
 
 from sfam.capture.pacing import ReplayControl
 
-from .config import ConfigError
 from .exit_codes import OK
 from .live_run import PAUSE_KEY, LiveRun, obey
 from .pause import PauseRequest
 from .single_process import run_single_process
-from .sink_roles import sink_roles
+from .sink_roles import require_no_sinks
 
 
 class SingleProcess(LiveRun):
     """Capture and analysis one after the other in this process."""
 
+    interrupted = False
+    """True where SIGINT or SIGTERM asked for the end."""
+
     def run(self) -> int:
         """Run to the end; errors of ours pass to the caller."""
-        if sink_roles(self._config.sinks):
-            raise ConfigError("overlays and other sinks need processes of their own; leave --single-process out")
-        stopping = False
+        require_no_sinks(self._config.sinks)
 
         def on_interrupt(*_: object) -> None:
-            nonlocal stopping
-            if stopping:
+            if self.interrupted:
                 raise KeyboardInterrupt
-            stopping = True
+            self.interrupted = True
 
         plan = self._cameras[0].plan
         request = PauseRequest(plan.folder)
@@ -42,7 +41,7 @@ class SingleProcess(LiveRun):
                 request.toggle()
             else:
                 obey(key, control.toggle, control.step, control.paused)
-            return stopping
+            return self.interrupted
 
         before = {number: signal.signal(number, on_interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

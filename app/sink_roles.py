@@ -21,6 +21,7 @@ from sfam.sinks.rerun_view import VIEWER, Target, require_rerun
 from sfam.sinks.results_mcap import PICTURE_TIERS
 from sfam.sinks.sink_error import SinkError
 
+from .config import ConfigError
 from .role import Role
 from .role_link import RoleLink
 
@@ -105,6 +106,16 @@ def require_sinks(config: SinksConfig) -> None:
     if config.rerun is not None:
         require_rerun()
         Target(config.rerun).refuse_existing()
+
+
+def require_no_sinks(config: SinksConfig) -> None:
+    """Refuse what one process cannot hold.
+
+    Raises:
+        ConfigError: there is something that watches the bus.
+    """
+    if sink_roles(config):
+        raise ConfigError("overlays and other sinks need processes of their own; leave --single-process out")
 
 
 def sink_roles(config: SinksConfig) -> list[Role]:

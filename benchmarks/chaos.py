@@ -176,10 +176,10 @@ def play(plan: Round, folder: Path) -> list[str]:
     except TimeoutError as error:
         return [str(error)]
     finally:
+        session.kill()  # the listener goes on as long as something comes
         listener.stop()
         for subscriber in stuck:
             subscriber.close()
-        session.kill()
 
 
 def _process(session: LiveSession, name: str) -> psutil.Process:

@@ -51,7 +51,9 @@ class Analysis:
     ) -> None:
         self._config = config
         self._fps_hint = fps_hint
-        self._watch = FaceWatch(config, detector or open_detector(config.face), self._face_depth)
+        self._detector = detector or open_detector(config.face)
+        self._ends_detector = detector is None
+        self._watch = FaceWatch(config, self._detector, self._face_depth)
         self._solver = open_flow(config.flow)
         self._calibration: Calibration | None = None
         self._aligner: RegionAligner | None = None
@@ -74,8 +76,10 @@ class Analysis:
         self._stage_ns: dict[str, int] = dict.fromkeys(STAGES, 0)
 
     def close(self) -> None:
-        """End the detection thread; safe to call twice."""
+        """End the detection thread, and a detector that was opened here; safe to call twice."""
         self._watch.close()
+        if self._ends_detector:
+            self._detector.close()
 
     @property
     def tracks(self) -> tuple[FaceTrack, ...]:

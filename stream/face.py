@@ -158,7 +158,6 @@ class DetectionQueue:
             self._pending = None
 
     def close(self) -> None:
-        """End the worker thread and the detector; safe to call twice."""
+        """End the worker thread; safe to call twice."""
         self._pending = None
         self._worker.shutdown(wait=True)
-        self._detector.close()

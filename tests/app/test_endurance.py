@@ -88,15 +88,18 @@ def test_a_broken_line_of_events_is_found_and_one_that_was_cut_off_is_not(sessio
 @LINUX
 def test_what_a_session_leaves_behind_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.live_session.LEFT_WITHIN_S", 0.2)
+    import fcntl
+
     session = LiveSession(tmp_path / "session", ["--dry-run"])
     segment = Path(f"/dev/shm/sfam_{session.process.pid}_0")
     orphan = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         assert session.end() == 0
         assert session.left_behind() == []
-        segment.touch()
         session.watch(orphan.pid)
-        assert session.left_behind() == [f"process {orphan.pid}", f"shared memory {segment.name}"]
+        with segment.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # else any session that starts meanwhile removes it
+            assert session.left_behind() == [f"process {orphan.pid}", f"shared memory {segment.name}"]
     finally:
         segment.unlink(missing_ok=True)
         session.kill()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import subprocess
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -104,7 +106,7 @@ def test_what_shows_and_what_records_runs_too_and_only_results_that_stay_are_lef
     address = free_address()
     settings = ("sinks.privacy=full", f"sinks.publish={address}", "sinks.overlay=web", "sinks.mcap=kept.mcap")
     planned = [word for setting in settings for word in ("--set", setting)]
-    rehearsal = start("sfam", "rehearse", "6", "--record", "all", *planned)
+    rehearsal = start("sfam", "rehearse", "10", "--record", "all", *planned)
     seen: set[str] = set()
     supervisor = psutil.Process(rehearsal.pid)
     while rehearsal.poll() is None:
@@ -127,6 +129,9 @@ def test_what_shows_and_what_records_runs_too_and_only_results_that_stay_are_lef
         (("--record", "all"), "privacy tier 'results' forbids", 2),
         (("--set", "sinks.overlay=window"), "no display answers", 5),
         (("--set", "app.cameras=[demo, demo]"), "rehearsed one by one", 2),
+        (("--set", "app.analyzers={nobody: {}}"), "which nothing offers", 2),
+        (("--set", "app.markers=there"), "write lsl", 2),
+        (("--single-process", "--set", "sinks.mcap=a.mcap"), "leave --single-process out", 2),
     ],
 )
 def test_a_session_that_would_be_refused_is_refused_here(settings: tuple[str, ...], said: str, code: int) -> None:
@@ -135,27 +140,80 @@ def test_a_session_that_would_be_refused_is_refused_here(settings: tuple[str, ..
     assert said in done.stderr
 
 
+def killed_while(rehearsal: subprocess.Popen[str], name: str, after_cpu_s: float) -> None:
+    """Kill one of its processes once that has worked for so long."""
+    supervisor = psutil.Process(rehearsal.pid)
+    while rehearsal.poll() is None:
+        with suppress(psutil.Error):
+            for child in supervisor.children(recursive=True):
+                if child.name() == name and sum(child.cpu_times()[:2]) > after_cpu_s:
+                    child.kill()
+                    return
+        time.sleep(0.02)
+    pytest.fail(f"no {name} was there to be killed: {rehearsal.communicate()}")
+
+
 @pytest.mark.slow  # a live session that loses its recorder
 def test_a_recorder_that_dies_is_no_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    rehearsal = start("sfam", "rehearse", "6", "--record", "all", "--set", "sinks.privacy=full")
-    supervisor = psutil.Process(rehearsal.pid)
-    killed = False
-    while rehearsal.poll() is None and not killed:
-        with suppress(psutil.Error):
-            for child in supervisor.children(recursive=True):
-                if child.name() == "sfam-recorder" and sum(child.cpu_times()[:2]) > 0.6:
-                    child.kill()
-                    killed = True
-        time.sleep(0.02)
+    rehearsal = start("sfam", "rehearse", "6", "--record", "all", "--privacy", "full")
+    killed_while(rehearsal, "sfam-recorder", 0.6)
     said, errors = rehearsal.communicate()
-    assert killed
     assert rehearsal.returncode == 6, said + errors
-    assert "the recorder process was killed by SIGKILL" in said
+    assert said.count("the recorder process was killed by SIGKILL") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_camera_that_is_not_there_is_exit_3(tmp_path: Path) -> None:
-    done = run("sfam", "rehearse", "2", "--camera", tmp_path / "none.bag")
-    assert done.returncode == 3, done.stderr
-    assert "none.bag" in done.stderr
+@pytest.mark.slow  # plays a recording in real time, so that its recorder can be killed
+def test_a_recorder_that_is_not_started_again_is_no_go_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recording = str(shared("recordings/face_a.bag").resolve())
+    rehearsal = start("sfam", "rehearse", "6", "--camera", recording, "--record", "all", "--privacy", "full")
+    killed_while(rehearsal, "sfam-recorder", 0.6)
+    said, errors = rehearsal.communicate()
+    assert rehearsal.returncode == 6, said + errors
+    assert said.count("the recorder process was killed by SIGKILL") == 1
+
+
+@pytest.mark.slow  # a live session that loses its camera
+def test_a_lost_camera_ends_it_without_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rehearsal = start("sfam", "rehearse", "20")
+    killed_while(rehearsal, "sfam-capture", 0.8)
+    said, errors = rehearsal.communicate()
+    assert rehearsal.returncode not in (0, 6), said + errors
+    assert "GO" not in said
+    assert "the capture process was killed by SIGKILL" in errors
+
+
+@pytest.mark.slow  # live sessions that are interrupted
+@pytest.mark.parametrize("how", [(), ("--single-process",)])
+@pytest.mark.parametrize("after_s", [0.7, 4.0])
+def test_one_that_was_interrupted_says_nothing(how: tuple[str, ...], after_s: float) -> None:
+    rehearsal = start("sfam", "rehearse", "60", *how)
+    time.sleep(after_s)
+    rehearsal.send_signal(signal.SIGINT)
+    said, errors = rehearsal.communicate(timeout=60)
+    assert rehearsal.returncode != 0
+    assert said == ""
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow  # plays two recordings
+def test_what_the_camera_lost_is_not_the_recorders_fault() -> None:
+    done = run("sfam", "rehearse", "6", "--camera", shared("recordings/odd_gap_duplicates.bag").resolve(), "--set",
+               "app.speed=max", "--record", "all", "--privacy", "full", "--json")  # fmt: skip
+    report = json.loads(done.stdout)
+    assert report["dropped"]["duplicate"] > 0
+    assert report["recording_lost"] == {}
+
+
+@pytest.mark.slow  # a live session
+def test_analyzers_and_markers_of_the_plan_store_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "markers.jsonl"
+    kept.write_text("of somebody else")
+    done = run("sfam", "rehearse", "2", "--out", tmp_path, "--set", "app.analyzers={blendshapes: {}}", "--set",
+               f"app.markers={free_address()}")  # fmt: skip
+    assert "frames" in done.stdout, done.stderr
+    assert list(tmp_path.iterdir()) == [kept]
+    assert kept.read_text() == "of somebody else"

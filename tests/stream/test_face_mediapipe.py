@@ -15,6 +15,8 @@ import pytest
 
 from sfam.capture.face_sequence import FaceSequence
 from sfam.capture.sequence_plan import EndlessPlan
+from sfam.stream.analysis import Analysis
+from sfam.stream.config import StreamConfig
 from sfam.stream.face import FaceSettings, GreyImage, Landmarks, open_detector
 from tests.app.command import run
 from tests.shared_data import shared
@@ -54,15 +56,27 @@ def test_its_landmarks_lie_on_the_face_in_search_and_check(model: Path) -> None:
     detector.close()
 
 
-def test_a_program_that_closed_its_detector_ends_without_a_word(model: Path) -> None:
+def test_a_program_that_closed_its_analysis_ends_without_a_word(model: Path) -> None:
     program = (
-        "import numpy as np; from sfam.stream.face import FaceSettings, open_detector\n"
-        f"detector = open_detector(FaceSettings('mediapipe', {str(model)!r}))\n"
-        "print(detector.detect(np.zeros((480, 640), np.uint8), (), 0)); detector.close()"
+        "from sfam.stream.analysis import Analysis; from sfam.stream.config import StreamConfig\n"
+        "from sfam.capture.face_sequence import FaceSequence; from sfam.capture.sequence_plan import EndlessPlan\n"
+        f"analysis = Analysis(StreamConfig(face_backend='mediapipe', face_model={str(model)!r}))\n"
+        "detector = analysis._detector\n"  # what a name of the program still holds is ended last
+        "sequence = FaceSequence(EndlessPlan(1))\n"
+        "for index in range(12): analysis.push(sequence.frame(index))\n"
+        "print(len(analysis.tracks)); analysis.close()"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout == "1\n"
     assert "Error" not in done.stderr
+
+
+def test_a_detector_that_was_handed_in_is_its_owners_to_close(model: Path) -> None:
+    detector = open_detector(FaceSettings("mediapipe", str(model)))
+    Analysis(StreamConfig(), detector=detector).close()
+    grey, _ = seen(FaceSequence(EndlessPlan(1)), 0)
+    assert len(detector.detect(grey, (), 0)) == 1
+    detector.close()
 
 
 def test_the_reference_recording_gives_its_events(model: Path, tmp_path: Path) -> None:
