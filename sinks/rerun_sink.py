@@ -19,7 +19,7 @@ from sfam.capture.frame import Intrinsics, RGBDFrame
 
 from .curve import SubscriberKeys
 from .rerun_view import VIEWER, RerunView, Target
-from .rerun_viewer import Viewer, open_viewer
+from .rerun_viewer import open_viewer
 from .results_mcap import PICTURE_TIERS
 from .ring_onlooker import RingOnlooker
 from .subscriber import subscribe
@@ -66,13 +66,13 @@ def send_to_rerun(
     kinds: tuple[Kind, ...] = (*RESULTS, "frame", "flow")
     views: dict[str, _CameraView] = {}
     counts: dict[str, int] = {}
-    viewer: Viewer | None = None  # all cameras are shown in one
+    viewer = ""  # all cameras are shown in one
     try:
         for message in subscribe(address, kinds, keys=keys, running=running):
             camera = str(message.header["camera"])
             if message.kind == "session" and camera not in views:
-                if target.place == VIEWER and viewer is None:
-                    viewer = open_viewer(target.memory_limit)
+                if target.place == VIEWER and not viewer:
+                    viewer = open_viewer(target.memory_limit, running=running)
                 views[camera] = _CameraView(message.header, _beside(target, camera, len(views)), rate_hz, viewer)
                 joined()
             elif camera in views and not message.repeat and views[camera].take(message):
@@ -96,7 +96,7 @@ def _beside(target: Target, camera: str, earlier: int) -> Target:
 class _CameraView:
     """One camera: what may be logged, and when it was."""
 
-    def __init__(self, session: Mapping[str, Any], target: Target, rate_hz: float, viewer: Viewer | None) -> None:
+    def __init__(self, session: Mapping[str, Any], target: Target, rate_hz: float, viewer: str) -> None:
         clock, tier = session["clock"], session["privacy"]
         self._utc_ns = clock["anchor_utc_ns"] - clock["anchor_monotonic_ns"]
         self._live = bool(session["devices"].get("live", False))

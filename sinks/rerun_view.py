@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from sfam.capture.frame import DepthImage, Intrinsics
 from sfam.stream.scene_flow import CROP_PX, SceneFlow
 
-from .rerun_viewer import Viewer, layout, open_viewer
+from .rerun_viewer import layout
 from .sink_error import SinkError
 
 APPLICATION = "sfam-live"
@@ -87,10 +87,10 @@ class RerunView:
         target: where to.
         live: times are UTC; else they count from the recording's own zero.
         rate_hz: pictures, depth and flow a second at most; scores and events always go.
-        viewer: one that runs already; default is a new one, where the target is the viewer.
+        viewer: address of the viewer, where the target is that.
 
     Raises:
-        SinkError: rerun is not installed, the file exists or cannot be written, or no viewer can be opened.
+        SinkError: rerun is not installed, or the file exists or cannot be written.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class RerunView:
         *,
         live: bool,
         rate_hz: float = 10.0,
-        viewer: Viewer | None = None,
+        viewer: str = "",
     ) -> None:
         rerun = self._rerun = load_rerun()
         target.refuse_existing()
@@ -117,7 +117,7 @@ class RerunView:
         self._recording.set_log_tick_enabled(False)
         try:
             if target.place == VIEWER:
-                self._recording.connect_grpc((viewer or open_viewer(target.memory_limit)).url)
+                self._recording.connect_grpc(viewer)
             else:
                 Path(target.place).parent.mkdir(parents=True, exist_ok=True)
                 self._recording.save(target.place)

@@ -6,60 +6,74 @@ The SDK's own `spawn` lets the viewer listen on every network, where anybody cou
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from .sink_error import SinkError
 
 OPENS_WITHIN_S = 30.0
 LOOPBACK = "127.0.0.1"
+PORT = 9876
+"""Rerun's own: a viewer that is open already is used again."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Viewer:
-    """A viewer that runs; it outlives the session, for whoever looks at it closes it."""
+def open_viewer(
+    memory_limit: str, *, port: int = PORT, headless: bool = False, running: Callable[[], bool] = lambda: True
+) -> str:
+    """The address of a viewer on this machine: of one that is open, else of a new one that only this machine reaches.
 
-    url: str
-    """Where an SDK sends to."""
-    process: subprocess.Popen[bytes]
-
-
-def open_viewer(memory_limit: str, *, headless: bool = False) -> Viewer:
-    """Open the viewer and wait until it takes data, from this machine only.
+    It outlives the session, for whoever looks at it closes it.
 
     Args:
-        memory_limit: such as '1GiB'; beyond it the oldest goes.
+        memory_limit: of a new one, such as '1GiB'; beyond it the oldest goes.
+        port: where it listens.
         headless: without a window, which needs no display.
+        running: asked ten times a second while it opens; False gives up.
 
     Raises:
-        SinkError: it ends at once, or does not come up.
+        SinkError: it ends at once, does not come up, or was given up.
     """
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port = int(probe.getsockname()[1])
+    if not _answers(port):
+        process = _start(memory_limit, port, headless)
+        deadline_s = time.monotonic() + OPENS_WITHIN_S
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > deadline_s or not running():
+                _end(process)
+                raise SinkError(
+                    "Rerun's viewer does not open; run `rerun` to see why, or name a file such as session.rrd"
+                )
+            time.sleep(0.1)
+    return f"rerun+http://{LOOPBACK}:{port}/proxy"
+
+
+def _start(memory_limit: str, port: int, headless: bool) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "rerun_cli", "--bind", LOOPBACK, "--port", str(port)]
     command += ["--memory-limit", memory_limit, "--expect-data-soon", "--hide-welcome-screen"]
-    command += ["--headless"] if headless else []
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(
-        command,
+    return subprocess.Popen(
+        [*command, *(["--headless"] if headless else [])],
         stdin=quiet,
         stdout=quiet,
         stderr=quiet,
         start_new_session=True,  # Ctrl-C ends the session, not the picture of it
         env={**os.environ, "RERUN_APP_ONLY": "true"},
     )
-    deadline_s = time.monotonic() + OPENS_WITHIN_S
-    while not _answers(port):
-        if process.poll() is not None or time.monotonic() > deadline_s:
-            process.kill()
-            raise SinkError("Rerun's viewer does not open; run `rerun` to see why, or name a file such as session.rrd")
-        time.sleep(0.1)
-    return Viewer(f"rerun+http://{LOOPBACK}:{port}/proxy", process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """The viewer is a child of the process that was started."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _answers(port: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
+import socket
 import time
 from collections.abc import Iterator
 from importlib import import_module
@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from sfam.sinks.rerun_view import VIEWER, RerunView, Target
-from sfam.sinks.rerun_viewer import LOOPBACK, Viewer, open_viewer
+from sfam.sinks.rerun_viewer import LOOPBACK, open_viewer
 from sfam.sinks.sink_error import SinkError
 from sfam.sinks.wire_fields import frame_payload
 from tests.sinks.rrd_file import require_rerun
@@ -30,28 +30,42 @@ LEAST_PX = 20_000
 
 
 @pytest.fixture
-def viewer() -> Iterator[Viewer]:
+def port() -> Iterator[int]:
+    """A free one; what listens there in the end is ended."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        number = int(probe.getsockname()[1])
+    yield number
+    for process in listening(number):
+        process.kill()
+
+
+def listening(port: int) -> list[psutil.Process]:
+    """Who listens on a port, at any address of this machine."""
+    listeners = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN and one.laddr]
+    return [psutil.Process(pid) for pid in {one.pid for one in listeners if one.laddr.port == port} if pid is not None]
+
+
+@pytest.fixture
+def viewer(port: int) -> str:
     require_rerun()
     try:
-        opened = open_viewer("200MB", headless=True)
+        return open_viewer("200MB", port=port, headless=True)
     except SinkError:
         if os.environ.get("SFAM_REQUIRE_X") == "1":
             raise
         pytest.skip("Rerun's viewer finds nothing to draw with: Debian's mesa-vulkan-drivers")
-    yield opened
-    os.killpg(opened.process.pid, signal.SIGKILL)
-    opened.process.wait()
 
 
-def screenshot(viewer: Viewer, path: Path) -> np.ndarray[Any, Any]:
-    client: Any = import_module("rerun.experimental").ViewerClient(viewer.url)
+def screenshot(viewer: str, path: Path) -> np.ndarray[Any, Any]:
+    client: Any = import_module("rerun.experimental").ViewerClient(viewer)
     client.save_screenshot(str(path))
     picture = cv2.imread(str(path))
     assert picture is not None
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
-def test_it_shows_what_a_session_sends_and_outlives_it(viewer: Viewer, tmp_path: Path) -> None:
+def test_it_shows_what_a_session_sends_and_outlives_it(viewer: str, port: int, tmp_path: Path) -> None:
     fields = {
         **dict.fromkeys(("session", "camera", "notice"), "a"),
         "classes": session_info().classes,
@@ -69,22 +83,31 @@ def test_it_shows_what_a_session_sends_and_outlives_it(viewer: Viewer, tmp_path:
         return int((np.abs(picture - GREEN).max(axis=2) < 8).sum()) > LEAST_PX
 
     until(shown, "the picture in the viewer", 60)
-    assert viewer.process.poll() is None
+    assert listening(port)
 
 
-def test_it_listens_to_this_machine_only(viewer: Viewer) -> None:
-    program = psutil.Process(viewer.process.pid)
-    family = [program, *program.children(recursive=True)]
-    ports = [one.laddr for child in family for one in child.net_connections() if one.status == psutil.CONN_LISTEN]
-    assert ports
-    assert {address.ip for address in ports} == {LOOPBACK}
+def test_it_listens_to_this_machine_only_and_is_used_again(viewer: str, port: int) -> None:
+    (program,) = listening(port)
+    heard_at = {one.laddr.ip for one in program.net_connections() if one.status == psutil.CONN_LISTEN}
+    assert heard_at == {LOOPBACK}
+    assert open_viewer("200MB", port=port, headless=True) == viewer
+    assert listening(port) == [program]
 
 
-def test_without_a_display_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_is_given_up_leaves_nothing_running(port: int) -> None:
+    require_rerun()
+    with pytest.raises(SinkError, match="does not open"):
+        open_viewer("200MB", port=port, headless=True, running=lambda: False)
+    time.sleep(2)
+    assert not listening(port)
+    assert not [one for one in psutil.process_iter(["cmdline"]) if str(port) in (one.info["cmdline"] or [])]
+
+
+def test_without_a_display_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     require_rerun()
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"):
         monkeypatch.delenv(name, raising=False)
     began_s = time.monotonic()
     with pytest.raises(SinkError, match=r"viewer does not open; .* a file such as session\.rrd"):
-        open_viewer("200MB")
+        open_viewer("200MB", port=port)
     assert time.monotonic() - began_s < 60
