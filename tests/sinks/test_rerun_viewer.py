@@ -42,8 +42,10 @@ def port() -> Iterator[int]:
 
 def listening(port: int) -> list[psutil.Process]:
     """Who listens on a port, at any address of this machine."""
-    listeners = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN and one.laddr]
-    return [psutil.Process(pid) for pid in {one.pid for one in listeners if one.laddr.port == port} if pid is not None]
+    listeners = [one for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    return [
+        psutil.Process(pid) for pid in {one.pid for one in listeners if one.laddr[1:] == (port,)} if pid is not None
+    ]
 
 
 @pytest.fixture
