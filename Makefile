@@ -31,7 +31,7 @@ test: $(VENV)/.test
 tests-together:
 	$(VENV)/bin/python -m pytest -m "not alone" $(TOGETHER) $(AGAIN) $(ARGS)
 
-# They mostly wait, so they run beside the others, and print when all of them have ended.
+# They mostly wait, so they run beside the others, one after the other, and print when all of them have ended.
 tests-alone:
 	@log=$$(mktemp); code=0; $(VENV)/bin/python -m pytest -m alone $(AGAIN) $(ARGS) >$$log 2>&1 || code=$$?; \
 	cat $$log; rm $$log; exit $$code

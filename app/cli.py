@@ -34,7 +34,7 @@ from . import (
     cli_train,
     cli_verify,
 )
-from .exit_codes import class_names, exit_code
+from .exit_codes import SINK, class_names, exit_code, is_disk_full
 
 app = typer.Typer(
     name="sfam",
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(args=cli_record.with_record_value(arguments), prog_name="sfam", standalone_mode=True)
     except Exception as error:
-        code = exit_code(class_names(error))
+        code = SINK if is_disk_full(error) else exit_code(class_names(error))
         if code is None or "-v" in arguments:
             raise
         typer.echo(f"sfam: {error}", err=True)

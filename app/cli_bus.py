@@ -61,13 +61,15 @@ def tail(
 def log(
     address: Address,
     out: Annotated[Path, typer.Option("--out", help="Session folder to write.")],
-    camera: Annotated[str | None, typer.Option(help="Name in the topics; default the one that publishes.")] = None,
+    camera: Annotated[str | None, typer.Option(help="Name in the topics; default the one heard first.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
     timeout_s: Timeout = None,
     key: KeyFile = None,
     server_key: ServerFile = None,
 ) -> None:
-    """Write the same session files as the session itself, from the bus; losses become rows and are counted.
+    """Write a session's tables of scores and events, from the bus; losses become rows and are counted.
+
+    One camera of a session with several. Landmarks, markers and analyzer results stay with the session itself.
 
     Example: `sfam log tcp://127.0.0.1:5571 --out copy`
     """

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .config import load_config
 from .exit_codes import SOURCE
 
 
@@ -16,15 +18,18 @@ def inspect(
     deep: Annotated[bool, typer.Option("--deep", help="Decode every frame and hash it.")] = False,
     color_only: Annotated[bool, typer.Option("--color-only", help="Accept input without depth, as live does.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+    config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
+    assignment: Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")] = None,
 ) -> None:
     """Say what a recording holds and whether a run could use it.
 
-    Example: `sfam inspect session.bag --json`
+    Examples: `sfam inspect session.bag --json`, `sfam inspect clip --set capture.depth_unit_m=0.001`
     """
-    from sfam.capture.config import CaptureConfig
     from sfam.capture.inspection import inspect as inspect_recording
 
-    report = inspect_recording(file, deep, CaptureConfig(camera=str(file), color_only=color_only))
+    flags: dict[str, object] = {"capture.camera": str(file), "capture.color_only": color_only or None}
+    settings = load_config(config, os.environ, assignment or (), flags)
+    report = inspect_recording(file, deep, settings.capture)
     content = report.to_json()
     if as_json:
         typer.echo(json.dumps(content, indent=1))

@@ -37,6 +37,8 @@ def train(
     """
     if (finetune is None) != (data is None):
         raise ConfigError("--finetune MODEL and --data FOLDER go together")
+    if finetune is not None and tensorboard is not None:
+        raise ConfigError("--tensorboard goes with a preset; fine-tuning prints its folds")
     if finetune is not None and data is not None:
         _finetune(finetune, data, out or Path(f"{Path(finetune).name}-finetuned"), seed)
         return

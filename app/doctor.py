@@ -27,6 +27,7 @@ CHECKS: tuple[Check, ...] = (
     doctor_software.licences,
     doctor_system.display,
     doctor_software.web,
+    doctor_software.extras,
     doctor_system.ports,
     doctor_system.shared_memory,
     doctor_system.disk,

@@ -22,6 +22,10 @@ TENSORRT = ("tensorrt", "tensorrt_rtx_cu13", "tensorrt_rtx")
 """Packages that bring it, whole or for RTX."""
 DEBIAN_LIBRARIES = {"GL": "libgl1", "glib-2.0": "libglib2.0-0"}
 """Libraries that OpenCV's wheel links to, and Debian's packages of them."""
+EXTRAS = {"lsl": "pylsl", "rerun": "rerun-sdk", "metrics": "prometheus-client", "files": "av"}
+"""Extra -> its package."""
+FILMS = (".mkv", ".mp4", ".avi", ".mov", ".webm")
+"""Recordings that PyAV reads."""
 FACE_LICENCES = {
     "dlib": "dlib code BSL-1.0; its landmark model was trained on data for research use only",
     "mediapipe": "Apache-2.0, code and face_landmarker.task",
@@ -170,6 +174,24 @@ def web(machine: Machine, config: Config) -> Line:
     if found is None and config.sinks.overlay == "web":
         return fail("web overlay", "aiohttp is missing", "pip install 'sfam-live[web]', or --overlay none")
     return ok("web overlay", f"aiohttp {found}" if found else "aiohttp is not installed; only --overlay web needs it")
+
+
+def extras(machine: Machine, config: Config) -> Line:
+    """Packages of what the settings ask for beyond the core."""
+    sinks = config.sinks
+    markers = (config.app.markers or "").partition(":")[0]
+    asked = {
+        "lsl": sinks.lsl or markers == "lsl",
+        "rerun": sinks.rerun is not None,
+        "metrics": sinks.metrics_port is not None,
+        "files": any(camera.lower().endswith(FILMS) for camera in cameras(config)),
+    }
+    missing = [name for name, wanted in asked.items() if wanted and machine.version_of(EXTRAS[name]) is None]
+    if missing:
+        lacking = ", ".join(f"{EXTRAS[name]} is missing" for name in missing)
+        return fail("extras", lacking, f"pip install 'sfam-live[{','.join(missing)}]'")
+    there = [f"{EXTRAS[name]} {machine.version_of(EXTRAS[name])}" for name, wanted in asked.items() if wanted]
+    return ok("extras", ", ".join(there) or "none needed")
 
 
 def model(machine: Machine, config: Config) -> Line:

@@ -157,8 +157,10 @@ def shared_memory(machine: Machine, config: Config) -> Line:
     if config.app.single_process or not folder.is_dir():
         return ok("shared memory", "none needed" if config.app.single_process else "no /dev/shm: ordinary files do it")
     free = machine.free_bytes(folder)
-    small, large = (config.app.ring_slots * size for size in FRAME_BYTES.values())
-    found = f"{free >> 20} MiB free, the ring takes {small >> 20} (640x480) to {large >> 20} (1280x720)"
+    rings = max(len(config.app.cameras), 1)
+    small, large = (rings * config.app.ring_slots * size for size in FRAME_BYTES.values())
+    what = "the ring takes" if rings == 1 else f"{rings} rings take"
+    found = f"{free >> 20} MiB free, {what} {small >> 20} (640x480) to {large >> 20} (1280x720)"
     remedy = "give the container --shm-size=256m, free /dev/shm, or lower app.ring_slots"
     if free < small:
         return fail("shared memory", found, remedy)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 OK = 0
 ENDED_EARLY = 1
 """An end that is no error of ours and that nobody asked for."""
@@ -23,6 +25,11 @@ BY_ERROR = {
     "RingError": SOURCE,
 }
 """Class names rather than classes: the error may have happened in another process."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a command ended because there was no room to write, whatever wrote."""
+    return isinstance(error, OSError) and error.errno == errno.ENOSPC
 
 
 def exit_code(names: list[str]) -> int | None:

@@ -78,6 +78,9 @@ class LiveRun:
             f"{totals['analysed']} of {totals['offered']} frames analysed in {totals['analysis_s']:.2f} s, "
             f"lost: {lost}; events: {events}; results in {folder}"
         )
+        withheld = totals["without_window"]
+        if totals["analysed"] and withheld.get("no_face", 0) + withheld.get("detecting", 0) == totals["analysed"]:
+            self._line.say(f"no face was found in {totals['analysed']} frames: light, distance, or nobody was there")
         try:
             page = write_report(folder, recording=False)
         except SinkError as error:

@@ -34,6 +34,8 @@ class _Words:
     encrypted: str
     nowhere: str
     overlay: str
+    page: str
+    lsl: str
     days: str
     no_limit: str
     not_given: str
@@ -56,6 +58,8 @@ _EN = _Words(
     encrypted="Results are sent, encrypted, to computers that have a key for them.",
     nowhere="Results are not passed on to other programs while the session runs.",
     overlay="The operator sees the live picture on a screen; it is not stored for that.",
+    page="That screen can also be opened from other computers in the network by whoever has its address.",
+    lsl="Scores and marked moments are offered, unencrypted, to programs in the local network (Lab Streaming Layer).",
     days="The data is to be erased {days} days after the session.",
     no_limit="No date was set. Ask the contact below how long the data is kept.",
     not_given="(to be filled in)",
@@ -77,6 +81,8 @@ _DE = _Words(
     encrypted="Ergebnisse werden verschlüsselt an Rechner gesendet, die einen Schlüssel dafür haben.",
     nowhere="Ergebnisse werden während der Sitzung nicht an andere Programme weitergegeben.",
     overlay="Die Versuchsleitung sieht das laufende Bild auf einem Bildschirm; dafür wird es nicht gespeichert.",
+    page="Diese Anzeige lässt sich auch von anderen Rechnern im Netz öffnen, wenn man ihre Adresse hat.",
+    lsl="Messwerte und markierte Zeitpunkte werden im lokalen Netz unverschlüsselt angeboten (Lab Streaming Layer).",
     days="Die Daten sind {days} Tage nach der Sitzung zu löschen.",
     no_limit="Es wurde keine Frist gesetzt. Die unten genannte Stelle sagt Ihnen, wie lange die Daten bleiben.",
     not_given="(bitte ausfüllen)",
@@ -137,7 +143,13 @@ def _seen(config: Config, words: _Words) -> list[str]:
         said = [words.here]
     else:
         said = [words.encrypted if sinks.keys else words.network]
-    return [*said, words.overlay] if sinks.overlay != "none" else said
+    if sinks.lsl:
+        said.append(words.lsl)
+    if sinks.overlay != "none":
+        said.append(words.overlay)
+    if sinks.overlay == "web" and not is_private(f"tcp://{sinks.web_address}"):
+        said.append(words.page)
+    return said
 
 
 def _listed(sentences: list[str]) -> str:

@@ -72,7 +72,12 @@ def recorder_settings(
 ) -> RecorderSettings:
     """What the settings say of the recorder."""
     return RecorderSettings(
-        path, color=config.record_color, jpeg_quality=config.record_jpeg_quality, clips=clips, lossless=lossless
+        path,
+        color=config.record_color,
+        jpeg_quality=config.record_jpeg_quality,
+        compression=config.record_compression,
+        clips=clips,
+        lossless=lossless,
     )
 
 

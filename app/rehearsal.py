@@ -195,4 +195,4 @@ def recorded_bytes(frame: RGBDFrame, config: CaptureConfig) -> int:
         color = cv2.imencode(".jpg", cv2.cvtColor(frame.color, cv2.COLOR_RGB2BGR), quality)[1].tobytes()
     depth = np.ascontiguousarray(frame.depth).data
     message = PackedMessage(1, 0, 0, (color.cast("B") if isinstance(color, memoryview) else color, depth.cast("B")))
-    return len(pack_chunk([message], "zstd").data)
+    return len(pack_chunk([message], config.record_compression).data)

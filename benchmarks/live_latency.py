@@ -16,6 +16,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import psutil
 
@@ -69,7 +70,7 @@ def measure(camera: str, seconds: float, folder: Path) -> tuple[dict[str, float]
 
 
 def main() -> None:
-    """Print each turn; exit 1 where the best is above the goal."""
+    """Print each turn; exit 1 where the median is above the goal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--turns", type=int, default=3)
@@ -77,7 +78,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.source != "demo" and asked.seconds > LONGEST_S:
         parser.error(f"a recording is held in memory: at most {LONGEST_S:g} s")
-    best = float("inf")
+    found: list[float] = []
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
         camera = "demo"
         if asked.source != "demo":
@@ -85,11 +86,11 @@ def main() -> None:
             record_face(Path(camera), int(asked.source), asked.seconds + 6.0)
         for turn in range(asked.turns):
             latency, dropped, analysed = measure(camera, asked.seconds, Path(name) / f"session_{turn}")
-            best = min(best, latency["p99"])
+            found.append(latency["p99"])
             shown = ", ".join(f"{key} {value:.1f}" for key, value in latency.items())
             print(f"{asked.source}: {shown} ms; {analysed} frames analysed, lost {dropped or 'none'}", flush=True)
-    print(f"best p99 {best:.1f} ms, goal {GOALS_MS[asked.source]:g} ms")
-    sys.exit(best > GOALS_MS[asked.source])
+    print(f"p99 {median(found):.1f} ms in the median, {max(found):.1f} at most; goal {GOALS_MS[asked.source]:g} ms")
+    sys.exit(median(found) > GOALS_MS[asked.source])
 
 
 if __name__ == "__main__":

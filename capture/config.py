@@ -30,6 +30,9 @@ class CaptureConfig(BaseModel):
         "none", description="store recording.mcap in the session folder: everything, or clips around events"
     )
     record_color: Literal["lossless", "jpeg"] = Field("lossless", description="recordings written: color images")
+    record_compression: Literal["zstd", "lz4"] = Field(
+        "zstd", description="recordings written: zstd is smaller, lz4 takes less of a processor"
+    )
     record_jpeg_quality: int = Field(95, ge=30, le=100, description="recordings written: quality of JPEG color")
     record_before_s: float = Field(1.0, ge=0, le=60, description="record events: seconds stored before an onset")
     record_after_s: float = Field(1.0, ge=0, le=60, description="record events: seconds stored after an offset")

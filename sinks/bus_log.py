@@ -46,12 +46,12 @@ def log_bus(
     keys: SubscriberKeys | None = None,
     running: Callable[[], bool] = lambda: True,
 ) -> BusLog:
-    """Write one session from the bus into a session folder, until it ends.
+    """Write one camera of a session from the bus into a session folder, until it ends.
 
     Args:
         address: of the publisher.
         out: the session folder.
-        camera: name in the topics; None = the one that publishes there.
+        camera: name in the topics; None = the one heard first, the others of its session are left out.
         force: write into a folder that already holds something.
         timeout_s: give up after so long a silence; None = wait for ever.
         keys: for a publisher that lets only listed keys in.
@@ -73,7 +73,10 @@ def log_bus(
         for message in messages:
             if message.header["session"] != info.session:
                 break
-            writer.take(message)
+            if message.header["camera"] == info.camera:
+                writer.take(message)
+            if writer.ended:
+                break
     except SilenceError:
         writer.counters["silence"] = f"nothing for {timeout_s:g} s"
     finally:
@@ -86,7 +89,8 @@ class _Writer:
         self._folder = folder
         self._next_frame: int | None = None
         self._next_score = 0
-        self._ended = False
+        self.ended = False
+        """The session's own end was received."""
         self.counters: dict[str, object] = {}
         self.rows = 0
         self.lost_rows = 0
@@ -94,13 +98,13 @@ class _Writer:
 
     @property
     def complete(self) -> bool:
-        return self._ended and not self.lost_messages
+        return self.ended and not self.lost_messages
 
     def take(self, message: Message) -> None:
         self.lost_messages = message.lost
         if message.kind == "session":
             self.counters = dict(_mapping(message.header["counters"]))
-            self._ended = message.header["state"] == "ended"
+            self.ended = message.header["state"] == "ended"
         elif message.kind == "event":
             self._folder.event(parse_event(message.header))
         elif message.kind == "score" and not message.repeat:
@@ -108,7 +112,7 @@ class _Writer:
         self._folder.count(self._totals())
 
     def close(self) -> None:
-        self._folder.close(self._totals(), "ended" if self._ended else "failed")
+        self._folder.close(self._totals(), "ended" if self.ended else "failed")
 
     def _score(self, result: FrameResult, seq: int) -> None:
         if self._next_frame is not None and seq > self._next_score:

@@ -1,4 +1,4 @@
-"""The overlay window: a plain subscriber that shows what the bus says. Runs in its own process."""
+"""The overlay window: shows what the bus says, and pictures from the ring on this machine. Runs in its own process."""
 
 from __future__ import annotations
 

@@ -11,12 +11,14 @@ from .corrections import read_corrections
 from .dataset import Clip, DataSet, DataSetError, Finding, group_by_subject
 
 NAME = "corrected sessions"
-CORRECTIONS = ("corrections.csv", "corrections.eaf", "corrections.boris", "corrections.tsv")
+CORRECTIONS = ("corrections.csv", "corrections.eaf", "corrections.boris", "corrections.tsv", "*_review.csv")
+"""The last is what report.html saves."""
 RECORDING = "recording.mcap"
 
 
 def read_sessions(root: Path) -> DataSet:
-    """Sessions below a folder whose corrections lie in them as `corrections.csv | .eaf | .boris | .tsv`.
+    """Sessions below a folder whose corrections lie in them: `corrections.csv | .eaf | .boris | .tsv`, or the file
+    that report.html saves.
 
     A session without corrections is left out and named: what a model spotted is no truth to train on. The recording is
     `recording.mcap` in the folder, else the file that the session was made from.
@@ -31,7 +33,7 @@ def read_sessions(root: Path) -> DataSet:
     findings: list[Finding] = []
     for folder in folders:
         record = read_session(folder)
-        given = [folder / name for name in CORRECTIONS if (folder / name).exists()]
+        given = [path for name in CORRECTIONS for path in sorted(folder.glob(name))]
         recording = _recording(record)
         if len(given) != 1 or recording is None:
             findings.append(Finding(folder.name, _why_not(given, record), False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import signal
 import sqlite3
@@ -11,6 +12,7 @@ import pytest
 import zmq
 
 from tests.app.command import run, run_installed, start
+from tests.capture.bag_writer import COLOR, DEPTH, BagWriter
 from tests.shared_data import shared
 from tests.sinks.waiting import until
 
@@ -84,11 +86,32 @@ def test_a_session_folder_that_is_not_empty_is_left_alone(tmp_path: Path) -> Non
 
 
 def test_a_file_without_a_face_gives_rows_without_success(tmp_path: Path) -> None:
-    done = run("sfam-live", "--camera", shared("recordings/small_2.56.5_uncompressed.bag"), "--speed", "max",
-               "--publish", "none", "--out", tmp_path / "out", "--set", "stream.face_backend=dlib")  # fmt: skip
+    writer = BagWriter()
+    writer.head(size=(320, 240))
+    for number in range(10):
+        writer.pair(number, number * 33_333_333, size=(320, 240))
+    path = writer.save(tmp_path / "wall.bag")
+    done = run("sfam-live", "--camera", path, "--speed", "max", "--publish", "none", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    lines = (tmp_path / "out" / "scores.csv").read_text().splitlines()
-    assert len(lines) == 11
+    with (tmp_path / "out" / "scores.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert len(rows) == 10
+    assert {row["success"] for row in rows} == {"0"}
+    assert "no face was found in 10 frames" in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["color", "depth"])
+def test_a_bag_without_color_or_depth_says_which(missing: str, tmp_path: Path) -> None:
+    writer = BagWriter()
+    writer.head()
+    writer.pair(1, 10**9)
+    gone = {"color": COLOR, "depth": DEPTH}[missing].encode()
+    path = writer.save(tmp_path / "half.bag")
+    path.write_bytes(path.read_bytes().replace(gone, b"/" + b"x" * (len(gone) - 1)))
+    done = run("sfam-live", "--camera", path, "--publish", "none", "--out", tmp_path / "out")
+    assert done.returncode == 3
+    assert f"no {missing} stream" in sentence(done.stderr)
+    assert not (tmp_path / "out").exists()
 
 
 def test_damage_is_passed_with_a_warning_that_counts(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def test_both_languages_have_the_same_parts() -> None:
         (("sinks.publish=none",), ("not passed on",), ("this computer only",)),
         (("sinks.publish=tcp://0.0.0.0:5571", "sinks.insecure=true"), ("unencrypted",), ("this computer only",)),
         (("sinks.publish=tcp://0.0.0.0:5571", "sinks.keys=keys"), ("encrypted, to computers",), ("unencrypted",)),
-        (("sinks.overlay=web",), ("live picture on a screen",), ()),
+        (("sinks.overlay=web",), ("live picture on a screen",), ("from other computers", "Lab Streaming")),
+        (("sinks.overlay=web", "sinks.web_address=0.0.0.0:5572"), ("opened from other computers",), ()),
+        (("sinks.lsl=true",), ("unencrypted, to programs in the local network",), ()),
     ],
 )
 def test_the_notice_says_what_the_settings_mean(

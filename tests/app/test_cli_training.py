@@ -33,6 +33,7 @@ def test_a_corpus_is_written_goes_on_and_becomes_windows(tmp_path: Path) -> None
         (("train", "--finetune", "synthetic-4"), "--finetune MODEL and --data FOLDER go together"),
         (("train", "--data", "windows"), "--finetune MODEL and --data FOLDER go together"),
         (("train", "--preset", "synthetic-9"), "synthetic-9"),
+        (("train", "--finetune", "a", "--data", "b", "--tensorboard", "c"), "--tensorboard goes with a preset"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(

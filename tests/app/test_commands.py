@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from sfam.app.cli import app
+from tests.app.command import run
 
 COMMANDS = (
     "live", "cameras", "record", "repair", "convert", "inspect", "batch", "verify", "tail", "log", "export", "report",
@@ -51,6 +53,13 @@ def test_a_command_has_its_exact_name_and_help(words: str) -> None:
 def test_a_command_has_the_options_that_scripts_use(words: str) -> None:
     known = {option for parameter in command(words).params for option in parameter.opts}
     assert set(OPTIONS[words].split()) <= known
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_sentence_and_exit_5() -> None:
+    done = run("sfam", "notice", "--out", "/dev/full")
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr == "sfam: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.parametrize("form", ["megc", "bids", "boris", "elan", "openface", "rerun", "mcap"])

@@ -10,31 +10,40 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos import ENDINGS, draw, play
+from benchmarks.chaos import DISTURBANCES, ENDINGS, TO_RECORDER, Round, draw, play
 from benchmarks.live_session import LiveSession, wrong_in
-from benchmarks.soak import Listener, Series, judge, plot, run
+from benchmarks.soak import Listener, Series, all_sinks, judge, plot, run
 from sfam.app.config import load_config
 from sfam.app.replay import Replay, replay_config, run_replay
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="SIGSTOP, prlimit and /dev/shm")
-PLANS = {plan.ending: plan for plan in draw(len(ENDINGS), seed=4)}
+PLANS = draw(8, seed=10)
+"""In so few rounds everything happens that can."""
 MIB = 2**20
 
 
 @LINUX
+@pytest.mark.alone
 @pytest.mark.slow  # a whole session, disturbed twice; the long form is make chaos
-@pytest.mark.parametrize("ending", ["interrupt", "disk full", "kill supervisor"])
-def test_the_accounts_are_right_after_whatever_ends_a_session(ending: str, tmp_path: Path) -> None:
-    assert play(PLANS[ending], tmp_path) == []
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: plan.ending)
+def test_the_accounts_are_right_after_whatever_ends_a_session(plan: Round, tmp_path: Path) -> None:
+    assert play(plan, tmp_path) == []
+
+
+def test_everything_that_can_happen_does() -> None:
+    happens = {what for plan in PLANS for what, _ in plan.disturbances}
+    assert happens == {*DISTURBANCES, *TO_RECORDER}
+    assert {plan.ending for plan in PLANS} == set(ENDINGS)
 
 
 @LINUX
+@pytest.mark.alone
 @pytest.mark.slow  # memory is only flat over some time; the long form is make soak
 def test_memory_stays_flat_and_no_frame_is_lost_unexplained(tmp_path: Path) -> None:
-    verdict, memory = run(10.0, tmp_path, latency=False)
+    verdict, memory = run(60.0, tmp_path, all_sinks(tmp_path), latency=False)
     assert verdict.wrong == ()
-    assert verdict.frames > 50
-    assert set(memory) == {"supervisor", "capture", "analysis", "face"}
+    assert verdict.frames > 300
+    assert set(memory) == {"supervisor", "capture", "analysis", "face", "overlay", "metrics", "lsl", "mcap", "rerun"}
 
 
 def test_the_seed_decides_the_rounds_and_all_endings_come() -> None:

@@ -13,22 +13,24 @@ from sfam.sinks.bus_log import BusLog, log_bus
 from sfam.sinks.publisher import Publisher
 from sfam.sinks.session_folder import SessionFolder
 from sfam.sinks.session_reader import read_session
+from sfam.sinks.shared_bus import SharedBus
 from sfam.sinks.sink_error import SilenceError, SinkError
 from sfam.sinks.wire import Stamps, encode_header
 from sfam.sinks.wire_fields import event_fields, score_fields
 from tests.sinks.session_parts import ANY_PORT, CLASSES, event, frame_result, session_info
 from tests.sinks.test_publisher import wait_until_wanted
+from tests.sinks.waiting import until
 
 
 class Logger(threading.Thread):
-    def __init__(self, address: str, out: Path, timeout_s: float = 10) -> None:
+    def __init__(self, address: str, out: Path, timeout_s: float = 10, camera: str | None = None) -> None:
         super().__init__(daemon=True)
-        self.address, self.out, self.timeout_s = address, out, timeout_s
+        self.address, self.out, self.timeout_s, self.camera = address, out, timeout_s, camera
         self.log: BusLog | None = None
         self.start()
 
     def run(self) -> None:
-        self.log = log_bus(self.address, self.out, timeout_s=self.timeout_s)
+        self.log = log_bus(self.address, self.out, timeout_s=self.timeout_s, camera=self.camera)
 
     def ended(self) -> BusLog:
         self.join(timeout=15)
@@ -61,6 +63,26 @@ def test_the_bus_gives_the_same_tables_as_the_session_itself(tmp_path: Path) -> 
     assert summary["state"] == "ended"
     assert summary["counters"]["offered"] == 150
     assert summary["model"] == {"name": "synthetic-4", "limits": ["not evaluated on any real face"]}
+
+
+@pytest.mark.parametrize("named", [None, "right"])
+def test_of_several_cameras_one_is_logged(tmp_path: Path, named: str | None) -> None:
+    bus = SharedBus(ANY_PORT, ("left", "right"))
+    left, right = (Publisher(bus.socket.address, session_info(camera=one), bus=bus) for one in ("left", "right"))
+    logger = Logger(left.address, tmp_path / "log", camera=named)
+    until(lambda: right.wants("score") and (named is not None or left.wants("score")), "the log subscribed", 60)
+    for number in range(20):
+        for publisher, length in ((left, 20), (right, 12)):
+            if number < length:
+                publisher.publish("score", score_fields(frame_result(number), CLASSES), Stamps(number))
+    right.close()
+    left.close()
+    log = logger.ended()
+    summary = json.loads((tmp_path / "log" / "session.json").read_text())
+    assert summary["camera"] in ("left", "right") if named is None else summary["camera"] == named
+    assert (log.rows, log.lost_rows, log.complete) == ({"left": 20, "right": 12}[summary["camera"]], 0, True)
+    with (tmp_path / "log" / "scores.csv").open(newline="") as table:
+        assert [int(row["frame"]) for row in csv.DictReader(table)] == list(range(log.rows))
 
 
 def publish_with_gap(context: zmq.Context[zmq.Socket[bytes]], missing: range, last: int) -> zmq.Socket[bytes]:

@@ -111,4 +111,6 @@ def test_sessions_without_corrections_or_recording_are_left_out_and_named(
         ("s01", "face, a", "recording.mcap")
     ]
     assert data.clips[0].intervals == (AnnotatedInterval("micro", 20, 25, 30, "sad"),)
+    (record.path / "corrections.csv").rename(record.path / "test_review.csv")
+    assert read_sessions(tmp_path).clips == data.clips
     assert json.loads((record.path / "session.json").read_text())["subject"] == "s01"
