@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import sys
+
+INTERRUPTED = 130
+"""Exit code of a shell's interrupted command."""
+
 
 def sfam() -> None:
     """`sfam COMMAND ...`."""
-    from .cli import main
+    try:
+        from .cli import main
 
-    main()
+        main()
+    except KeyboardInterrupt:  # while it still loads; afterwards each command sees to it
+        sys.exit(INTERRUPTED)
 
 
 def sfam_live() -> None:
     """`sfam-live ...`."""
-    from .cli import main_live
+    try:
+        from .cli import main_live
 
-    main_live()
+        main_live()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
