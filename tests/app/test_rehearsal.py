@@ -217,3 +217,9 @@ def test_analyzers_and_markers_of_the_plan_store_nothing(tmp_path: Path) -> None
     assert "frames" in done.stdout, done.stderr
     assert list(tmp_path.iterdir()) == [kept]
     assert kept.read_text() == "of somebody else"
+
+
+def test_a_camera_that_is_not_there_is_exit_3(tmp_path: Path) -> None:
+    done = run("sfam", "rehearse", "2", "--camera", tmp_path / "none.bag")
+    assert done.returncode == 3, done.stderr
+    assert "none.bag" in done.stderr
