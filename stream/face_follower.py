@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cmath
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -64,6 +65,7 @@ class FollowedFace:
         """Distance of the face when it was last measured without another face near it; NaN = not measured."""
         self.covered = False
         """Whether a nearer face reaches over this one in the present frame."""
+        self._anchored = 0j
         self._dead_zone_px = dead_zone_px
         self._frames = 0
         self._key = KeyFrame(grey, found.landmarks_px)
@@ -80,6 +82,12 @@ class FollowedFace:
         """Middle of the face, x + iy in color pixels."""
         x, y = self.landmarks.mean(axis=0)
         return complex(float(x), float(y))
+
+    @property
+    def way(self) -> complex:
+        """Where the tracker's own steps alone would have brought the centre, x + iy in color pixels: without what
+        anchoring anew set right at once, for nothing in the picture moved then."""
+        return self.centre - self._anchored
 
     @property
     def box(self) -> Box:
@@ -112,12 +120,24 @@ class FollowedFace:
         self.crop = freeze_crop(self.landmarks, self.crop, self._dead_zone_px)
         return self._renew(grey) if check else True
 
-    def anchor(self, found: Detection, grey: GreyFrame) -> None:
-        """Begin again from a fresh detection of the same face; the crop stays if it can."""
-        self._key = KeyFrame(grey, found.landmarks_px)
+    def anchor(self, found: Detection, greys: Iterable[GreyFrame]) -> bool:
+        """Begin again from a fresh detection of the same face; the crop stays if it can.
+
+        Args:
+            found: what was detected.
+            greys: the frame it was detected in and all that came since, up to the present one.
+
+        Returns:
+            False when the face is lost on the way.
+        """
+        before, later = self.centre, iter(greys)
+        self._key = KeyFrame(next(later), found.landmarks_px)
         self._motion = Similarity()
         self.landmarks = found.landmarks_px
         self.crop = freeze_crop(self.landmarks, self.crop, self._dead_zone_px)
+        held = all(self.follow(grey) for grey in later)
+        self._anchored += self.centre - before
+        return held
 
     def track(self, flags: tuple[str, ...] = ()) -> FaceTrack:
         """The published noun."""

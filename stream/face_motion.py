@@ -119,6 +119,7 @@ class FaceMotion:
                 frame.sequence,
                 frame.t_capture_ns,
                 face.landmarks,
+                face.way,
                 box,
                 grey.region(*box),
                 depth_box(face.crop),
@@ -162,9 +163,8 @@ class FaceMotion:
 
     def _shift(self, first: int, second: int, crop: Crop) -> tuple[float, float]:
         """How far the tracker says the face went, crop pixels."""
-        frames = self._past.frames
-        step = (frames[second].landmarks_px - frames[first].landmarks_px).mean(axis=0) * crop.scale
-        return float(step[0]), float(step[1])
+        step = (self._past.frames[second].way - self._past.frames[first].way) * crop.scale
+        return step.real, step.imag
 
     def _light(self, index: int, crop: Crop, regions: Regions) -> float:
         """Mean grey level of the network's regions in a frame; 0 where most of one is overexposed."""

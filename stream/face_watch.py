@@ -246,10 +246,9 @@ class FaceWatch:
             return True
         face.misses = 0
         shift = float(np.linalg.norm(found.landmarks_px - self._seen[face.track_id], axis=1).mean())
-        if shift > ANCHOR_SHIFT * face.face_px:
-            face.anchor(found, self._past(due.position))
-            if not self._carry(face, due.position):
-                self._give_up(face, face.track())
+        since = map(self._past, range(due.position, self._position + 1))
+        if shift > ANCHOR_SHIFT * face.face_px and not face.anchor(found, since):
+            self._give_up(face, face.track())
         return False
 
     def _past(self, position: int) -> GreyFrame:

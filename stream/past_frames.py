@@ -63,6 +63,8 @@ class PastFrame:
     t_ns: int
     landmarks_px: Landmarks
     """(68, 2) float32, color pixels."""
+    way: complex
+    """x + iy, color pixels: only differences between frames mean anything, how far the tracker saw the face go."""
     box: Box
     """Of `grey`."""
     grey: GreyImage

@@ -273,6 +273,38 @@ def test_a_face_that_leaves_gives_no_window_and_returns_with_one() -> None:
     assert [track.state for track in analysis.tracks] == ["tracked"]
 
 
+@pytest.mark.parametrize("step_px", [0.0, 0.8])
+@pytest.mark.parametrize("jump_px", [(7.0, 0.0), (12.0, 8.0)])
+def test_landmarks_set_right_at_once_are_no_motion(jump_px: tuple[float, float], step_px: float) -> None:
+    """The tracker's own steps start the flow, not the jump to what a check found: that was 10 px of false motion."""
+
+    class SeenOffTheSecondTime(face_manual.ManualDetector):
+        looks = 0
+
+        def detect(self, grey: GreyImage, near: tuple[Box, ...], attempt: int) -> list[Detection]:
+            self.looks += 1
+            found = super().detect(grey, near, attempt)
+            return found if self.looks != 2 else [replace(found[0], landmarks_px=found[0].landmarks_px + jump)]
+
+    jump = np.array(jump_px, dtype=np.float32)
+    detector = SeenOffTheSecondTime(MANUAL.face)
+    analysis = Analysis(settings(detect_every_s=1.0), detector=detector)
+    residuals, jumped = [], False
+    centre = np.zeros(2)
+    for index in range(50):
+        windows = analysis.push(frame(index, dx=step_px * index))
+        if analysis.tracks:
+            earlier, centre = centre, analysis.tracks[0].landmarks_px.mean(axis=0)
+            jumped |= index > 20 and bool(np.abs(centre - earlier).max() > 4)
+        for window, flow in zip(windows, analysis.scene_flows, strict=True):
+            assert not {"occlusion", "head_motion"} & set(window.flags)
+            assert np.hypot(flow.u, flow.v)[40:90, 40:90].mean() < 0.1
+            residuals.append(flow.residual_grey)
+    analysis.close()
+    assert jumped
+    assert max(residuals) < 2 * np.median(residuals)
+
+
 def test_a_backend_that_cannot_open_says_so_at_once() -> None:
     with pytest.raises(FaceError, match="face_box"):
         Analysis(StreamConfig(face_backend="manual"))

@@ -27,7 +27,7 @@ def past(index: int, crop: Crop = CROP, dx: float = 0.0) -> PastFrame:
     shown, box = frame(index, dx), region_box(crop)
     grey = grey_region(np.ascontiguousarray(shown.color[:, :, 0]), box)
     depth = depth_region(shown.depth, depth_box(crop))
-    return PastFrame(index, index * PERIOD_NS, LANDMARKS, box, grey, depth_box(crop), depth, 0.001)
+    return PastFrame(index, index * PERIOD_NS, LANDMARKS, 0j, box, grey, depth_box(crop), depth, 0.001)
 
 
 def filled(count: int, mean: int = 1) -> PastFrames:
