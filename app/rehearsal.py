@@ -12,7 +12,7 @@ import numpy as np
 
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
-from sfam.capture.mcap_file import PackedMessage, pack_chunk
+from sfam.capture.mcap_chunk import PackedMessage, pack_chunk
 from sfam.capture.source import SourceInfo
 from sfam.sinks.session_tables import ScoreTable
 from sfam.stream.face import FaceDetector

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from .mcap_file import PackedChunk
+from .mcap_chunk import PackedChunk
 
 LONGEST_EVENT_S = 8.0
 """An event is decided at the latest so long after it began."""

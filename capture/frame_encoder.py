@@ -18,7 +18,7 @@ from .foxglove_messages import (
     raw_image,
 )
 from .frame import Calibration, RGBDFrame
-from .mcap_file import PackedChunk, PackedMessage, pack_chunk
+from .mcap_chunk import PackedChunk, PackedMessage, pack_chunk
 from .mcap_layout import Topic, calibration_record, frame_record, unix_ns
 
 Note = tuple[Topic, Mapping[str, Any]]

@@ -1,7 +1,6 @@
-"""MCAP files at the level of records: chunks packed with their index, a file that grows by whole blocks, its summary.
+"""MCAP files at the level of records: a file that grows by whole blocks of chunks, and its summary.
 
-After the format's specification (https://mcap.dev/spec). The `mcap` library writes the records; its `Writer` is not
-used because it cannot go back to the last whole block after a failed write, nor choose how hard to compress.
+After the format's specification (https://mcap.dev/spec).
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ import io
 import shutil
 import struct
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
-from mcap.data_stream import RecordBuilder
 from mcap.opcode import Opcode
 from mcap.records import (
     AttachmentIndex,
@@ -25,129 +23,26 @@ from mcap.records import (
     DataEnd,
     Footer,
     Header,
-    McapRecord,
-    MessageIndex,
     MetadataIndex,
     Schema,
     Statistics,
     SummaryOffset,
 )
 
-MAGIC = b"\x89MCAP0\r\n"
-Compression = Literal["", "lz4", "zstd"]
-Bytes = bytes | bytearray | memoryview
+from .mcap_chunk import PackedChunk, record_bytes
 
-ZSTD_LEVEL = 1
-"""On noisy images half the size of LZ4's at twice its time; higher levels cost five times more for 3 %."""
+MAGIC = b"\x89MCAP0\r\n"
+
 DISK_RESERVE_BYTES = 32 * 2**20
 """A recording ends while this much of the disk is still free, so that its index finds room."""
 _LOOK_AT_DISK_BYTES = 16 * 2**20
-_MESSAGE_HEAD = struct.Struct("<BQHIQQ")
-_CHUNK_HEAD = struct.Struct("<BQQQQII")
+_INDEX_HEAD = struct.Struct("<9xQQ")
+"""First and last time in a chunk index record, after its opcode and length."""
+_COUNT = struct.Struct("<HI")
 
 
 class RecordingError(OSError):
     """A recording cannot be written, or not any further; the text says what is left."""
-
-
-@dataclass(frozen=True, slots=True)
-class PackedMessage:
-    """One message, its data in parts that are joined only once."""
-
-    channel: int
-    t_ns: int
-    """log_time = publish_time, Unix."""
-    sequence: int
-    parts: tuple[Bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PackedChunk:
-    """A chunk record and the message index records that follow it."""
-
-    data: bytes
-    index: ChunkIndex
-    """Offsets count from the chunk's own start until it is placed in a file."""
-    counts: Mapping[int, int]
-    """Messages per channel."""
-
-
-def pack_chunk(messages: Sequence[PackedMessage], compression: Compression) -> PackedChunk:
-    """Messages as one chunk with its index."""
-    parts: list[Bytes] = []
-    indexes: dict[int, MessageIndex] = {}
-    at = 0
-    for message in messages:
-        length = sum(len(part) for part in message.parts)
-        entries = indexes.setdefault(message.channel, MessageIndex(message.channel, [])).records
-        entries.append((message.t_ns, at))
-        sequence = message.sequence & 0xFFFFFFFF
-        parts.append(
-            _MESSAGE_HEAD.pack(Opcode.MESSAGE, 22 + length, message.channel, sequence, message.t_ns, message.t_ns)
-        )
-        parts += message.parts
-        at += _MESSAGE_HEAD.size + length
-    content = b"".join(parts)
-    packed = _compress(content, compression)
-    times = [message.t_ns for message in messages]
-    name = compression.encode()
-    head = _CHUNK_HEAD.pack(
-        Opcode.CHUNK,
-        _CHUNK_HEAD.size - 9 + len(name) + 8 + len(packed),
-        min(times),
-        max(times),
-        len(content),
-        zlib.crc32(content),
-        len(name),
-    )
-    start = head + name + struct.pack("<Q", len(packed))
-    offsets, index_data = index_records(list(indexes.values()), len(start) + len(packed))
-    index = ChunkIndex(
-        chunk_start_offset=0,
-        chunk_length=len(start) + len(packed),
-        compression=compression,
-        compressed_size=len(packed),
-        message_start_time=min(times),
-        message_end_time=max(times),
-        message_index_length=len(index_data),
-        message_index_offsets=offsets,
-        uncompressed_size=len(content),
-    )
-    return PackedChunk(b"".join((start, packed, index_data)), index, Counter(one.channel for one in messages))
-
-
-def index_records(indexes: Sequence[MessageIndex], offset: int) -> tuple[dict[int, int], bytes]:
-    """Where each channel's message index stands when the first is at `offset`, and the records."""
-    builder = RecordBuilder()
-    offsets = {}
-    for index in indexes:
-        offsets[index.channel_id] = offset + builder.count
-        index.write(builder)
-    return offsets, _built(builder)
-
-
-def _compress(content: bytes, compression: Compression) -> bytes:
-    if compression == "zstd":
-        import zstandard
-
-        return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(content)
-    if compression == "lz4":
-        import lz4.frame
-
-        return bytes(lz4.frame.compress(content))
-    return content
-
-
-def record_bytes(*records: McapRecord) -> bytes:
-    """Records as they stand in a file."""
-    builder = RecordBuilder()
-    for record in records:
-        record.write(builder)
-    return _built(builder)
-
-
-def _built(builder: RecordBuilder) -> bytes:
-    return bytes(builder.end())  # type: ignore[no-untyped-call]
 
 
 @dataclass(slots=True)
@@ -156,33 +51,49 @@ class Summary:
 
     schemas: dict[int, Schema] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
-    chunks: list[ChunkIndex] = field(default_factory=list)
     counts: Counter[int] = field(default_factory=Counter)
     """Messages per channel."""
     attachments: list[AttachmentIndex] = field(default_factory=list)
     metadata: list[MetadataIndex] = field(default_factory=list)
+    # As bytes: a chunk is noted every half second until the file ends, and objects would take ten times as much.
+    _chunks: list[bytes] = field(default_factory=list)
+    _chunk_counts: list[bytes] = field(default_factory=list)
+
+    @property
+    def chunk_count(self) -> int:
+        """Chunks noted."""
+        return len(self._chunks)
 
     def add(self, chunk: PackedChunk, offset: int) -> None:
         """Note a chunk that stands at `offset`."""
         places = {channel: offset + place for channel, place in chunk.index.message_index_offsets.items()}
-        self.chunks.append(replace(chunk.index, chunk_start_offset=offset, message_index_offsets=places))
-        self.counts.update(chunk.counts)
+        self.note(replace(chunk.index, chunk_start_offset=offset, message_index_offsets=places), chunk.counts)
+
+    def note(self, index: ChunkIndex, counts: Mapping[int, int]) -> None:
+        """Note a chunk by its index, whose offsets are those of the file, and its messages per channel."""
+        self._chunks.append(record_bytes(index))
+        self._chunk_counts.append(b"".join(_COUNT.pack(*item) for item in counts.items()))
+        self.counts.update(counts)
+
+    def pop(self) -> None:
+        """Forget the chunk noted last."""
+        self._chunks.pop()
+        self.counts.subtract(dict(_COUNT.iter_unpack(self._chunk_counts.pop())))
 
     def ending(self, offset: int) -> bytes:
         """Everything from the data section's end at `offset` to the closing magic."""
         data_end = record_bytes(DataEnd(0))
         start = offset + len(data_end)
-        groups: list[tuple[int, Sequence[McapRecord]]] = [
-            (Opcode.SCHEMA, list(self.schemas.values())),
-            (Opcode.CHANNEL, list(self.channels.values())),
-            (Opcode.STATISTICS, [self._statistics()]),
-            (Opcode.CHUNK_INDEX, self.chunks),
-            (Opcode.ATTACHMENT_INDEX, self.attachments),
-            (Opcode.METADATA_INDEX, self.metadata),
+        groups = [
+            (Opcode.SCHEMA, record_bytes(*self.schemas.values())),
+            (Opcode.CHANNEL, record_bytes(*self.channels.values())),
+            (Opcode.STATISTICS, record_bytes(self._statistics())),
+            (Opcode.CHUNK_INDEX, b"".join(self._chunks)),
+            (Opcode.ATTACHMENT_INDEX, record_bytes(*self.attachments)),
+            (Opcode.METADATA_INDEX, record_bytes(*self.metadata)),
         ]
         content, offsets = b"", list[SummaryOffset]()
-        for opcode, records in groups:
-            group = record_bytes(*records)
+        for opcode, group in groups:
             if group:
                 offsets.append(SummaryOffset(opcode, len(group), start + len(content)))
             content += group
@@ -194,14 +105,15 @@ class Summary:
         return data_end + content + record_bytes(replace(footer, summary_crc=crc)) + MAGIC
 
     def _statistics(self) -> Statistics:
+        times = [_INDEX_HEAD.unpack_from(chunk) for chunk in self._chunks]
         return Statistics(
             attachment_count=len(self.attachments),
             channel_count=len(self.channels),
             channel_message_counts=dict(self.counts),
-            chunk_count=len(self.chunks),
+            chunk_count=len(self._chunks),
             message_count=sum(self.counts.values()),
-            message_start_time=min((chunk.message_start_time for chunk in self.chunks), default=0),
-            message_end_time=max((chunk.message_end_time for chunk in self.chunks), default=0),
+            message_start_time=min((start for start, _ in times), default=0),
+            message_end_time=max((end for _, end in times), default=0),
             metadata_count=len(self.metadata),
             schema_count=len(self.schemas),
         )
@@ -233,7 +145,7 @@ class GrowingFile:
     ) -> None:
         self.path = path
         self._summary = Summary({one.id: one for one in schemas}, {one.id: one for one in channels})
-        self._blocks: list[tuple[int, int, Counter[int]]] = []  # start, chunks, messages per channel
+        self._blocks = array("Q")  # where each begins, and behind it how many chunks it has
         self.size = 0
         """Bytes written."""
         self._looked_at = 0
@@ -254,10 +166,7 @@ class GrowingFile:
         self._check_room()
         start = self.size
         self._write(b"".join(chunk.data for chunk in chunks))
-        counts = Counter[int]()
-        for chunk in chunks:
-            counts.update(chunk.counts)
-        self._blocks.append((start, len(chunks), counts))
+        self._blocks.extend((start, len(chunks)))
         for chunk in chunks:
             self._summary.add(chunk, start)
             start += len(chunk.data)
@@ -282,7 +191,7 @@ class GrowingFile:
                 try:
                     self._write(words.data + self._summary.ending(self.size + len(words.data)))
                 except RecordingError:
-                    self._forget(words)
+                    self._summary.pop()
                     if not self._blocks:
                         raise
                     self._give_way()
@@ -323,13 +232,9 @@ class GrowingFile:
 
     def _give_way(self) -> None:
         """Take the last block back."""
-        start, chunks, counts = self._blocks.pop()
-        del self._summary.chunks[len(self._summary.chunks) - chunks :]
-        self._summary.counts.subtract(counts)
+        chunks, start = self._blocks.pop(), self._blocks.pop()
+        for _ in range(chunks):
+            self._summary.pop()
         self._file.truncate(start)
         self._file.seek(start)
         self.size = start
-
-    def _forget(self, words: PackedChunk) -> None:
-        self._summary.chunks.pop()
-        self._summary.counts.subtract(words.counts)

@@ -19,7 +19,8 @@ from .clip_memory import ClipMemory, ClipSettings
 from .clock import SessionClock
 from .frame import RGBDFrame
 from .frame_encoder import FrameEncoder, Note
-from .mcap_file import GrowingFile, PackedChunk, RecordingError
+from .mcap_chunk import PackedChunk
+from .mcap_file import GrowingFile, RecordingError
 from .mcap_layout import PROFILE, Topic, layout, source_record, unix_ns
 from .source import SourceInfo
 

@@ -16,7 +16,8 @@ from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Attachment, AttachmentIndex, Channel, ChunkIndex, MessageIndex, Metadata, MetadataIndex, Schema
 
-from .mcap_file import MAGIC, RecordingError, Summary, index_records
+from .mcap_chunk import index_records
+from .mcap_file import MAGIC, RecordingError, Summary
 from .mcap_scan import ChunkView, RawRecord, Scan
 
 _SET_ASIDE = 0x80
@@ -98,7 +99,7 @@ def repair(path: Path, out: Path | None = None) -> RepairReport:
 
 
 def _report(path: Path, found: _Found, removed: int, was_whole: bool) -> RepairReport:
-    messages, chunks = sum(found.summary.counts.values()), len(found.summary.chunks)
+    messages, chunks = sum(found.summary.counts.values()), found.summary.chunk_count
     return RepairReport(path, was_whole, messages, chunks, len(found.damaged), removed)
 
 
@@ -243,8 +244,7 @@ class _Survey:
             places, tail = index_records(missing, end)
             self._indexes |= places
             self._index_end = end + len(tail)
-        self._summary.counts.update(counts)
-        self._summary.chunks.append(
+        self._summary.note(
             ChunkIndex(
                 chunk_start_offset=record.start,
                 chunk_length=record.end - record.start,
@@ -255,6 +255,7 @@ class _Survey:
                 message_index_length=self._index_end - record.end,
                 message_index_offsets=dict(self._indexes),
                 uncompressed_size=chunk.size,
-            )
+            ),
+            counts,
         )
         return tail

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from sfam.capture.clock import SessionClock
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.frame_encoder import FrameEncoder
-from sfam.capture.mcap_file import GrowingFile, PackedChunk, PackedMessage, RecordingError, pack_chunk
+from sfam.capture.mcap_chunk import PackedChunk, PackedMessage, pack_chunk
+from sfam.capture.mcap_file import GrowingFile, RecordingError
 from sfam.capture.mcap_layout import PROFILE, Layout, Topic, layout, source_record, unix_ns
 from sfam.capture.own_mcap import CLIP_PROFILE, profile_of
 from sfam.capture.source import SourceInfo

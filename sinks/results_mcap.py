@@ -24,7 +24,8 @@ from mcap.records import Channel, Header, Schema
 
 from sfam.capture.foxglove_messages import COLOR_FRAME_ID, camera_calibration, compressed_image, descriptor_set
 from sfam.capture.frame import Intrinsics
-from sfam.capture.mcap_file import GrowingFile, PackedChunk, PackedMessage, pack_chunk
+from sfam.capture.mcap_chunk import PackedChunk, PackedMessage, pack_chunk
+from sfam.capture.mcap_file import GrowingFile
 
 from .foxglove_json import ANNOTATIONS, INFO, LOG, Color, image_annotations, log_line, schema_text
 from .wire import compact_json, load_schema

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import threading
+import tracemalloc
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
@@ -15,7 +16,8 @@ from sfam.capture.clip_memory import ClipSettings
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import Calibration, ClockDomain, Intrinsics, RGBDFrame
-from sfam.capture.mcap_file import GrowingFile, RecordingError
+from sfam.capture.mcap_chunk import PackedMessage, pack_chunk
+from sfam.capture.mcap_file import GrowingFile, RecordingError, Summary
 from sfam.capture.own_mcap import OwnMcapRecording
 from sfam.capture.recorder import OUTSIDE_CLIPS, QUEUE_FULL, Recorder, RecorderSettings
 from sfam.capture.source import open_source
@@ -312,6 +314,20 @@ def test_a_file_that_is_whole_to_the_last_block_needs_no_end(tmp_path: Path) -> 
 
     GrowingFile(tmp_path / "a.mcap", Header("sfam", "test"), [], []).close()
     assert (tmp_path / "a.mcap").read_bytes().startswith(b"\x89MCAP0\r\n")
+
+
+def test_hours_of_chunks_are_remembered_in_little_memory() -> None:
+    chunk = pack_chunk([PackedMessage(channel, 5, 0, (b"data",)) for channel in range(1, 6)], "")
+    summary = Summary()
+    tracemalloc.start()
+    for number in range(7200):
+        summary.add(chunk, number * 1000)
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert kept < 400 * 7200
+    assert (summary.chunk_count, summary.counts) == (7200, dict.fromkeys(range(1, 6), 7200))
+    summary.pop()
+    assert (summary.chunk_count, summary.counts) == (7199, dict.fromkeys(range(1, 6), 7199))
 
 
 def test_stamps_that_run_back_are_recorded_as_they_came(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ class Entity:
     """What a file holds of one entity."""
 
     rows: int = 0
+    chunks: int = 0
     timelines: tuple[str, ...] = ()
     is_static: bool = False
 
@@ -39,6 +40,7 @@ def read_rrd(path: Path) -> dict[str, Entity]:
             continue
         entity = found.setdefault(name, Entity())
         entity.rows += chunk.num_rows
+        entity.chunks += 1
         entity.timelines = tuple(sorted({*entity.timelines, *chunk.timeline_names}))
         entity.is_static = entity.is_static or chunk.is_static
     return found
