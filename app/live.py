@@ -12,7 +12,7 @@ import typer
 
 from sfam.capture.clock import SessionClock
 from sfam.capture.lsl import load_lsl, monotonic_ahead_ns
-from sfam.capture.source import SOURCES
+from sfam.capture.source import is_camera
 from sfam.engine.model import load_model
 from sfam.stream.ring_segment import sweep
 
@@ -199,8 +199,8 @@ def is_lossless(config: Config) -> bool:
     Raises:
         ConfigError: `--policy lossless` with a live camera.
     """
-    camera = config.capture.camera.partition(":")[0]
-    live = camera in SOURCES.keys() - {"demo"} or (camera == "demo" and config.app.speed == 1.0)
+    camera = config.capture.camera
+    live = is_camera(camera) and (camera != "demo" or config.app.speed == 1.0)
     if live and config.app.policy == "lossless":
         raise ConfigError(
             f"--policy lossless cannot hold with the live camera {camera!r}: it does not wait; use latest, or record "

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from sfam.capture.clock import SessionClock
 from sfam.capture.marker import Marker
-from sfam.capture.source import SOURCES
+from sfam.capture.source import is_camera
 
 from .config import Config, ConfigError
 from .role import Role
@@ -60,7 +60,7 @@ def require_markers(config: Config) -> None:
             "replayed"
         )
     camera = config.capture.camera.partition(":")[0]
-    if camera not in SOURCES or (camera == "demo" and config.app.speed != 1.0):
+    if not is_camera(camera) or (camera == "demo" and config.app.speed != 1.0):
         raise ConfigError(
             f"--markers {asked} come while they happen, but {config.capture.camera} is replayed; give the "
             "markers.jsonl of its session"

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import TracebackType
 from typing import cast
 
@@ -105,6 +105,18 @@ _CAMERA_NAME = re.compile(r"[\w.-]+")
 """A path with a folder in it is no camera's: the installed packages are not searched for it, which takes 6 ms."""
 
 
+def is_camera(name: str) -> bool:
+    """Whether a `capture.camera` names a camera, of this project or of an installed package, and no file or folder."""
+    kind = name.partition(":")[0]
+    return kind in SOURCES or _offered(kind) is not None
+
+
+def _offered(name: str) -> EntryPoint | None:
+    if name in SOURCES or not _CAMERA_NAME.fullmatch(name):
+        return None
+    return next(iter(entry_points(group=ENTRY_POINTS, name=name)), None)
+
+
 def open_source(config: CaptureConfig) -> FrameSource:
     """Open what `config.camera` names.
 
@@ -112,9 +124,8 @@ def open_source(config: CaptureConfig) -> FrameSource:
         SourceError: unknown name, missing or unreadable file, absent device.
     """
     name = config.camera.partition(":")[0]
-    if name not in SOURCES and _CAMERA_NAME.fullmatch(name):
-        for offered in entry_points(group=ENTRY_POINTS, name=name):
-            return cast(FrameSource, offered.load()(config))
+    if (offered := _offered(name)) is not None:
+        return cast(FrameSource, offered.load()(config))
     target = SOURCES.get(name, "recording_source:RecordingSource")
     module, _, attribute = target.partition(":")
     source = getattr(import_module(f".{module}", __package__), attribute)(config)

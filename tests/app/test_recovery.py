@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from sfam.app.capture_role import CaptureSettings
-from sfam.app.config import load_config
+from sfam.app.config import ConfigError, load_config
 from sfam.app.exit_codes import SOURCE
 from sfam.app.interruption import Interruption
-from sfam.app.live import run_live
+from sfam.app.live import is_lossless, run_live
+from sfam.app.marker_role import require_markers
 from sfam.app.recovery import REFUSALS_BEFORE_RESET, CameraRecovery
 from sfam.app.role import Retry, RoleResult
 from sfam.capture.clock import SessionClock
@@ -313,3 +314,12 @@ def test_ctrl_c_ends_a_session_whose_camera_is_away(tmp_path: Path, monkeypatch:
     assert time.monotonic() - session.interrupted_s < 120, "it did not wait for the camera"
     assert session.record()["counters"]["interruptions"][0]["ended_ns"] is None
     assert len(session.rows()) > 0
+
+
+def test_a_camera_of_another_package_never_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(dying_camera.install(tmp_path)))
+    assert not is_lossless(load_config(assignments=["capture.camera=dying"]))
+    with pytest.raises(ConfigError, match="cannot hold with the live camera 'dying'"):
+        is_lossless(load_config(assignments=["capture.camera=dying", "app.policy=lossless"]))
+    require_markers(load_config(assignments=["capture.camera=dying", "app.markers=lsl"]))
+    assert is_lossless(load_config(assignments=["capture.camera=dying.bag"]))
