@@ -38,8 +38,9 @@ def selftest(
 
     from sfam.capture.source import open_source
 
-    from .selftest import SelfTestError, run_selftest
+    from .selftest import run_selftest
     from .selftest_report import save_plot, table
+    from .selftest_result import SelfTestError
 
     cv2.setNumThreads(settings.stream.opencv_threads)
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 from typing import TypeVar
 
@@ -33,6 +33,7 @@ from sfam.stream.roi import to_crop
 from sfam.stream.scene_flow import CROP_PX, Crop, FloatMap
 
 from .known_motion import motion_lengths, moved_depth, moved_skin, no_motion, places, true_means
+from .selftest_result import SelfTestError, SelfTestResult, SizeResult, smallest_found
 
 T = TypeVar("T")
 SIZES_PX = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 2.0)
@@ -41,7 +42,6 @@ SHORT = (1, 3, 5, 7)
 """Of these, the sizes that the short form tries."""
 PAIRS = 16
 SHORT_PAIRS = 6
-FOUND_SHARE = 0.9
 SIGMAS = 3.0
 OUTLIER_SIGMAS = 6.0
 """A pair that differs from the others by more shows a face that moved by itself."""
@@ -52,58 +52,6 @@ DIRECTIONS = ((0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0))
 
 Trials = Generator[None, None, T]
 """Work in small steps, and its result."""
-
-
-class SelfTestError(RuntimeError):
-    """Nothing could be tested; the text says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class SizeResult:
-    """What became of one size of displacement."""
-
-    size: float
-    """Peak of the field: px of the crop, or mm."""
-    found: float
-    """Share of trials in which it stood out, 0..1."""
-    recovered: float
-    """Median share of the true motion that was measured; 1 = unbiased, NaN without data."""
-
-
-@dataclass(frozen=True, slots=True)
-class SelfTestResult:
-    """What can be seen at this distance, in this light, with this camera."""
-
-    pairs: int
-    distance_mm: float
-    """Median distance of the face, NaN without depth."""
-    face_px: float
-    """Width of the face in color pixels."""
-    px_per_color_px: float
-    """Crop pixels per color pixel: a motion of 1 px on the crop is 1 / this in the image."""
-    light_grey: float
-    """Mean grey level of the face, 0..255."""
-    rest_px: float
-    """Robust standard deviation of the motion that a resting face shows at brow and mouth, px of the crop."""
-    rest_mm: float
-    smallest_px: float | None
-    """Smallest in-plane motion found, px of the crop; None = none of the sizes."""
-    smallest_mm: float | None
-    """Smallest motion in depth found, mm."""
-    px: tuple[SizeResult, ...]
-    mm: tuple[SizeResult, ...]
-
-    def as_json(self) -> dict[str, object]:
-        """For session.json and `--json`: plain values, None for what is unknown."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, float):
-        return round(value, 4) if np.isfinite(value) else None
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,8 +152,8 @@ class SelfTest:
             light_grey=median(self._light),
             rest_px=float(spread[0]),
             rest_mm=float(spread[1]),
-            smallest_px=_smallest(plane),
-            smallest_mm=_smallest(depth),
+            smallest_px=smallest_found(plane),
+            smallest_mm=smallest_found(depth),
             px=tuple(plane),
             mm=tuple(depth),
         )
@@ -312,16 +260,6 @@ def _robust(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     middle = np.array([np.median(column) if len(column) else np.nan for column in columns])
     spread = [np.median(np.abs(c - m)) if len(c) else np.nan for c, m in zip(columns, middle, strict=True)]
     return middle, 1.4826 * np.maximum(np.array(spread), 1e-4)
-
-
-def _smallest(rows: Sequence[SizeResult]) -> float | None:
-    """The smallest size from which on all are found."""
-    smallest = None
-    for row in reversed(rows):
-        if row.found < FOUND_SHARE:
-            break
-        smallest = row.size
-    return smallest
 
 
 def run_selftest(frames: Iterable[RGBDFrame], config: StreamConfig, *, short: bool = False) -> SelfTestResult:

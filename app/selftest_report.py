@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .selftest import FOUND_SHARE, SelfTestResult, SizeResult
+from .selftest_result import FOUND_SHARE, SelfTestResult, SizeResult
 
 PANEL = (460, 340)
 """Width and height of one plot, px."""

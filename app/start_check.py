@@ -13,7 +13,8 @@ from sfam.stream.config import StreamConfig
 from sfam.stream.face_track import FaceTrack
 from sfam.stream.flow_window import FlowWindow
 
-from .selftest import SelfTest, SelfTestError, SelfTestResult, Trials
+from .selftest import SelfTest, Trials
+from .selftest_result import SelfTestError, SelfTestResult
 
 LONGEST_END_S = 1.0
 """The end of a session waits no longer than this for the self-test; then it is given up."""

@@ -11,37 +11,30 @@ import hmac
 import ipaddress
 import json
 import socket
-import threading
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from .bus_listener import BusListener
 from .curve import SubscriberKeys
 from .live_frames import LiveFrames
 from .overlay_feed import CameraFeed
 from .sink_error import SinkError
-from .subscriber import subscribe
 from .turns import Turns
-from .wire import Kind, Message
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-SHOWN_KINDS: tuple[Kind, ...] = ("session", "score", "event", "status", "face", "frame", "flow")
 RATE_HZ = 15.0
 LOOK_HZ = 30.0
 """Looks at buses and rings a second: twice as many as pictures, lest one that comes a little late be passed over."""
 HEARTBEAT_S = 0.5
 """A page hears from the server at least this often; it calls itself dead when it does not."""
-KEPT_MESSAGES = 2048
-AGAIN_S = 0.5
-LEAVING_S = 2.0
 SEND_TIMEOUT_S = 5.0
 LONGEST_REQUEST = 1024
 COOKIE = "sfam_token"
@@ -118,38 +111,6 @@ def serve_overlay(
     asyncio.run(_Server(overlay, ready, rings).run(running))
 
 
-class _Listener(threading.Thread):
-    """Reads one bus beside the server, one session after the other."""
-
-    def __init__(self, address: str, keys: SubscriberKeys | None) -> None:
-        super().__init__(name=f"bus {address}", daemon=True)
-        self._address = address
-        self._keys = keys
-        self._leaving = threading.Event()
-        self._found: deque[Message] = deque(maxlen=KEPT_MESSAGES)
-        self.failure: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            while not self._leaving.is_set():
-                for message in subscribe(
-                    self._address, SHOWN_KINDS, keys=self._keys, running=lambda: not self._leaving.is_set()
-                ):
-                    self._found.append(message)
-                self._leaving.wait(AGAIN_S)
-        except Exception as error:  # handed to the server
-            self.failure = error
-
-    def news(self) -> list[Message]:
-        """What has come since the last call, oldest first."""
-        return [self._found.popleft() for _ in range(len(self._found))]
-
-    def leave(self) -> None:
-        """End the subscription."""
-        self._leaving.set()
-        self.join(timeout=LEAVING_S)
-
-
 @dataclass(slots=True)
 class _Reader:
     """How far one open page has been told, by camera."""
@@ -175,7 +136,7 @@ class _Server:
         self._rings = rings
         self._live: dict[str, LiveFrames] = {}
         self._feeds: dict[str, CameraFeed] = {}
-        self._listeners = [_Listener(address, overlay.keys) for address in overlay.addresses]
+        self._listeners = [BusListener(address, overlay.keys) for address in overlay.addresses]
         self._closing = False
         self._looked = asyncio.Condition()
         """Notified after each look at the buses."""

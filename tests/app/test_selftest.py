@@ -13,8 +13,9 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from sfam.app.known_motion import came_from, moved_skin
-from sfam.app.selftest import SIZES_MM, SIZES_PX, SelfTestError, run_selftest
+from sfam.app.selftest import SIZES_MM, SIZES_PX, run_selftest
 from sfam.app.selftest_report import save_plot, table
+from sfam.app.selftest_result import SelfTestError
 from sfam.capture.face_sequence import FaceSequence
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.sensor_noise import Noise
