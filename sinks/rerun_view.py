@@ -35,7 +35,7 @@ VIEWER = "viewer"
 ARROW_STEP_PX = 8
 ENLARGED = 10.0
 """Arrows are so much longer than the motion, which the eye would not see."""
-FILE_CHUNK_S = 5.0
+FILE_CHUNK_S = 20.0
 """A killed process leaves what it logged up to so long before."""
 FILE_CHUNK_BYTES = 8 * 2**20
 BOX_COLOR, FLOW_COLOR = (120, 220, 120), (255, 170, 40)
