@@ -2,9 +2,10 @@
 
     python -m benchmarks.chaos --rounds 20 --seed 1
 
-Each round runs one session on the demo camera, disturbs it twice and ends it once, by a plan drawn from the seed. After
-each round: every frame has one row or a counted cause, all files parse, a subscriber heard every confirmed event,
-nothing is left running and no shared memory remains.
+Each round runs one session on the demo camera, disturbs it twice, in some rounds also kills its overlay and pulls its
+camera's plug for a while, and ends it once, by a plan drawn from the seed. After each round: every frame has one row or
+a counted cause, all files parse, a subscriber heard every confirmed event, nothing is left running and no shared memory
+remains.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,8 +25,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import zmq
 
+from benchmarks.chaos_camera import NAME, UNPLUGGED, install
+from benchmarks.chaos_subscribers import Listener, StuckSubscriber
 from benchmarks.live_session import LiveSession, TooSlowError, wrong_in
 from sfam.capture.inspection import inspect
 
@@ -45,9 +46,9 @@ NOT_BACK = ("face",)
 """Roles that are not started again: another does their work."""
 LONGEST_STOP_S = 1.0
 LONGEST_DEATH_S = 10.0
-QUIET_MS = 200
-"""A subscriber that has heard nothing for so long after the end has heard everything."""
 RECORDED_SHARE = 0.4
+UNPLUGGED_SHARE, SHOWN_SHARE = 0.3, 0.25
+LONGEST_OUTAGE_S = 3.0
 FIRST_ROWS = 20
 OPTIONS = ("--privacy", "full", "--set", "sinks.high_water_mark=10")
 """Pictures go out, so that a subscriber that does not read is soon behind."""
@@ -62,11 +63,15 @@ class Round:
     """What, and for how long (s)."""
     ending: str
     recorded: bool = False
+    unplugged_s: float = 0.0
+    """Then its camera is lost for so long; 0 = it is not."""
+    shown: bool = False
+    """It has a web overlay, which is killed as well."""
 
 
 def draw(rounds: int, seed: int) -> list[Round]:
     """Plans by the seed; every way to end comes before any comes twice."""
-    chance = random.Random(seed)
+    chance, more = random.Random(seed), random.Random(f"{seed}: camera and overlay")
     endings: list[str] = []
     plans = []
     for number in range(rounds):
@@ -78,55 +83,10 @@ def draw(rounds: int, seed: int) -> list[Round]:
             else [*chance.sample(DISTURBANCES, 1), chance.choice(TO_RECORDER)]
         )
         disturbed = tuple((what, round(chance.uniform(0.1, LONGEST_STOP_S), 2)) for what in pool)
-        plans.append(Round(number, disturbed, endings.pop(), recorded))
+        outage_s = round(more.uniform(0.1, LONGEST_OUTAGE_S), 2)
+        unplugged_s = outage_s if more.random() < UNPLUGGED_SHARE else 0.0
+        plans.append(Round(number, disturbed, endings.pop(), recorded, unplugged_s, more.random() < SHOWN_SHARE))
     return plans
-
-
-class Listener(threading.Thread):
-    """A subscriber that reads everything; it must hear each confirmed event."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__(daemon=True)
-        self._address = address
-        self._over = threading.Event()
-        self.confirmed: set[int] = set()
-
-    def run(self) -> None:
-        with zmq.Context() as context, context.socket(zmq.SUB) as socket:
-            socket.linger = 0
-            socket.connect(self._address)
-            socket.subscribe(b"sfam/")
-            while True:
-                if not socket.poll(QUIET_MS):
-                    if self._over.is_set():
-                        return
-                    continue
-                topic, header, *_ = socket.recv_multipart()
-                if topic.endswith(b"/event"):
-                    event = json.loads(header)
-                    if event["state"] == "confirmed":
-                        self.confirmed.add(event["id"])
-
-    def stop(self) -> None:
-        """End once nothing more comes, for the session has ended and its last words may still be on their way."""
-        self._over.set()
-        self.join()
-
-
-class StuckSubscriber:
-    """Subscribes to everything and never reads."""
-
-    def __init__(self, address: str) -> None:
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.SUB)
-        self._socket.linger = 0
-        self._socket.rcvhwm = 1
-        self._socket.connect(address)
-        self._socket.subscribe(b"")
-
-    def close(self) -> None:
-        """Go away."""
-        self._context.destroy(linger=0)
 
 
 def whole(plan: Round) -> bool:
@@ -140,8 +100,7 @@ def play(plan: Round, folder: Path) -> list[str]:
     Raises:
         TooSlowError: the machine was too slow to judge it.
     """
-    options = (*OPTIONS, "--record", "all") if plan.recorded else OPTIONS
-    session = LiveSession(folder / f"round_{plan.number}", options)
+    session = _begin(plan, folder)
     listener, stuck = Listener(session.address), []
     listener.start()
     try:
@@ -158,6 +117,10 @@ def play(plan: Round, folder: Path) -> list[str]:
                 _fill_disk(session, "recorder", (".mcap",))
             else:
                 _pause(session, what.partition(" ")[2], seconds)
+        if plan.shown:
+            _kill(session, "overlay")
+        if plan.unplugged_s:
+            _unplug(_plug(folder, plan), plan.unplugged_s)
         session.wait_rows(session.rows() + FIRST_ROWS)
         _end(session, plan.ending)
         code = session.end()
@@ -180,6 +143,30 @@ def play(plan: Round, folder: Path) -> list[str]:
         listener.stop()
         for subscriber in stuck:
             subscriber.close()
+
+
+def _begin(plan: Round, folder: Path) -> LiveSession:
+    options = [*OPTIONS]
+    if plan.recorded:
+        options += ["--record", "all"]
+    if plan.shown:
+        options += ["--overlay", "web", "--set", "sinks.web_address=127.0.0.1:0"]
+    out = folder / f"round_{plan.number}"
+    if not plan.unplugged_s:
+        return LiveSession(out, options)
+    package = install(folder / f"camera_{plan.number}")
+    path = os.pathsep.join([str(package), str(Path(__file__).parents[1])])
+    return LiveSession(out, options, NAME, {"PYTHONPATH": path, UNPLUGGED: str(_plug(folder, plan))})
+
+
+def _plug(folder: Path, plan: Round) -> Path:
+    return folder / f"camera_{plan.number}" / "unplugged"
+
+
+def _unplug(plug: Path, seconds: float) -> None:
+    plug.touch()
+    time.sleep(seconds)
+    plug.unlink()
 
 
 def _process(session: LiveSession, name: str) -> psutil.Process:
@@ -251,11 +238,13 @@ def run(rounds: int, seed: int, folder: Path, first: int = 0) -> tuple[int, int]
             failed += bool(wrong)
             if not wrong:
                 shutil.rmtree(folder / f"round_{plan.number}")
+                shutil.rmtree(folder / f"camera_{plan.number}", ignore_errors=True)
         except TooSlowError as error:
             verdict = f"not judged: {error}"
             unjudged += 1
         disturbed = ", ".join(f"{what} {seconds:g} s" for what, seconds in plan.disturbances)
-        how = "recorded, " if plan.recorded else ""
+        how = ("recorded, " if plan.recorded else "") + ("with overlay, " if plan.shown else "")
+        disturbed += f", unplugged {plan.unplugged_s:g} s" if plan.unplugged_s else ""
         took_s = time.monotonic() - began_s
         print(f"round {plan.number}: {how}{disturbed}, then {plan.ending}: {verdict} ({took_s:.1f} s)", flush=True)
     return failed, unjudged

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,22 +36,29 @@ class TooSlowError(TimeoutError):
 
 
 class LiveSession:
-    """`sfam-live` on the demo camera.
+    """`sfam-live` on the demo camera or one like it.
 
     Args:
         out: session folder.
         options: further options of `sfam-live`.
+        camera: its name.
+        variables: of its environment, beside those of this process.
     """
 
-    def __init__(self, out: Path, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self, out: Path, options: Sequence[str] = (), camera: str = "demo", variables: Mapping[str, str] | None = None
+    ) -> None:
         self.out = out
         self.address = free_address()
-        command = [str(Path(sys.executable).parent / "sfam-live"), "--camera", "demo", "--publish", self.address]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("SFAM_")}
+        command = [str(Path(sys.executable).parent / "sfam-live"), "--camera", camera, "--publish", self.address]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("SFAM_")}
         self._log_path = out.with_name(f"{out.name}.log")
         self._log = self._log_path.open("w")
         self.process = subprocess.Popen(
-            [*command, "--out", str(out), *options], stdout=self._log, stderr=self._log, env=environment
+            [*command, "--out", str(out), *options],
+            stdout=self._log,
+            stderr=self._log,
+            env=kept | dict(variables or {}),
         )
         self._family: dict[int, psutil.Process] = {}
 

@@ -34,6 +34,8 @@ def test_everything_that_can_happen_does() -> None:
     happens = {what for plan in PLANS for what, _ in plan.disturbances}
     assert happens == {*DISTURBANCES, *TO_RECORDER}
     assert {plan.ending for plan in PLANS} == set(ENDINGS)
+    assert any(plan.unplugged_s for plan in PLANS)
+    assert any(plan.shown for plan in PLANS)
 
 
 @LINUX
