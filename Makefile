@@ -52,8 +52,6 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(VENV)/bin/python -m benchmarks.machine_report
-	$(VENV)/bin/python -m benchmarks.readers --save benchmarks/results/readers.md
-	-$(VENV)/bin/python -m benchmarks.capture_rate --save benchmarks/results/capture_rate.md
 
 soak: $(VENV)/.test
 	$(VENV)/bin/python -m benchmarks.soak --seconds $(or $(SECONDS),3600) $(ARGS)

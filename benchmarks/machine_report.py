@@ -1,4 +1,8 @@
-"""`make bench`: everything `sfam bench` measures, as benchmarks/results/<machine>.md with CPU, versions and date."""
+"""`make bench`: what `sfam bench`, the readers' and the capture bench measure, as benchmarks/results/<machine>.md.
+
+With CPU, versions and date. What a machine could not do in time (the capture bench then ends in failure) stands in its
+page as it was measured.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -17,9 +22,16 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-TRUTH = ROOT.parent / "shared" / "golden" / "flow_pairs.npz"
+SHARED = ROOT.parent / "shared"
+GIVEN = {
+    "flow": ("--truth", SHARED / "golden" / "flow_pairs.npz"),
+    "replay": ("--file", SHARED / "recordings/face_a.bag"),
+}
+"""What a subject of `sfam bench` is measured on where it is there."""
 PACKAGES = ("sfam-live", "numpy", "opencv-contrib-python", "onnxruntime", "pyzmq", "torch")
 SUBJECTS = ("flow", "engine", "replay", "capacity")
+SCRIPTS = ("readers", "capture_rate")
+"""Benches that write a page of their own."""
 
 
 def cpu() -> str:
@@ -40,8 +52,9 @@ def file_name(processor: str, cores: int) -> str:
 def measure(subject: str) -> dict[str, Any]:
     """One report of `sfam bench`, from a process of its own."""
     command = [str(Path(sys.executable).parent / "sfam"), "bench", subject, "--json"]
-    if subject == "flow" and TRUTH.exists():
-        command += ["--truth", str(TRUTH)]
+    option, file = GIVEN.get(subject, ("", ROOT / "none"))
+    if file.exists():
+        command += [option, str(file)]
     report: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return report
 
@@ -63,6 +76,17 @@ def section(subject: str, report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def page_of(script: str) -> str:
+    """What a bench of this folder writes, one level down."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "page.md"
+        command = [sys.executable, "-m", f"benchmarks.{script}", "--save", str(place)]
+        done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+        if not place.exists():
+            return f"## {script}\n\nnot measured: {done.stderr.strip().splitlines()[-1:]}\n"
+        return re.sub(r"^#", "##", place.read_text(encoding="utf-8"), flags=re.MULTILINE)
+
+
 def head(processor: str, cores: int, load: float) -> str:
     """What was measured on, with what, when."""
     versions = []
@@ -81,14 +105,14 @@ def head(processor: str, cores: int, load: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("subjects", nargs="*", choices=[*SUBJECTS, []], default=[])
+    parser.add_argument("subjects", nargs="*", choices=[*SUBJECTS, *SCRIPTS, []], default=[])
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     processor, cores = cpu(), os.cpu_count() or 1
     parts = [head(processor, cores, os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0)]
-    for subject in asked.subjects or SUBJECTS:
+    for subject in asked.subjects or (*SUBJECTS, *SCRIPTS):
         print(f"measuring {subject}", flush=True)
-        parts.append(section(subject, measure(subject)))
+        parts.append(page_of(subject) if subject in SCRIPTS else section(subject, measure(subject)))
     place = asked.out / file_name(processor, cores)
     place.write_text("\n".join(parts), encoding="utf-8")
     print(place.read_text(), f"\n-> {place}")
