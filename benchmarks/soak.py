@@ -34,6 +34,7 @@ MOST_GROWTH = 0.02
 PAGE_NOISE_BYTES = 2 * 2**20
 """Growth that says nothing over any time: a thread's stack, an allocator's arena."""
 MOST_LATENCY_RATIO = 1.1
+KEPT_SAMPLES = 400
 COLORS = ("#c0392b", "#2471a3", "#1e8449", "#7d3c98", "#b7950b", "#566573")
 
 Series = list[tuple[float, int]]
@@ -151,8 +152,9 @@ def all_sinks(folder: Path) -> tuple[str, ...]:
 def save(
     folder: Path, verdict: Verdict, memory: Mapping[str, Series], seconds: float, options: Sequence[str] = ()
 ) -> None:
-    """Write soak.csv, soak.svg and soak.md; `options` are those of the session, empty = all sinks."""
+    """Write soak.csv and soak.svg, of some 400 samples a process, and soak.md; no `options` = all sinks."""
     folder.mkdir(parents=True, exist_ok=True)
+    memory = {name: series[:: max(len(series) // KEPT_SAMPLES, 1)] for name, series in memory.items()}
     with (folder / "soak.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("t_s", "process", "rss_bytes"))
