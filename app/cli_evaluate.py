@@ -13,7 +13,7 @@ import typer
 from .config import ConfigError
 
 if TYPE_CHECKING:
-    from sfam.training.loso import FoldResult
+    from sfam.training.loso import FoldResult, FoldTold
 
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
 BATCHED = "batched"
@@ -63,7 +63,7 @@ def evaluate(
         raise ConfigError("--train false scores with existing folds: give their folder with --weights")
     tables = annotation or (data / "annotation" if (data / "annotation").is_dir() else None)
     run = _Run(data, tables, out, emotion, None if retrain else weights, _gain(gain), steps, batch, seed)
-    _report(run, _folds(run, executor, workers), draws)
+    _report(run, _folds_behind_bar(run, executor, workers), draws)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,22 @@ class _Run:
     seed: int
 
 
-def _folds(run: _Run, executor: str, workers: int | None) -> list[FoldResult]:
+def _folds_behind_bar(run: _Run, executor: str, workers: int | None) -> list[FoldResult]:
+    """Every fold, a line and a step of the bar for each."""
+    from sfam.training.loso import fold_line
+
+    from .progress_bar import progress_bar
+
+    with progress_bar("folds") as bar:
+
+        def tell(done: int, total: int, result: FoldResult) -> None:
+            bar.at(done, total)
+            bar.say(fold_line(done, total, result))
+
+        return _folds(run, executor, workers, tell)
+
+
+def _folds(run: _Run, executor: str, workers: int | None, tell: FoldTold) -> list[FoldResult]:
     """Every fold, by the chosen executor."""
     from sfam.training.executor import open_executor
     from sfam.training.loso import run_folds
@@ -95,7 +110,7 @@ def _folds(run: _Run, executor: str, workers: int | None) -> list[FoldResult]:
         from sfam.training.batched_folds import run_folds_batched
 
         return run_folds_batched(
-            run.data, run.out, run.classes, annotation=run.annotation, recipe=recipe, seed=run.seed, tell=_say
+            run.data, run.out, run.classes, annotation=run.annotation, recipe=recipe, seed=run.seed, tell=tell
         )
     try:
         runner = open_executor(executor, workers)
@@ -103,7 +118,7 @@ def _folds(run: _Run, executor: str, workers: int | None) -> list[FoldResult]:
         raise ConfigError(str(error)) from error
     return run_folds(
         run.data, run.out, run.classes, runner,
-        annotation=run.annotation, weights=run.weights, recipe=recipe, seed=run.seed, gain=run.gain, tell=_say,
+        annotation=run.annotation, weights=run.weights, recipe=recipe, seed=run.seed, gain=run.gain, tell=tell,
     )  # fmt: skip
 
 
@@ -139,10 +154,6 @@ def _how(run: _Run, folds: list[FoldResult]) -> str:
         f"Scored with the weights in {run.weights}, each subject by its own fold; their map scale was never "
         f"published: {said}."
     )
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 def _gain(value: str) -> float | None:

@@ -35,10 +35,10 @@ def features(
 
     Example: `sfam features CASME3 windows --annotation CASME3/annotation`
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from sfam.training.executor import open_executor
     from sfam.training.feature_set import write_features
+
+    from .progress_bar import progress_bar
 
     settings = load_config(None, os.environ, assignment or (), {})
     data = _open(dataset, annotation, settings.capture.depth_unit_m)
@@ -46,14 +46,12 @@ def features(
         runner = open_executor(executor, workers)
     except (ValueError, RuntimeError) as error:
         raise ConfigError(str(error)) from error
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bar:
-        line = bar.add_task("clips", total=len(data.clips))
+    with progress_bar("clips", len(data.clips)) as bar:
 
         def tell(record: ClipRecord | None, error: str) -> None:
-            bar.advance(line)
+            bar.advance()
             if record is None:
-                bar.console.print(f"failed: {error}", markup=False)
+                bar.say(f"failed: {error}")
 
         try:
             run = write_features(data, out, settings.stream, runner, tell)

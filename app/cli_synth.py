@@ -31,10 +31,10 @@ def synth(
 
     Examples: `sfam synth corpus --subjects 40`, then `sfam features corpus/train windows`
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from sfam.training.executor import open_executor
     from sfam.training.synthetic_corpus import DEPTH_NOISE, CorpusPlan, corpus_tasks, write_clip
+
+    from .progress_bar import progress_bar
 
     if depth_noise not in DEPTH_NOISE:
         raise ConfigError(f"--depth-noise {depth_noise}: known are {', '.join(DEPTH_NOISE)}")
@@ -48,13 +48,11 @@ def synth(
     except (ValueError, RuntimeError) as error:
         raise ConfigError(str(error)) from error
     written = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bar:
-        line = bar.add_task("clips", total=len(tasks))
+    with progress_bar("clips", len(tasks)) as bar:
         for _, outcome in runner.run(write_clip, tasks):
             if isinstance(outcome, BaseException):
                 raise outcome
             written += bool(outcome)
-            bar.advance(line)
+            bar.advance()
     tests = sum(task.folder.parent.name == "test" for task in tasks)
     typer.echo(f"{len(tasks)} clips ({len(tasks) - written} from before), {tests} of them for testing, in {out}")

@@ -47,33 +47,28 @@ def train(
 
 def _from_nothing(preset: str, out: Path, seed: int, workers: int | None, tensorboard: Path | None) -> None:
     """Run a preset behind a progress bar."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from sfam.training.executor import LocalExecutor
     from sfam.training.tensorboard_log import TensorBoardLog
     from sfam.training.train import named_preset, train_preset
+
+    from .progress_bar import progress_bar
 
     try:
         chosen = named_preset(preset)
         board = None if tensorboard is None else TensorBoardLog(tensorboard)
     except (ValueError, RuntimeError) as error:
         raise ConfigError(str(error)) from error
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with ExitStack() as stack:
         if board is not None:
             stack.enter_context(board)
-        bar = stack.enter_context(Progress(*columns, transient=True))
-        line = bar.add_task("steps", total=chosen.steps)
+        bar = stack.enter_context(progress_bar("steps", chosen.steps))
 
         def tell(step: int, loss: float) -> None:
-            bar.update(line, completed=step + 1)
+            bar.at(step + 1)
             if board is not None:
                 board.step(step, loss)
 
-        folder = train_preset(
-            preset, out, seed=seed, executor=LocalExecutor(workers), steps=tell,
-            progress=lambda text: bar.console.print(text, markup=False, highlight=False),
-        )  # fmt: skip
+        folder = train_preset(preset, out, seed=seed, executor=LocalExecutor(workers), steps=tell, progress=bar.say)
     typer.echo(f"wrote {folder}; run it with: sfam-live --model {folder}")
 
 
@@ -82,7 +77,10 @@ def _finetune(model: str, data: Path, out: Path, seed: int) -> None:
     from sfam.training.feature_set import read_features
     from sfam.training.finetune import finetune
 
-    compared = finetune(model, read_features(data), out, seed=seed, progress=lambda line: typer.echo(line, err=True))
+    from .progress_bar import progress_bar
+
+    with progress_bar("steps") as bar:
+        compared = finetune(model, read_features(data), out, seed=seed, progress=bar.say, steps=bar.at)
     for name, counts in (("old", compared.old), ("new", compared.new)):
         typer.echo(f"{name}: micro F1 {counts.f1:.4f} ({counts.tp} found, {counts.fp} false, {counts.fn} missed)")
     if compared.new.f1 < compared.old.f1:

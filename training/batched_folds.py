@@ -23,7 +23,7 @@ from sfam.engine.network import SFAMNet
 from .loso import (
     FoldResult,
     FoldTask,
-    fold_line,
+    FoldTold,
     fold_tasks,
     load_clips,
     read_fold,
@@ -68,7 +68,7 @@ def run_folds_batched(
     seed: int = 0,
     device: str = "",
     folds_at_once: int = FOLDS_AT_ONCE,
-    tell: Callable[[str], None] = lambda _: None,
+    tell: FoldTold = lambda *_: None,
 ) -> list[FoldResult]:
     """Train and score every fold that is not done yet, many in one graph; arguments and results as `run_folds`.
 
@@ -81,7 +81,7 @@ def run_folds_batched(
         seed: as `run_folds`.
         device: of torch; '' = a GPU where there is one.
         folds_at_once: folds in one graph.
-        tell: called with a line after each fold.
+        tell: called after each fold that was not done before.
     """
     tasks = fold_tasks(data, out, classes, annotation=annotation, recipe=recipe, seed=seed)
     results = {task.subject: done for task in tasks if (done := read_fold(task)) is not None}
@@ -90,7 +90,7 @@ def run_folds_batched(
     for begin in range(0, len(waiting), folds_at_once):
         for result in _train_group(waiting[begin : begin + folds_at_once], where):
             results[result.subject] = result
-            tell(fold_line(len(results), len(tasks), result))
+            tell(len(results), len(tasks), result)
     return [results[task.subject] for task in tasks]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def finetune(
     recipe: FinetuneRecipe | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
+    steps: Callable[[int, int], None] = lambda *_: None,
 ) -> Comparison:
     """Write a model that has learnt from these clips, and say what learning was worth.
 
@@ -89,6 +91,7 @@ def finetune(
         recipe: other constants.
         seed: of the draws.
         progress: called with a line now and then.
+        steps: called after every step, with the steps done and those of all networks together.
 
     Raises:
         DataSetError: fewer than two subjects, nothing annotated, or a model of another kind.
@@ -103,10 +106,15 @@ def finetune(
         raise DataSetError(f"{len(subjects)} subject; comparing old and new needs two or more")
     chosen = recipe or FinetuneRecipe()
     old = networks_from(read_weights(artifact.weights_path), artifact.folds)[0]
+    done, total = count(1), chosen.steps * (len(subjects) + 1)
+
+    def learn(from_clips: Sequence[ClipWindows]) -> SFAMNet:
+        return _learn(old, from_clips, artifact, chosen, seed, lambda: steps(next(done), total))
+
     per_subject = {}
     for number, subject in enumerate(subjects, start=1):
         own = [clip for clip in clips if clip.subject == subject]
-        new = _learn(old, [clip for clip in clips if clip.subject != subject], artifact, chosen, seed)
+        new = learn([clip for clip in clips if clip.subject != subject])
         per_subject[subject] = spot_counts(old, own, artifact), spot_counts(new, own, artifact)
         progress(f"fold {number} of {len(subjects)}: {subject}, micro F1 "
                  f"{per_subject[subject][0].f1:.3f} -> {per_subject[subject][1].f1:.3f}")  # fmt: skip
@@ -117,7 +125,7 @@ def finetune(
     minutes = sum(clip.length for clip in clips) * FRAME_NS / 60e9
     comparison = Comparison(sums[0], sums[1], per_subject, minutes)
     progress("learning from all subjects")
-    _write(_learn(old, clips, artifact, chosen, seed), artifact, out, comparison, len(clips))
+    _write(learn(clips), artifact, out, comparison, len(clips))
     return comparison
 
 
@@ -147,9 +155,17 @@ def labels(clip: ClipWindows, artifact: ModelArtifact) -> tuple[NDArray[np.int64
 
 
 def _learn(
-    network: SFAMNet, clips: Sequence[ClipWindows], artifact: ModelArtifact, recipe: FinetuneRecipe, seed: int
+    network: SFAMNet,
+    clips: Sequence[ClipWindows],
+    artifact: ModelArtifact,
+    recipe: FinetuneRecipe,
+    seed: int,
+    stepped: Callable[[], None],
 ) -> SFAMNet:
-    """A copy of the network that has learnt from these clips; half of each batch moves."""
+    """A copy of the network that has learnt from these clips; half of each batch moves.
+
+    `stepped` is called after every step.
+    """
     torch.set_num_threads(1)
     rng = np.random.default_rng((seed, 9))
     told = [labels(clip, artifact) for clip in clips]
@@ -179,6 +195,7 @@ def _learn(
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(learnt.parameters(), recipe.clip_norm)
         optimiser.step()
+        stepped()
     return learnt.eval()
 
 

@@ -78,6 +78,10 @@ class FoldResult:
     """Factor on the maps."""
 
 
+FoldTold = Callable[[int, int, FoldResult], None]
+"""Told of each fold: how many are done, of how many, and what became of it."""
+
+
 @lru_cache(maxsize=1)
 def load_clips(data: Path, annotation: Path | None) -> list[ClipWindows]:
     """Clips of a feature folder or of the authors' processed files.
@@ -107,7 +111,7 @@ def run_folds(
     recipe: PublishedRecipe | None = None,
     seed: int = 0,
     gain: float | None = 1.0,
-    tell: Callable[[str], None] = lambda _: None,
+    tell: FoldTold = lambda *_: None,
 ) -> list[FoldResult]:
     """Every fold, trained or scored with its own imported weights; finished ones are not done again.
 
@@ -121,7 +125,7 @@ def run_folds(
         recipe: other constants than the published ones.
         seed: of weights, draws and order.
         gain: factor on all maps for imported weights, None = fitted; see `fold_gain`.
-        tell: called with a line after each fold.
+        tell: called after each fold.
 
     Raises:
         DataSetError: the data cannot be read, or fewer than two subjects.
@@ -132,7 +136,7 @@ def run_folds(
         if isinstance(outcome, BaseException):
             raise outcome
         results[number] = outcome
-        tell(fold_line(len(results), len(tasks), outcome))
+        tell(len(results), len(tasks), outcome)
     return [results[number] for number in sorted(results)]
 
 

@@ -53,11 +53,15 @@ def test_labels_follow_the_models_own_shifts() -> None:
 def test_a_model_learns_what_it_could_not_see_and_says_so(tmp_path: Path) -> None:
     clips = [clip(subject, seed) for seed, subject in enumerate("ab")]
     lines: list[str] = []
+    steps: list[tuple[int, int]] = []
     recipe = FinetuneRecipe(steps=40, batch=16, rate=4e-3)
-    compared = finetune(MODEL, clips, tmp_path / "new", recipe=recipe, progress=lines.append)
+    compared = finetune(
+        MODEL, clips, tmp_path / "new", recipe=recipe, progress=lines.append, steps=lambda *one: steps.append(one)
+    )
     assert compared.new.f1 > compared.old.f1 + 0.3
     assert set(compared.per_subject) == {"a", "b"}
     assert len(lines) == 3
+    assert steps == [(done, 120) for done in range(1, 121)], "two folds, and all subjects at last"
     written = load_model(tmp_path / "new")
     record = json.loads((tmp_path / "new" / "model.json").read_text())["finetuned"]
     assert record["from"] == load_model(MODEL).model_id

@@ -16,6 +16,7 @@ from sfam.training.clip_windows import ClipWindows, no_maps  # noqa: E402
 from sfam.training.dataset import AnnotatedInterval, DataSetError  # noqa: E402
 from sfam.training.loso import (  # noqa: E402
     GAINS,
+    FoldResult,
     FoldTask,
     fold_gain,
     fold_network,
@@ -143,10 +144,12 @@ def test_imported_folds_score_only_their_own_subject(processed: Path, tmp_path: 
 
 def test_folds_train_without_their_subject_and_resume(processed: Path, tmp_path: Path) -> None:
     annotation, out = shared("sfamnet/annotation"), tmp_path / "out"
-    lines: list[str] = []
-    first = run_folds(processed, out, 4, InThisProcess(), annotation=annotation, recipe=SHORT, tell=lines.append)
+    told: list[tuple[int, int, FoldResult]] = []
+    first = run_folds(
+        processed, out, 4, InThisProcess(), annotation=annotation, recipe=SHORT, tell=lambda *one: told.append(one)
+    )
     assert [one.status for one in first] == ["scored"] * 3
-    assert len(lines) == 3
+    assert told == [(1, 3, first[0]), (2, 3, first[1]), (3, 3, first[2])]
     stamp = (out / "weights" / "subject_1.pkl").stat().st_mtime_ns
     (out / "folds" / "2.json").write_text("{ cut off")
     again = run_folds(processed, out, 4, InThisProcess(), annotation=annotation, recipe=SHORT)
@@ -160,14 +163,17 @@ def test_folds_train_without_their_subject_and_resume(processed: Path, tmp_path:
 def test_folds_in_one_graph_give_what_folds_alone_give_and_resume(processed: Path, tmp_path: Path) -> None:
     annotation = shared("sfamnet/annotation")
     alone = run_folds(processed, tmp_path / "a", 4, InThisProcess(), annotation=annotation, recipe=SHORT)
-    lines: list[str] = []
+    told: list[tuple[int, int]] = []
     out = tmp_path / "b"
     both = [
-        run_folds_batched(processed, out, 4, annotation=annotation, recipe=SHORT, folds_at_once=2, tell=lines.append)
+        run_folds_batched(
+            processed, out, 4, annotation=annotation, recipe=SHORT, folds_at_once=2,
+            tell=lambda done, total, _: told.append((done, total)),
+        )
         for _ in range(2)
-    ]
+    ]  # fmt: skip
     assert both[0] == both[1]
-    assert len(lines) == 3, "finished folds are not trained again"
+    assert told == [(1, 3), (2, 3), (3, 3)], "finished folds are not trained again"
     for one, other in zip(alone, both[0], strict=True):
         assert (one.subject, one.status, one.predicted) == (other.subject, other.status, other.predicted)
         np.testing.assert_allclose(one.traces[0].spot, other.traces[0].spot, atol=1e-4)
