@@ -13,6 +13,7 @@ import numpy as np
 
 from sfam.engine.spotting import spot_offline
 
+from .average_precision import RankedHits, average_precision, pooled, published_average_precision, rank_hits
 from .clip_windows import FRAME_SKIP, ClipWindows, published_labels, scored_frames
 from .dataset import EMOTIONS, Kind, emotion_class
 from .loso import FoldResult
@@ -20,10 +21,8 @@ from .metrics import (
     IOU_THRESHOLD,
     Counts,
     Span,
-    average_precision,
     iou,
     match,
-    published_average_precision,
     published_spotting_counts,
     recognition_scores,
     spotting_counts,
@@ -32,6 +31,8 @@ from .reliability import reliability_bins
 
 FPS = 30.0
 KINDS: tuple[Kind, ...] = ("micro", "macro")
+AP = "AP[.5:.95]"
+"""Average precision over overlaps of 0.5 to 0.95; a kind follows in names of scores."""
 Pairs = tuple[tuple[int, int], ...]
 """True and predicted class of matched or annotated micro-expressions."""
 
@@ -75,6 +76,8 @@ class SubjectTally:
     recognition: Pairs
     """Annotated micro-expressions with their onset-to-apex motion."""
     hours: float
+    ranked: dict[Kind, RankedHits]
+    """Predictions for the average precision."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +111,6 @@ class Evaluation:
     tallies: tuple[SubjectTally, ...]
     strict: dict[str, Estimate]
     published: Published
-    average_precision: dict[str, float]
-    """Strict AP[.5:.95] of micro and macro."""
     reliability: tuple[tuple[float, float, int], ...]
     """Mean score, share of moving windows and number of windows of each tenth of the score."""
     verdicts: tuple[ClipVerdict, ...]
@@ -142,15 +143,10 @@ def evaluate(
         tallies=tallies,
         strict=bootstrap(tallies, classes, draws, seed),
         published=published_scores(verdicts, [pair for pairs in recognition.values() for pair in pairs], classes),
-        average_precision={kind: average_precision(_ranked(verdicts, kind)) for kind in KINDS},
         reliability=_reliability(by_subject, scored, classes),
         verdicts=tuple(verdicts),
         failed={fold.subject: f"{fold.status}: {fold.reason}" for fold in folds if fold.status != "scored"},
     )
-
-
-def _ranked(verdicts: Sequence[ClipVerdict], kind: Kind) -> list[tuple[list[Span], list[float], list[Span]]]:
-    return [(one.spans(kind), [found.score for found in one.found[kind]], one.truth[kind]) for one in verdicts]
 
 
 def judge_clips(clips: Sequence[ClipWindows], fold: FoldResult, classes: int) -> list[ClipVerdict]:
@@ -186,7 +182,12 @@ def tally(subject: str, verdicts: Sequence[ClipVerdict], recognition: Pairs) -> 
         if verdict.truth_emotions[target] >= 0
     )
     hours = sum(verdict.seconds for verdict in verdicts) / 3600
-    return SubjectTally(subject, counts["micro"], counts["macro"], pairs, recognition, hours)
+    ranked = {kind: pooled([_ranked(verdict, kind) for verdict in verdicts]) for kind in KINDS}
+    return SubjectTally(subject, counts["micro"], counts["macro"], pairs, recognition, hours, ranked)
+
+
+def _ranked(verdict: ClipVerdict, kind: Kind) -> RankedHits:
+    return rank_hits(verdict.spans(kind), [one.score for one in verdict.found[kind]], verdict.truth[kind])
 
 
 def add(counts: Sequence[Counts]) -> Counts:
@@ -218,10 +219,12 @@ def strict_scores(tallies: Sequence[SubjectTally], classes: int) -> dict[str, fl
     recognition = strict_classes([pair for one in tallies for pair in one.recognition], classes)
     analysis = strict_classes([pair for one in tallies for pair in one.pairs], classes)
     hours = sum(one.hours for one in tallies)
+    precision = {f"{AP} {kind}": average_precision(pooled([one.ranked[kind] for one in tallies])) for kind in KINDS}
     return {
         "spotting F1 micro": micro.f1,
         "spotting F1 macro": macro.f1,
         "spotting F1 overall": add([micro, macro]).f1,
+        **precision,
         "false micro per hour": micro.fp / hours if hours else 0.0,
         "recognition UF1": recognition[0],
         "recognition UAR": recognition[1],

@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 
 IOU_THRESHOLD = 0.5
-AP_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 COLUMNS = ("subject", "video", "onset", "offset", "emotion")
 FOUR_CLASSES = ("negative", "positive", "surprise", "others")
 LONGEST_MICRO_FRAMES = 30
@@ -99,59 +98,6 @@ def published_spotting_counts(predicted: Sequence[Span], truth: Sequence[Span]) 
     hits = [sum(iou(span, event) >= IOU_THRESHOLD for event in truth) for span in predicted]
     tp = sum(hits)
     return Counts(tp, sum(hit == 0 for hit in hits), len(truth) - tp)
-
-
-def published_average_precision(videos: Iterable[tuple[Sequence[Span], Sequence[Span]]]) -> float:
-    """AP[.5:.95] over (predicted, truth) of all videos as published.
-
-    Predictions rank in the order they were made, a video without events counts one event that nobody can find, and
-    precision is kept in 32 bits.
-    """
-    pairs = [(list(predicted), list(truth)) for predicted, truth in videos]
-    events = sum(max(1, len(truth)) for _, truth in pairs)
-    per_threshold = []
-    for threshold in AP_THRESHOLDS:
-        hits: list[int] = []
-        misses: list[int] = []
-        for predicted, truth in pairs:
-            for span in predicted:
-                hit = sum(iou(span, event) >= threshold for event in truth)
-                hits.append(hit)
-                misses.append(int(hit == 0))
-        per_threshold.append(_area_under_precision(np.cumsum(hits), np.cumsum(misses), events))
-    return float(np.array(per_threshold, dtype=np.float32).mean())
-
-
-def average_precision(
-    videos: Iterable[tuple[Sequence[Span], Sequence[float], Sequence[Span]]],
-    thresholds: Sequence[float] = AP_THRESHOLDS,
-) -> float:
-    """Strict AP[.5:.95] over (predicted, their scores, truth) of all videos; 0 where there is no event.
-
-    Predictions rank by their score over all videos; each takes the free event it overlaps most, and an event is found
-    once. Only events that exist count.
-    """
-    pairs = [(list(predicted), list(scores), list(truth)) for predicted, scores, truth in videos]
-    events = sum(len(truth) for _, _, truth in pairs)
-    ranked = sorted(
-        ((score, video, index) for video, (_, scores, _) in enumerate(pairs) for index, score in enumerate(scores)),
-        key=lambda one: (-one[0], one[1], one[2]),
-    )
-    if not events or not ranked:
-        return 0.0
-    per_threshold = []
-    for threshold in thresholds:
-        found: set[tuple[int, int]] = set()
-        hits = np.zeros(len(ranked), np.int64)
-        for rank, (_, video, index) in enumerate(ranked):
-            predicted, _, truth = pairs[video]
-            free = [t for t in range(len(truth)) if (video, t) not in found]
-            best = max(free, key=lambda t: iou(predicted[index], truth[t]), default=None)
-            if best is not None and iou(predicted[index], truth[best]) >= threshold:
-                found.add((video, best))
-                hits[rank] = 1
-        per_threshold.append(_area_under_precision(np.cumsum(hits), np.cumsum(1 - hits), events))
-    return float(np.mean(per_threshold))
 
 
 def recognition_scores(truth: Sequence[int], predicted: Sequence[int], classes: int) -> tuple[float, float, float]:
@@ -322,10 +268,3 @@ def _precision_recall(tp: int, fp: int, fn: int) -> tuple[float, float]:
 
 def _harmonic(precision: float, recall: float) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-
-def _area_under_precision(tp: np.ndarray, fp: np.ndarray, events: int) -> float:
-    recall = np.concatenate(([0.0], tp / events, [1.0]))
-    precision = np.concatenate(([0.0], tp / np.maximum(tp + fp, np.finfo(np.float64).eps), [0.0]))
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.sum(np.diff(recall) * envelope[1:]))

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .evaluation import Evaluation
+from .evaluation import AP, Estimate, Evaluation
 from .metrics import Counts
 
 FONT, SIZE, THICKNESS = cv2.FONT_HERSHEY_SIMPLEX, 0.55, 1
@@ -77,6 +77,7 @@ def write_pictures(evaluation: Evaluation, mark: str, out: Path) -> list[Path]:
     return written
 
 
+NO_INTERVALS = ("-",) * 3
 Part = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
@@ -93,7 +94,9 @@ def _spotting(evaluation: Evaluation) -> Part:
     printed = evaluation.published.counts
     order = ("macro", "micro", "overall")
     columns = [strict[kind] for kind in order] + [printed[kind] for kind in order]
-    strict_ap, ap = evaluation.average_precision, evaluation.published.average_precision
+    own, ap = evaluation.strict, evaluation.published.average_precision
+    own_f1 = [own[f"spotting F1 {kind}"] for kind in order]
+    own_ap = [own.get(f"{AP} {kind}") for kind in order]
     rows = [
         ("Total", *(str(one.tp + one.fn) for one in columns)),
         ("TP", *(str(one.tp) for one in columns)),
@@ -102,9 +105,19 @@ def _spotting(evaluation: Evaluation) -> Part:
         ("Precision", *(_share(one.tp, one.tp + one.fp) for one in columns)),
         ("Recall", *(_share(one.tp, one.tp + one.fn) for one in columns)),
         ("F1-score", *(f"{one.f1:.4f}" for one in columns)),
-        ("AP[.5:.95]", *(f"{own[kind]:.4f}" if kind in own else "-" for own in (strict_ap, ap) for kind in order)),
+        ("95 %", *(_interval(one) for one in own_f1), *NO_INTERVALS),
+        (AP, *(_value(one) for one in own_ap), *(f"{ap[kind]:.4f}" if kind in ap else "-" for kind in order)),
+        ("95 %", *(_interval(one) for one in own_ap), *NO_INTERVALS),
     ]
     return ("", "MaE", "ME", "Overall", "MaE printed", "ME printed", "Overall printed"), rows
+
+
+def _value(one: Estimate | None) -> str:
+    return "-" if one is None else f"{one.value:.4f}"
+
+
+def _interval(one: Estimate | None) -> str:
+    return "-" if one is None else f"{one.low:.4f} - {one.high:.4f}"
 
 
 def _share(part: int, whole: int) -> str:
@@ -123,5 +136,5 @@ def _scores(evaluation: Evaluation, *names: str) -> Part:
     rows: list[tuple[str, ...]] = []
     for name in names:
         one = evaluation.strict[name]
-        rows.append((name, f"{one.value:.4f}", f"{one.low:.4f} - {one.high:.4f}", f"{printed[name]:.4f}"))
+        rows.append((name, _value(one), _interval(one), f"{printed[name]:.4f}"))
     return ("", "strict", "95 %", "as printed"), rows

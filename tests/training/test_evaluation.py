@@ -110,6 +110,11 @@ def test_intervals_over_subjects_hold_the_value_and_repeat() -> None:
     alike = [tallies[1]] * 5
     fixed = bootstrap(alike, 4, 50, 0)["spotting F1 micro"]
     assert fixed.low == fixed.value == fixed.high == 1.0
+    precision = first["AP[.5:.95] micro"]
+    assert 0 < precision.low < precision.value < precision.high < 1
+    assert precision.value == strict_scores(tallies, 4)["AP[.5:.95] micro"]
+    assert bootstrap(alike, 4, 50, 0)["AP[.5:.95] micro"] == fixed
+    assert first["AP[.5:.95] macro"].high == 0.0, "nobody has a macro-expression here"
 
 
 def test_failed_folds_are_in_no_figure() -> None:

@@ -43,11 +43,6 @@ def test_spotting_counts_equal_the_published_ones(kind: str) -> None:
         assert counts.f1 == pytest.approx(expected["f1"], abs=1e-9)
 
 
-def test_average_precision_equals_the_published_one() -> None:
-    for case in golden("spotting")["cases"]:
-        assert metrics.published_average_precision([spans(case, "micro")]) == pytest.approx(case["micro_ap"], abs=1e-9)
-
-
 def test_strs_reference_mode_equals_the_published_script() -> None:
     cases = golden("strs")["cases"]
     assert len(cases) == 40
@@ -108,29 +103,6 @@ def test_strs_names_missing_columns() -> None:
 
     with pytest.raises(ValueError, match="emotion"):
         metrics.strs(Table(), [])
-
-
-def test_strict_average_precision_ranks_by_score_and_finds_an_event_once() -> None:
-    event, near, far = (10, 29), (10, 30), (100, 120)
-    assert metrics.average_precision([([event], [0.9], [event])]) == 1.0
-    assert metrics.average_precision([([near, event], [0.5, 0.9], [event])]) == 1.0, "the second finds nothing any more"
-    assert metrics.average_precision([([far, event], [0.9, 0.5], [event])]) == 0.5
-    assert metrics.average_precision([([event, far], [0.9, 0.5], [event])]) == 1.0
-    assert metrics.average_precision([([event], [0.9], [event]), ([], [], [event])]) == 0.5, (
-        "a video without predictions counts"
-    )
-    assert metrics.average_precision([([event], [0.5], [event]), ([event], [0.9], [])]) == 0.5, (
-        "so does one without events"
-    )
-    assert metrics.average_precision([([event], [0.9], [])]) == 0.0
-    assert metrics.average_precision([]) == 0.0
-
-
-def test_strict_average_precision_falls_with_the_overlap() -> None:
-    overlaps = [metrics.average_precision([([(10, end)], [1.0], [(10, 29)])]) for end in (29, 26, 23, 20)]
-    assert overlaps == sorted(overlaps, reverse=True)
-    assert overlaps[0] == 1.0
-    assert overlaps[-1] == pytest.approx(0.2)  # 11 of 20 frames: two of the ten thresholds
 
 
 def test_one_event_in_two_predictions_is_one_hit_though_the_published_count_says_two() -> None:

@@ -35,6 +35,8 @@ def test_without_the_real_data_no_figure_stands_beside_the_published_ones(classe
     for row in beside.rows[:-1]:
         assert row[1] == PUBLISHED[classes][row[0]]
         assert row[2:4] == (NOT_MEASURED, NOT_MEASURED)
+    scores = {name: (strict, printed) for name, strict, printed in made.tables[1].rows}
+    assert scores["AP[.5:.95] micro"] == ("0.0000 [0.0000, 0.0000]", "0.0000")
     measured = report(classes, real=True).tables[0]
     assert NOT_MEASURED not in {cell for row in measured.rows for cell in row}
 
