@@ -47,9 +47,11 @@ def evaluate(
 ) -> None:
     """Leave one subject out, by the published recipe or with published weights; report.md and report.html in OUT.
 
-    With `--train false` each subject is scored by the fold that was trained without them. A fold whose weights are not
-    finite is stopped, named, and in no figure. The scale of the maps that the published weights saw was never
-    published: for windows of `sfam features` try `--gain auto`. `--executor batched` is for a GPU.
+    Trained networks lie in OUT/weights; `sfam model import OUT/weights --name NAME` makes a model of them that
+    `sfam-live --model NAME` runs. With `--train false` each subject is scored by the fold that was trained without
+    them. A fold whose weights are not finite is stopped, named, and in no figure. The scale of the maps that the
+    published weights saw was never published: for windows of `sfam features` try `--gain auto`. `--executor batched`
+    is for a GPU.
 
     Examples: `sfam evaluate windows --train true --emotion 4`,
     `sfam evaluate . --train false --emotion 7 --weights pretrained_weights`
@@ -124,20 +126,27 @@ def _folds(run: _Run, executor: str, workers: int | None, tell: FoldTold) -> lis
 
 def _report(run: _Run, folds: list[FoldResult], draws: int) -> None:
     """Score the folds, write the report, print the strict scores."""
+    from sfam.engine.fold_origin import write_origin
     from sfam.training.evaluation import evaluate as scores_of
-    from sfam.training.loso import load_clips
+    from sfam.training.folds_origin import folds_origin
+    from sfam.training.loso import WEIGHTS, load_clips
     from sfam.training.report import make_report, synthetic_mark, write_report
     from sfam.training.table_picture import write_pictures
 
+    how = _how(run, folds)
     result = scores_of(load_clips(run.data, run.annotation), folds, run.classes, draws=draws, seed=run.seed)
     name, real = _data_name(run.data)
-    written = write_report(make_report(result, folds, name, _how(run, folds), real=real), run.out)
+    written = write_report(make_report(result, folds, name, how, real=real), run.out)
     written += write_pictures(result, synthetic_mark(name, real), run.out)
+    if run.weights is None:
+        write_origin(run.out / WEIGHTS, folds_origin(result, folds, name, how, _window_ms(run.data)))
     for score, estimate in result.strict.items():
         typer.echo(f"{score:22} {estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}] strict")
     for subject, reason in result.failed.items():
         typer.echo(f"subject {subject} is in no figure: {reason}", err=True)
     typer.echo(f"wrote {', '.join(str(path) for path in written)}")
+    if run.weights is None:
+        typer.echo(f"these networks as a model: sfam model import {run.out / WEIGHTS} --name NAME")
 
 
 def _how(run: _Run, folds: list[FoldResult]) -> str:
@@ -183,3 +192,13 @@ def _data_name(data: Path) -> tuple[str, bool]:
         return f"the authors' processed files of {NAME}", True
     name = str(json.loads((data / SUMMARY).read_text(encoding="utf-8"))["data_set"])
     return name, name == NAME
+
+
+def _window_ms(data: Path) -> float:
+    """Time between the two ends of a window; of the processed files, which do not say it, as of published weights."""
+    from sfam.engine.checkpoint import PUBLISHED
+    from sfam.training.feature_set import SUMMARY
+
+    if not (data / SUMMARY).exists():
+        return PUBLISHED.window_ms
+    return float(json.loads((data / SUMMARY).read_text(encoding="utf-8"))["window_ms"])

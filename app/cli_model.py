@@ -88,12 +88,14 @@ def import_model(
     gain_from: Annotated[Path | None, typer.Option(help="Fit the gain on this recording instead.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a model of the same name.")] = False,
 ) -> None:
-    """Turn published SFAMNet checkpoints into a model that `--model NAME` runs.
+    """Turn SFAMNet checkpoints, published ones or those of `sfam evaluate`, into a model that `--model NAME` runs.
 
-    Nothing in a checkpoint is ever executed. The scale of the published networks' input was never stated: see
+    Nothing in a checkpoint is ever executed. What `sfam evaluate` trained brings its own data, scores and window length
+    along, and needs no gain. The scale of the published networks' input was never stated: see
     `sfam model show NAME --response`, `--gain` and `--gain-from`.
 
-    Example: `sfam model import SFAMNet/pretrained_weights/4emo --name liong-4 --folds 8`
+    Examples: `sfam model import SFAMNet/pretrained_weights/4emo --name liong-4 --folds 8`,
+    `sfam model import evaluation/weights --name ours-4 --folds 8`
     """
     from sfam.engine.checkpoint import import_checkpoints
     from sfam.engine.model import user_models_folder

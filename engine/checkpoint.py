@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .decoding import PaperSpec
 from .export import ModelText, write_model
+from .fold_origin import ORIGIN_FILE, FoldOrigin, read_origin
 from .model import ModelArtifact, ModelError
 from .network import SFAMNet, is_batch_norm, load_weights
 from .normalisation import NO_GAIN, Normalisation, Triple
@@ -27,12 +28,18 @@ CLASSES_BY_COUNT = {
 }
 """The published class orders."""
 SUFFIXES = (".pkl", ".pt", ".pth", ".safetensors")
-LIMITS = (
-    "the scale of the maps it was trained on was never published: set the gain by `sfam model show` or a recording",
-    "base rates are tiny: most alarms on long recordings are false",
+PUBLISHED = FoldOrigin(
+    version="imported",
+    training_data="as the authors of the checkpoint state (published SFAMNet weights: CAS(ME)^3 part A)",
+    licence="as the authors of the checkpoint state (published SFAMNet weights: BSD-3)",
+    limits=(
+        "the scale of the maps it was trained on was never published: set the gain by `sfam model show` or a recording",
+        "base rates are tiny: most alarms on long recordings are false",
+    ),
+    window_ms=200.0,
+    files=(),
 )
-TRAINING_DATA = "as the authors of the checkpoint state (published SFAMNet weights: CAS(ME)^3 part A)"
-LICENCE = "as the authors of the checkpoint state (published SFAMNet weights: BSD-3)"
+"""Of a folder that does not say where its networks come from."""
 
 
 class CheckpointError(ModelError):
@@ -108,10 +115,12 @@ def import_checkpoints(
     gain: Triple = NO_GAIN,
     gain_note: str = "",
     classes: tuple[str, ...] | None = None,
-    licence: str = LICENCE,
     overwrite: bool = False,
 ) -> ImportReport:
     """Turn a checkpoint, or a folder of them, into an artifact folder with the published decoding.
+
+    What `origin.json` beside them says, as `sfam evaluate` writes it, goes into the model; without it they count as the
+    published ones.
 
     Args:
         path: a checkpoint file or a folder of leave-one-subject-out checkpoints.
@@ -123,14 +132,16 @@ def import_checkpoints(
         gain: u, v, w are multiplied by this before the network.
         gain_note: how the gain was found, for the model card.
         classes: names in the order of the outputs, neutral last; default the published orders of 5 and 8 outputs.
-        licence: as it shall stand in the model card.
         overwrite: replace an existing artifact.
 
     Raises:
-        CheckpointError: nothing usable, or with `strict` anything unusable; folds of different class counts.
+        CheckpointError: nothing usable, or with `strict` anything unusable; folds of different class counts, or of a
+            training that is not finished.
         FileExistsError: `out` exists.
     """
-    networks, skipped = _read_all(path, exclude_subject, strict)
+    told = _origin(path)
+    origin = told or PUBLISHED
+    networks, skipped = _read_all(path, exclude_subject, strict, None if told is None else told.files)
     counts = sorted({network.classes for network in networks.values()})
     if len(counts) != 1:
         raise CheckpointError(f"{path}: networks of {counts} classes cannot be one ensemble")
@@ -139,20 +150,35 @@ def import_checkpoints(
         raise CheckpointError(f"{path}: {counts[0]} classes; name them (published: 5 and 8 with neutral last)")
     if folds is not None:
         networks = _spread(networks, folds, path)
+    notes = {"gain_note": gain_note, "evaluated": dict(origin.evaluated)}
     artifact = write_model(
         {Path(file).stem: network for file, network in networks.items()},
-        ModelText(name, "imported", names, TRAINING_DATA, licence, LIMITS),
+        ModelText(name, origin.version, names, origin.training_data, origin.licence, origin.limits),
         PaperSpec(),
         out,
         normalisation=Normalisation(gain=gain),
-        extra={"imported_from": path.name, "skipped": skipped, **({"gain_note": gain_note} if gain_note else {})},
+        window_ms=origin.window_ms,
+        extra={"imported_from": path.name, "skipped": skipped, **{what: note for what, note in notes.items() if note}},
         overwrite=overwrite,
     )
     return ImportReport(artifact, tuple(networks), skipped)
 
 
-def _read_all(path: Path, exclude: str | None, strict: bool) -> tuple[dict[str, SFAMNet], dict[str, str]]:
+def _origin(path: Path) -> FoldOrigin | None:
+    try:
+        return read_origin(path if path.is_dir() else path.parent)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _read_all(
+    path: Path, exclude: str | None, strict: bool, known: tuple[str, ...] | None
+) -> tuple[dict[str, SFAMNet], dict[str, str]]:
+    """Networks by file name, and why others were left out; `known` are the files that may be used, None = all."""
+    other = f"not of the run that {ORIGIN_FILE} tells of"
     if not path.is_dir():
+        if known is not None and path.name not in known:
+            raise CheckpointError(f"{path}: {other}; its fold was stopped, or was trained by another `sfam evaluate`")
         return {path.name: read_checkpoint(path)}, {}
     files = sorted((file for file in path.iterdir() if file.suffix in SUFFIXES), key=_by_number)
     networks: dict[str, SFAMNet] = {}
@@ -160,6 +186,9 @@ def _read_all(path: Path, exclude: str | None, strict: bool) -> tuple[dict[str, 
     for file in files:
         if exclude is not None and exclude in (file.stem, _subject(file)):
             skipped[file.name] = f"subject {exclude} excluded"
+            continue
+        if known is not None and file.name not in known:
+            skipped[file.name] = other
             continue
         try:
             networks[file.name] = read_checkpoint(file)

@@ -89,12 +89,14 @@ class ModelArtifact:
 
     def card(self) -> str:
         """What a user must know before believing a result, in a few lines."""
+        evaluated = self.description.get("evaluated")
         lines = [
             f"model {self.name} {self.version} (sha256 {self.sha256[:12]}), {len(self.classes)} classes: "
             f"{', '.join(self.classes)}; decoding {self.decoding}, windows of {self.window_ms:g} ms",
             f"trained on: {self.training_data}",
             f"input: {self.normalisation.text}",
             *([f"input: {self.description['gain_note']}"] if self.description.get("gain_note") else []),
+            *([f"evaluated: {evaluated['text']}"] if evaluated else []),
             f"licence: {self.licence}",
             *(f"limit: {limit}" for limit in self.limits),
             NOT_A_LIE_DETECTOR,

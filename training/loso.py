@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from sfam.engine.checkpoint import CheckpointError, read_checkpoint
+from sfam.engine.fold_origin import begin_origin
 from sfam.engine.network import SFAMNet
 
 from .clip_windows import FRAME_SKIP, ClipWindows, MapStore, scored_frames, subjects_of
@@ -151,12 +152,17 @@ def fold_tasks(
     seed: int = 0,
     gain: float | None = 1.0,
 ) -> list[FoldTask]:
-    """One task a subject, arguments as in `run_folds`; makes the folders below `out`."""
+    """One task a subject, arguments as in `run_folds`; makes the folders below `out`.
+
+    Trained weights count as unfinished until `folds_origin` is written beside them.
+    """
     subjects = subjects_of(load_clips(data, annotation))
     if len(subjects) < 2:
         raise DataSetError(f"{data}: {len(subjects)} subject; leaving one out needs two or more")
     for name in (FOLDS, WEIGHTS):
         (out / name).mkdir(parents=True, exist_ok=True)
+    if weights is None:
+        begin_origin(out / WEIGHTS)
     chosen = recipe or PublishedRecipe()
     return [FoldTask(name, data, annotation, classes, out, weights, chosen, seed, gain) for name in subjects]
 
@@ -221,7 +227,7 @@ def fold_network(weights: Path, subject: str, classes: int) -> SFAMNet:
     """
     inside = weights / f"{classes}emo"
     folder = inside if inside.is_dir() else weights
-    path = folder / f"subject_{_file_name(subject)}.pkl"
+    path = folder / weights_file(subject)
     if not path.exists():
         raise CheckpointError(f"{path}: no fold of subject {subject}")
     network = read_checkpoint(path)
@@ -240,9 +246,14 @@ def _train(task: FoldTask, others: Sequence[ClipWindows]) -> tuple[SFAMNet, floa
     return network, float(np.mean(losses[-10:]))
 
 
+def weights_file(subject: str) -> str:
+    """Name of the checkpoint that never saw a subject, as the published ones are named."""
+    return f"subject_{_file_name(subject)}.pkl"
+
+
 def save_weights(task: FoldTask, network: SFAMNet) -> None:
     """Keep what a fold has learnt, in the form of the published checkpoints."""
-    path = task.out / WEIGHTS / f"subject_{_file_name(task.subject)}.pkl"
+    path = task.out / WEIGHTS / weights_file(task.subject)
     beside = path.with_suffix(".new")
     torch.save(network.state_dict(), beside)
     os.replace(beside, path)

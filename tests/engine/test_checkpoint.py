@@ -12,6 +12,7 @@ from sfam.engine.backend import check_all_backends, open_backend
 from sfam.engine.checkpoint import CheckpointError, import_checkpoints, read_checkpoint
 from sfam.engine.config import EngineConfig
 from sfam.engine.export import default_parity_maps
+from sfam.engine.fold_origin import FoldOrigin, begin_origin, write_origin
 from sfam.engine.network import weights_of
 from sfam.engine.response import fit_gain, response_to_scale
 from sfam.engine.weights import pack_weights
@@ -142,3 +143,31 @@ def test_a_fitted_gain_stands_in_the_model_and_its_card(tmp_path: Path) -> None:
     ).artifact
     assert model.normalisation.gain == (0.2, 0.2, 0.01)
     assert "gain was fitted on 40" in model.card()
+
+
+def test_folds_that_say_where_they_come_from_are_not_the_published_ones(tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    for number in (1, 2, 9):
+        save(folder / f"subject_{number}.pkl", seed=number)
+    begin_origin(folder)
+    for path in (folder, folder / "subject_1.pkl"):
+        with pytest.raises(CheckpointError, match="not all trained yet; run the same `sfam evaluate` again"):
+            import_checkpoints(path, "x", tmp_path / "m")
+    files = ("subject_1.pkl", "subject_2.pkl")
+    told = {"text": "STRS 0.5", "strict": {"STRS": [0.5, 0.4, 0.6]}}
+    write_origin(folder, FoldOrigin("trained", "our clips", "ours", ("known limit",), 300.0, files, told))
+    report = import_checkpoints(folder, "x", tmp_path / "m")
+    assert report.used == files
+    assert "not of the run" in report.skipped["subject_9.pkl"]
+    with pytest.raises(CheckpointError, match=r"subject_9.pkl: not of the run"):
+        import_checkpoints(folder / "subject_9.pkl", "x", tmp_path / "n")
+    model = report.artifact
+    assert (model.version, model.training_data, model.licence, model.limits, model.window_ms) == (
+        "trained", "our clips", "ours", ("known limit",), 300.0
+    )  # fmt: skip
+    assert model.description["evaluated"] == told
+    assert "evaluated: STRS 0.5" in model.card()
+    (folder / "origin.json").write_text('{"version": "trained"}')
+    with pytest.raises(CheckpointError, match=r"origin.json: damaged"):
+        import_checkpoints(folder, "x", tmp_path / "n")
