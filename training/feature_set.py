@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,7 @@ def write_features(
             failed[data.clips[number].name] = f"{type(outcome).__name__}: {outcome}"
             tell(None, f"{data.clips[number].name}: {outcome}")
     done = [records[number] for number in sorted(records)]
+    _remove_drafts(out / CLIPS, {record.folder for record in done})
     _write_table(out / FINDINGS, ("where", "what", "kept"), [(f.where, f.what, f.kept) for f in data.findings])
     columns = ("subject", "video", "folder", "frames", "windows", "without_apex", "content_hash")
     _write_table(out / INDEX, columns, [tuple(getattr(r, name) for name in columns) for r in done])
@@ -71,6 +73,13 @@ def write_features(
     }
     _replace(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
     return FeatureRun(tuple(done), failed)
+
+
+def _remove_drafts(clips: Path, kept: set[str]) -> None:
+    """What workers left that were killed while they wrote."""
+    for draft in clips.glob(".*"):
+        if draft.name not in kept:
+            shutil.rmtree(draft, ignore_errors=True)
 
 
 def read_features(folder: Path) -> list[ClipWindows]:

@@ -95,6 +95,14 @@ def test_an_interrupted_clip_is_not_taken_for_whole(
         read_features(tmp_path)
 
 
+def test_what_a_killed_worker_left_half_written_is_removed(data: DataSet, tmp_path: Path) -> None:
+    draft = tmp_path / "clips" / f".{data.clips[0].name}.123"
+    draft.mkdir(parents=True)
+    (draft / "maps.npy").write_bytes(b"half")
+    write_features(only(data, 1), tmp_path, STREAM, InThisProcess())
+    assert [path.name for path in (tmp_path / "clips").iterdir()] == [data.clips[0].name]
+
+
 def test_bad_clips_are_reported_and_the_others_go_on(data: DataSet, tmp_path: Path) -> None:
     clips = list(data.clips)
     gone = replace(clips[1], recording=tmp_path / "gone")

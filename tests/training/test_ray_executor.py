@@ -4,16 +4,20 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
+import psutil
 import pytest
+from typer.testing import CliRunner
 
-from sfam.stream.config import StreamConfig
-from sfam.training.dataset import DataSet, group_by_subject
+from benchmarks.stand_in_casme3 import write_tree
+from sfam.app.cli import app
 from sfam.training.executor import WorkerLostError, open_executor
-from sfam.training.feature_set import read_features, write_features
-from tests.training.stand_in import tree
+from sfam.training.feature_set import read_features
+from tests.shared_data import shared
 
 ray: Any = pytest.importorskip("ray", reason="Ray is an extra")
 
@@ -54,14 +58,46 @@ def test_two_nodes_share_the_work_and_a_killed_worker_costs_nothing(two_nodes: A
     assert (tmp_path / "died_3").exists()
 
 
-@pytest.mark.slow  # starts a cluster of two nodes
-def test_features_made_on_a_cluster_are_whole(two_nodes: Any, tmp_path: Path) -> None:
-    data = tree(tmp_path / "tree", frames=14)
-    run = write_features(
-        DataSet(data.name, group_by_subject(list(data.clips))), tmp_path / "out", StreamConfig(), open_executor("ray")
-    )
-    assert not run.failed
-    assert [(clip.subject, len(clip.maps)) for clip in read_features(tmp_path / "out")] == [
-        (record.subject, record.windows) for record in run.records
-    ]
-    assert sum(record.windows for record in run.records) > 0
+def kill_at_work(out: Path, killed: list[int], over: Event) -> None:
+    """Once a clip is done, kill a worker that measures another; it is held first, so that it is in the midst of it."""
+    while not over.wait(0.002):
+        begun = any((out / "clips").glob("[!.]*"))
+        for process in psutil.Process().children(recursive=True) if begun else ():
+            with suppress(psutil.NoSuchProcess):
+                if measures(process):
+                    process.suspend()
+                    if measures(process):
+                        process.kill()
+                        killed.append(process.pid)
+                        return
+                    process.resume()
+
+
+def measures(process: psutil.Process) -> bool:
+    """Whether a worker is at work: Ray names its processes after their tasks."""
+    return "ray::measure_clip" in " ".join(process.cmdline())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow  # starts a cluster of two nodes, and measures a dozen clips twice
+def test_features_of_a_cluster_whose_worker_is_killed_are_those_of_this_machine(two_nodes: Any, tmp_path: Path) -> None:
+    clips = write_tree(tmp_path / "tree", shared("sfamnet/annotation"), subjects=6, videos=2, frames=22)
+    killed: list[int] = []
+    over = Event()
+    killer = Thread(target=kill_at_work, args=(tmp_path / "ray", killed, over))
+    killer.start()
+    for executor in ("ray", "local"):
+        command = ["features", str(tmp_path / "tree"), str(tmp_path / executor), "--executor", executor]
+        done = CliRunner().invoke(app, command)
+        over.set()
+        assert done.exit_code == 0, done.output
+        assert f"{clips} clips (" in done.output
+    killer.join()
+    assert len(killed) == 1
+    made = contents(tmp_path / "ray")
+    assert sum(Path(name).name == "maps.npy" for name in made) == clips
+    assert made == contents(tmp_path / "local"), "no window is missing, doubled or other"
+    assert all(len(clip.maps) for clip in read_features(tmp_path / "ray"))
