@@ -12,8 +12,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import cv2
-
 from benchmarks.stand_in_casme3 import SHARED, write_tree
 from sfam.stream.config import StreamConfig
 from sfam.training.casme3 import read_casme3
@@ -27,7 +25,6 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=2)
     parser.add_argument("--frames", type=int, default=60)
     given = parser.parse_args()
-    cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         tree, out = Path(folder) / "tree", Path(folder) / "windows"
         write_tree(tree, SHARED, subjects=given.subjects, videos=given.videos, frames=given.frames)

@@ -45,9 +45,8 @@ class FakenectRecording(ImageFolderRecording):
             self._geometry = Calibration(camera, camera, depth_aligned=True)
         self._refuse_disparity()
 
-    def read_image(self, file: ImageFile) -> ColorImage | DepthImage:
+    def decode(self, file: ImageFile, data: bytes) -> ColorImage | DepthImage:
         """A PGM or PPM; see the base class."""
-        data = file.path.read_bytes()
         header = _HEADER.match(data)
         if header is None:
             raise ValueError(f"{file.path.name} is no binary PGM or PPM")
@@ -65,7 +64,7 @@ class FakenectRecording(ImageFolderRecording):
         """Dumps made without registration hold 11-bit disparities, not distances."""
         if self.depth is None:
             return
-        image = self.read_image(self.first_readable("depth"))
+        _, image = self.first_readable("depth")
         if image.max(initial=0) == _NO_READING:
             raise SourceError(
                 f"{self.path}: depth is 11-bit disparity (no value above {_NO_READING}); record in registered mode"

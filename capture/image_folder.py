@@ -77,20 +77,19 @@ class ImageFolderRecording(Recording):
     def close(self) -> None:
         """Nothing is held open."""
 
-    def read_image(self, file: ImageFile) -> ColorImage | DepthImage:
-        """Decode one image.
+    def decode(self, file: ImageFile, data: bytes) -> ColorImage | DepthImage:
+        """The image that a file's bytes hold.
 
         Raises:
-            ValueError: when it does not decode.
-            OSError: when it cannot be read.
+            ValueError: when they do not decode.
         """
-        return decode_png(file.path.read_bytes(), file.role)
+        return decode_png(data, file.role)
 
     def _frame(self, file: ImageFile) -> StreamFrame | Role:
         """The image as a frame, or the role of one that is missing or does not decode."""
         try:
-            image = self.read_image(file)
-            lossy = file.path.read_bytes() if file.path.suffix.lower() in (".jpg", ".jpeg") else None
+            data = file.path.read_bytes()
+            image = self.decode(file, data)
         except (OSError, ValueError):
             return file.role
         image.flags.writeable = False
@@ -102,11 +101,11 @@ class ImageFolderRecording(Recording):
             t_device_ns=file.t_device_ns,
             clock_domain=self.domain,
             t_sensor_ns=file.t_sensor_ns,
-            encoded=lossy,
+            encoded=data if file.path.suffix.lower() in (".jpg", ".jpeg") else None,
         )
 
-    def first_readable(self, role: Role) -> ImageFile:
-        """The first image of a stream that decodes.
+    def first_readable(self, role: Role) -> tuple[ImageFile, ColorImage | DepthImage]:
+        """The first image of a stream that decodes, and its file.
 
         Raises:
             SourceError: when none of the first ten does.
@@ -114,10 +113,9 @@ class ImageFolderRecording(Recording):
         files = [one for one in self._files if one.role == role]
         for file in files[:_TRIED]:
             try:
-                self.read_image(file)
+                return file, self.decode(file, file.path.read_bytes())
             except (OSError, ValueError):
                 continue
-            return file
         wanted = "16-bit images with one channel" if role == "depth" else "color images"
         raise SourceError(
             f"{self.path}: nothing readable among its {len(files)} {role} files such as {files[0].path.name!r}; "
@@ -129,7 +127,7 @@ class ImageFolderRecording(Recording):
         count = sum(one.role == role for one in self._files)
         if not count:
             return None
-        file = self.first_readable(role)
-        height, width = self.read_image(file).shape[:2]
+        file, image = self.first_readable(role)
+        height, width = image.shape[:2]
         kind = {".jpg": "jpeg", ".jpeg": "jpeg"}.get(file.path.suffix.lower(), "mono16" if role == "depth" else "rgb8")
         return RecordedStream(role, str(file.path.parent), role, kind, width, height, count, fps)

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from sfam.capture.config import CaptureConfig
@@ -90,6 +91,7 @@ def measure_clip(task: ClipTask) -> ClipRecord:
     done = read_record(folder)
     if done is not None and done.content_hash == hashed:
         return ClipRecord(**{**_fields(done), "resumed": True})
+    cv2.setNumThreads(task.stream.opencv_threads)  # the processes of an executor share the cores already
     settings = CaptureConfig(camera=str(task.clip.recording), depth_unit_m=task.clip.depth_unit_m)
     analysis = _fresh_analysis(task.stream)
     before = Counter(analysis.withheld)

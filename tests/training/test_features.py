@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -62,6 +63,16 @@ def test_a_clip_is_measured_alike_whatever_was_measured_before_it(data: DataSet,
     for name in ("maps.npy", "frames.npy", "apex_maps.npy"):
         files = [tmp_path / where / "clips" / second.name / name for where in ("after", "alone")]
         assert files[0].read_bytes() == files[1].read_bytes(), name
+
+
+def test_opencv_takes_the_threads_that_are_set(data: DataSet, tmp_path: Path) -> None:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        measure_clip(ClipTask(data.clips[0], STREAM, tmp_path))
+        assert cv2.getNumThreads() == STREAM.opencv_threads == 1
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_nothing_is_computed_twice_and_changes_are_noticed(data: DataSet, tmp_path: Path) -> None:
