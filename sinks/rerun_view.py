@@ -3,7 +3,8 @@
     camera               Pinhole of the color camera; below it color, depth in metres by its meter, face boxes
     flow/<face>          arrows in 3-D: where each point of the skin lies and where it moved, in metres, enlarged
     camera/flow/<face>   the same motion on the picture
-    score/<face>/...     spot and the class probabilities, with the threshold
+    score/<face>/spot    and the threshold beside it
+    score/<face>/classes the class probabilities, a line for each
     event/<face>         1 from onset to offset
     events               a line for each state of each event
 
@@ -115,6 +116,7 @@ class RerunView:
         self._due_ns: dict[str, int] = {}
         self._color = session["devices"].get("color") or {}
         self._has_camera = False
+        self._named: set[int] = set()
         self._recording = rerun.RecordingStream(
             APPLICATION,
             recording_id=f"{session['session']}-{self._camera}",
@@ -213,8 +215,11 @@ class RerunView:
             )
         if fields["spot"] is not None:
             self._recording.log(f"score/{face}/spot", rerun.Scalars(float(fields["spot"])))
-            for name, value in fields["emotion"].items():
-                self._recording.log(f"score/{face}/p_{name}", rerun.Scalars(float(value)))
+            if face not in self._named:
+                self._named.add(face)
+                names = rerun.SeriesLines(names=[f"p {name}" for name in fields["emotion"]])
+                self._recording.log(f"score/{face}/classes", names, static=True)
+            self._recording.log(f"score/{face}/classes", rerun.Scalars(list(fields["emotion"].values())))
 
     def event(self, t_ns: int, fields: Mapping[str, Any], shift_ns: int = 0) -> None:
         """A state of an event.

@@ -82,7 +82,7 @@ def logged(path: Path, privacy: str, rate_hz: float = 10.0) -> tuple[dict[str, E
 
 def test_a_session_is_logged_with_pictures_at_a_limited_rate(tmp_path: Path) -> None:
     found, counts = logged(tmp_path / "s.rrd", "full")
-    for entity in ("camera/color", "camera/flow/0", "camera/face/0", "score/0/spot", "score/0/p_positive"):
+    for entity in ("camera/color", "camera/flow/0", "camera/face/0", "score/0/spot", "score/0/classes"):
         assert set(found[entity].timelines) == {"capture", "frame"}, entity
     assert found["camera"].is_static
     assert found["score/threshold"].is_static
