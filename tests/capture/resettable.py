@@ -1,10 +1,11 @@
-"""A RealSense whose hardware can be reset: the vendor's software device refuses that, so only this is stood in for.
+"""A RealSense that can be reset and unplugged: the vendor's software device allows neither, so these are stood in for.
 
 Everything else goes to the real objects of the SDK; a test compares the names and parameters with the installed wheel.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -38,6 +39,14 @@ class Context:
         self.resets = 0
         self.missed = 0
         """Times somebody looked while the camera was away."""
+
+    def unplug(self) -> None:
+        """Off the bus until `plug_in`."""
+        self.back_at_s = math.inf
+
+    def plug_in(self) -> None:
+        """On the bus again."""
+        self.back_at_s = 0.0
 
     def is_there(self) -> bool:
         return time.monotonic() >= self.back_at_s

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -194,6 +195,38 @@ def test_a_hardware_counter_that_wraps_goes_on(camera: SoftwareCamera) -> None:
 def test_a_stalled_stream_ends_the_frames_with_its_name(camera: SoftwareCamera, silent: set[str], words: str) -> None:
     with opened(camera, stall_timeout=0.4) as source, pytest.raises(SourceError, match=words):
         take(source, 1000, {3: lambda: camera.behaviour.silent.update(silent)})
+
+
+def test_an_unplugged_camera_ends_the_frames_says_so_and_streams_again_when_it_is_back(camera: SoftwareCamera) -> None:
+    context = resettable.Context(camera.context, away_s=0)
+    config = CaptureConfig(camera=f"realsense:{SERIAL}", warmup_frames=3, stall_timeout=60.0)
+
+    def unplug() -> None:
+        context.unplug()
+        for sensor in (
+            camera.depth,
+            camera.color,
+        ):  # so no frame comes, and closing the source is refused as by a real one
+            sensor.stop()
+            sensor.close()
+
+    told = f"^realsense {SERIAL}: unplugged; Plug it into a USB 3 port"
+    with RealSenseSource(config, context) as source, pytest.raises(SourceError, match=told):
+        take(source, 1000, {3: unplug})
+    with pytest.raises(AbsentError, match=f"no camera with serial {SERIAL} is connected"):
+        RealSenseSource(config, context)
+    context.plug_in()
+    with RealSenseSource(config, context) as source:
+        assert len(take(source, 3)) == 3
+
+
+def test_a_moment_without_frames_is_not_taken_for_an_unplugged_camera(camera: SoftwareCamera) -> None:
+    def pause() -> None:
+        camera.behaviour.silent = {"depth", "color"}
+        threading.Timer(0.6, camera.behaviour.silent.clear).start()
+
+    with opened(camera) as source:
+        assert len(take(source, 12, {3: pause})) == 12
 
 
 def test_an_absent_camera_is_missed_at_once_or_after_the_wait(camera: SoftwareCamera) -> None:
