@@ -19,7 +19,7 @@ from .frame import ColorImage, DepthImage
 from .realsense_names import STREAM_TOPIC, positive, sensor_ns
 from .realsense_recording import RealSenseRecording, SdkStream
 from .recording import FrameStamp, RecordedStream, StreamFrame
-from .ros1 import ImageHeader, camera_info, float32, image_header, key_value, stream_info, trailing_unit_m, transform
+from .ros1 import ImageForm, camera_info, float32, image_header, key_value, stream_info, trailing_unit_m, transform
 from .rosbag1 import FRONT, Rosbag1
 from .rosbag1_records import Chunk, Connection
 
@@ -40,9 +40,12 @@ class _Held:
 
     stream: RecordedStream
     time_ns: int
-    header: ImageHeader
+    number: int
+    stamp_ns: int
+    form: ImageForm
     data: memoryview
-    metadata: dict[str, str] = field(default_factory=dict)
+    texts: list[memoryview] = field(default_factory=list)
+    """Its metadata messages."""
 
 
 class BagRecording(RealSenseRecording):
@@ -74,32 +77,10 @@ class BagRecording(RealSenseRecording):
 
     def frames_from(self, first: int) -> Iterator[StreamFrame]:
         """The same from the `first`-th image on; with an index the chunks before it are not touched."""
-        self._bag.verify = self.verify
-        chosen = {f"{one.source}/{IMAGE}": one for one in self.chosen()}
-        described = {f"{one.source}/{METADATA}": one for one in self.chosen()}
-        held: deque[_Held] = deque()
         given = 0
-        start, place = self._chunk_before(first, chosen)
-
-        def wanted(one: Connection) -> bool | frozenset[bytes]:
-            return _TOLD_FRONTS if one.topic in described else one.topic in chosen
-
-        for connection, time_ns, data in self._bag.messages(wanted, start):
-            stream = chosen.get(connection.topic)
-            if stream is None:
-                self._describe(held, described[connection.topic], time_ns, data)
-                continue
-            place += 1
-            if place <= first:
-                continue
-            header = self._header(stream, data)
-            if header is not None:
-                held.append(_Held(stream, time_ns, header, data))
-            if len(held) > _HELD and (frame := self._decode(held.popleft())) is not None:
-                given += 1
-                yield frame
-        while held:
-            if (frame := self._decode(held.popleft())) is not None:
+        for held in self._with_metadata(first):
+            frame = self._decode(held)
+            if frame is not None:
                 given += 1
                 yield frame
         self._note_damage(given)
@@ -111,11 +92,11 @@ class BagRecording(RealSenseRecording):
             return
         chosen = {f"{one.source}/{IMAGE}": one for one in self.chosen()}
         given = 0
-        for topic, header in peek_stamps(self._bag, chosen):
+        for topic, number, stamp_ns in peek_stamps(self._bag, chosen):
             given += 1
             stream = chosen[topic]
             domain = self.domain_of(stream, {})
-            yield FrameStamp(stream.name, self.role_of(stream), header.number, header.stamp_ns, domain)
+            yield FrameStamp(stream.name, self.role_of(stream), number, stamp_ns, domain)
         self._note_damage(given)
 
     def close(self) -> None:
@@ -135,53 +116,81 @@ class BagRecording(RealSenseRecording):
             before += here
         return None, 0
 
-    def _header(self, stream: RecordedStream, data: memoryview) -> ImageHeader | None:
-        """Header of an image message, None (counted) when it is cut."""
-        try:
-            return image_header(data)
-        except ValueError:
-            self.unreadable[str(stream.role)] += 1
-            return None
+    def _with_metadata(self, first: int) -> Iterator[_Held]:
+        """Images in file order from the `first`-th on, each with the metadata that follow it."""
+        self._bag.verify = self.verify
+        images = {f"{one.source}/{IMAGE}": one for one in self.chosen()}
+        texts = {f"{one.source}/{METADATA}": one for one in self.chosen()}
+        held: deque[_Held] = deque()
+        forms: dict[str, ImageForm] = {}
+        start, place = self._chunk_before(first, images)
 
-    def _describe(self, held: deque[_Held], stream: RecordedStream, time_ns: int, data: memoryview) -> None:
-        """Give a metadata message to the image it belongs to: same stream, same record time."""
-        for image in reversed(held):
-            if image.stream is stream and image.time_ns == time_ns:
-                try:
-                    key, value = key_value(data)
-                except ValueError as error:
-                    self.warn(f"metadata of {stream.name} is not readable ({error}) and was left out")
-                    return
-                image.metadata[key] = value
-                return
+        def wanted(one: Connection) -> bool | frozenset[bytes]:
+            return _TOLD_FRONTS if one.topic in texts else one.topic in images
+
+        for connection, time_ns, data in self._bag.messages(wanted, start):
+            topic = connection.topic
+            if topic in texts:
+                _give(held, texts[topic], time_ns, data)
+                continue
+            place += 1
+            image = self._hold(images[topic], time_ns, data, forms) if place > first else None
+            if image is not None:
+                held.append(image)
+                if len(held) > _HELD:
+                    yield held.popleft()
+        yield from held
+
+    def _hold(
+        self, stream: RecordedStream, time_ns: int, data: memoryview, forms: dict[str, ImageForm]
+    ) -> _Held | None:
+        """An image message, mostly of the form of its stream's last one; None (counted) when it is cut."""
+        try:
+            number, stamp_ns, form = image_header(data, forms.get(stream.name))
+        except ValueError:
+            self.unreadable[self.role_of(stream)] += 1
+            return None
+        forms[stream.name] = form
+        return _Held(stream, time_ns, number, stamp_ns, form, data)
+
+    def _metadata(self, held: _Held) -> dict[str, str]:
+        """What the metadata of an image say; those that are cut are left out."""
+        told = {}
+        for text in held.texts:
+            try:
+                key, value = key_value(text)
+            except ValueError as error:
+                self.warn(f"metadata of {held.stream.name} is not readable ({error}) and was left out")
+            else:
+                told[key] = value
+        return told
 
     def _decode(self, held: _Held) -> StreamFrame | None:
         """The image as a frame; None (counted) when its size and encoding do not fit its bytes."""
-        header, stream = held.header, held.stream
+        stream, form = held.stream, held.form
         is_depth = stream is self.depth
-        pixels = held.data[header.start : header.start + header.size]
+        pixels = held.data[form.start : form.start + form.size]
         try:
             image: ColorImage | DepthImage
             if is_depth:
-                image = depth_image(
-                    pixels, header.encoding, header.width, header.height, header.step, big=header.big_endian
-                )
+                image = depth_image(pixels, form.encoding, form.width, form.height, form.step, big=form.big_endian)
             else:
-                image = color_image(pixels, header.encoding, header.width, header.height, header.step)
+                image = color_image(pixels, form.encoding, form.width, form.height, form.step)
         except ValueError:
             self.unreadable["depth" if is_depth else "color"] += 1
             return None
-        image.flags.writeable = False
+        image.setflags(write=False)
+        metadata = self._metadata(held)
         return StreamFrame(
             stream=stream.name,
             role="depth" if is_depth else "color",
             image=image,
-            number=header.number,
-            t_device_ns=header.stamp_ns,
-            clock_domain=self.domain_of(stream, held.metadata),
-            t_sensor_ns=sensor_ns(held.metadata),
-            t_arrival_ms=positive(held.metadata.get("Time Of Arrival") or held.metadata.get("system_time")),
-            depth_unit_m=trailing_unit_m(held.data, header) if is_depth else None,
+            number=held.number,
+            t_device_ns=held.stamp_ns,
+            clock_domain=self.domain_of(stream, metadata),
+            t_sensor_ns=sensor_ns(metadata),
+            t_arrival_ms=positive(metadata.get("Time Of Arrival") or metadata.get("system_time")),
+            depth_unit_m=trailing_unit_m(held.data, form) if is_depth else None,
         )
 
     def _note_damage(self, given: int) -> None:
@@ -274,3 +283,11 @@ class BagRecording(RealSenseRecording):
             if f"/{sensor}/option/" in topic and topic.split("/")[-2].replace(" ", "_") == "Depth_Units" and value > 0:
                 return value
         return None
+
+
+def _give(held: deque[_Held], stream: RecordedStream, time_ns: int, text: memoryview) -> None:
+    """A metadata message to the image it belongs to: same stream, same record time."""
+    for image in reversed(held):
+        if image.stream is stream and image.time_ns == time_ns:
+            image.texts.append(text)
+            return

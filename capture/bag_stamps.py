@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
 from .lz4_frames import lz4_prefix
-from .ros1 import IMAGE_HEADER_BYTES, ImageHeader, image_header
+from .ros1 import IMAGE_HEADER_BYTES, image_header
 from .rosbag1 import Rosbag1
 from .rosbag1_records import CHUNK, INDEX, parse_fields
 
@@ -22,8 +22,8 @@ _PEEK = 48 * 1024
 """Messages that begin deeper in a compressed chunk are read by decompressing the chunk."""
 
 
-def peek_stamps(bag: Rosbag1, topics: Collection[str]) -> Iterator[tuple[str, ImageHeader]]:
-    """(topic, image header) of every image message of some topics, in file order; the bag must be indexed."""
+def peek_stamps(bag: Rosbag1, topics: Collection[str]) -> Iterator[tuple[str, int, int]]:
+    """(topic, number, stamp in ns) of every image message of some topics, in file order; the bag must be indexed."""
     if bag.index is None:
         return
     bag.damage = None
@@ -39,10 +39,8 @@ def peek_stamps(bag: Rosbag1, topics: Collection[str]) -> Iterator[tuple[str, Im
                 return
 
 
-def _peek_chunk(
-    bag: Rosbag1, file: BinaryIO, position: int, numbers: dict[int, str]
-) -> Iterator[tuple[str, ImageHeader]]:
-    """Image headers of one chunk, found through the index records that follow it."""
+def _peek_chunk(bag: Rosbag1, file: BinaryIO, position: int, numbers: dict[int, str]) -> Iterator[tuple[str, int, int]]:
+    """The same for one chunk, found through the index records that follow it."""
     head = _read(file, position, _RECORD_HEAD)
     fields, start, stored = _split(head)
     if fields.get("op", b"\0")[0] != CHUNK:
@@ -58,7 +56,8 @@ def _peek_chunk(
                 front = _front(bag, file, position, start, stored, need)
             message = front[offset:need]
         _, begin, _ = _split(message)
-        yield topic, image_header(message[begin:])
+        number, stamp_ns, _ = image_header(message[begin:])
+        yield topic, number, stamp_ns
 
 
 def _front(bag: Rosbag1, file: BinaryIO, position: int, start: int, stored: int, need: int) -> bytes:

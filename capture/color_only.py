@@ -58,7 +58,7 @@ def with_empty_depth(frames: Iterator[StreamFrame]) -> Iterator[StreamFrame]:
     for frame in frames:
         if empty.shape != frame.image.shape[:2]:
             empty = empty_depth(*frame.image.shape[:2])
-        yield replace(frame, stream=STREAM, role="depth", image=empty, number=-1, encoded=None)
+        yield frame._replace(stream=STREAM, role="depth", image=empty, number=-1, encoded=None)
         yield frame
 
 

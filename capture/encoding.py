@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,6 +44,7 @@ _TO_RGB = {
     "uyvy": cv2.COLOR_YUV2RGB_UYVY,
     "yuv422": cv2.COLOR_YUV2RGB_UYVY,
 }
+_BYTE, _WORD, _BIG_WORD = np.dtype(np.uint8), np.dtype("<u2"), np.dtype(">u2")
 FLOAT_DEPTH_UNIT_M = 0.0001
 """Float metres are kept as uint16 in steps of 0.1 mm (range 6.5 m); the frame says so."""
 
@@ -57,8 +59,7 @@ def color_image(data: Bytes, encoding: str, width: int, height: int, step: int) 
     if name not in COLOR_BYTES:
         raise ValueError(f"color encoding {encoding} is not one of {', '.join(COLOR_BYTES)}")
     channels = COLOR_BYTES[name]
-    rows = _rows(np.frombuffer(data, np.uint8), width * channels, height, step)
-    pixels = rows.reshape(height, width, channels)
+    pixels = _pixels(data, (height, width, channels), _BYTE, width * channels, step)
     if name == "rgb8":
         return pixels
     return np.asarray(cv2.cvtColor(pixels, _TO_RGB[name]), dtype=np.uint8)
@@ -67,19 +68,18 @@ def color_image(data: Bytes, encoding: str, width: int, height: int, step: int) 
 def depth_image(data: Bytes, encoding: str, width: int, height: int, step: int, *, big: bool = False) -> DepthImage:
     """Pixels of a raw depth image as (height, width) uint16 in the recording's unit; float metres in 0.1 mm.
 
+    A view of `data` where that holds the same values, also where it begins at an odd address.
+
     Raises:
         ValueError: unknown encoding, or fewer bytes than the size needs.
     """
     name = encoding.lower()
     if name not in DEPTH_BYTES:
         raise ValueError(f"depth encoding {encoding} is not one of {', '.join(DEPTH_BYTES)}")
-    rows = _rows(np.frombuffer(data, np.uint8), width * DEPTH_BYTES[name], height, step)
     if name == "32fc1":
-        return depth_from_metres(np.ascontiguousarray(rows).view(">f4" if big else "<f4"))
-    depth = rows.view(">u2" if big else "<u2")
-    if not (depth.dtype.isnative and depth.flags.aligned and depth.flags.c_contiguous):
-        depth = np.require(depth, dtype=np.uint16, requirements=["C", "A"])
-    return depth.reshape(height, width)
+        return depth_from_metres(_pixels(data, (height, width), np.dtype(">f4" if big else "<f4"), 4 * width, step))
+    depth = _pixels(data, (height, width), _BIG_WORD if big else _WORD, 2 * width, step)
+    return depth if depth.dtype.isnative else depth.astype(np.uint16)
 
 
 def depth_from_metres(metres: NDArray[np.float32]) -> DepthImage:
@@ -106,16 +106,18 @@ def decode_png(data: Bytes, role: str) -> NDArray[np.uint8] | NDArray[np.uint16]
     return image.astype(np.uint16, copy=False)
 
 
-def _rows(flat: NDArray[np.uint8], row_bytes: int, height: int, step: int) -> NDArray[np.uint8]:
-    """(height, row_bytes) view without the padding at the end of each row."""
+def _pixels(data: Bytes, shape: tuple[int, ...], kind: np.dtype[Any], row_bytes: int, step: int) -> NDArray[Any]:
+    """An image without the padding at the end of its rows; a view of `data` where there is none."""
+    height = shape[0]
     step = step or row_bytes
-    if step < row_bytes or len(flat) < step * (height - 1) + row_bytes:
-        raise ValueError(f"an image of {height} rows of {row_bytes} bytes has only {len(flat)} bytes, step {step}")
+    if step < row_bytes or len(data) < step * (height - 1) + row_bytes:
+        raise ValueError(f"an image of {height} rows of {row_bytes} bytes has only {len(data)} bytes, step {step}")
     if step == row_bytes:
-        return flat[: row_bytes * height].reshape(height, row_bytes)
+        # not `np.ndarray`, which keeps no hold on the buffer: the file's map could be closed under the image
+        return np.frombuffer(data, kind, row_bytes * height // kind.itemsize).reshape(shape)
     padded = np.zeros(step * height, np.uint8)
-    padded[: min(len(flat), step * height)] = flat[: step * height]
-    return np.ascontiguousarray(padded.reshape(height, step)[:, :row_bytes])
+    padded[: min(len(data), step * height)] = np.frombuffer(data, np.uint8)[: step * height]
+    return np.ascontiguousarray(padded.reshape(height, step)[:, :row_bytes]).view(kind).reshape(shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -89,7 +90,7 @@ def positive(text: str | None) -> float | None:
         value = float(text or 0)
     except ValueError:
         return None
-    return value if 0 < value < float("inf") else None
+    return value if 0 < value < math.inf else None
 
 
 def sensor_ns(metadata: Mapping[str, str]) -> int | None:

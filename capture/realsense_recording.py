@@ -93,11 +93,12 @@ class RealSenseRecording(Recording):
 
     def domain_of(self, stream: RecordedStream, metadata: Mapping[str, str]) -> ClockDomain:
         """Clock of a stream's stamps as its newest metadata say."""
-        self.note_domain(stream.source, metadata)
-        return self.domains.get(stream.source, ClockDomain.UNKNOWN)
+        return self.note_domain(stream.source, metadata)
 
-    def note_domain(self, topic: str, metadata: Mapping[str, str]) -> None:
-        """Keep the clock that metadata name, if they do."""
+    def note_domain(self, topic: str, metadata: Mapping[str, str]) -> ClockDomain:
+        """Keep the clock that metadata name, if they do; returns the newest known one."""
         known = DOMAINS.get(metadata.get("timestamp_domain", "").lower())
-        if known is not None:
-            self.domains[topic] = known
+        if known is None:
+            return self.domains.get(topic, ClockDomain.UNKNOWN)
+        self.domains[topic] = known
+        return known

@@ -12,7 +12,7 @@ from importlib import import_module
 from itertools import islice, pairwise
 from pathlib import Path
 from statistics import median
-from typing import cast
+from typing import NamedTuple, cast
 
 from . import color_only
 from .config import CaptureConfig
@@ -57,14 +57,13 @@ class FrameStamp:
     clock_domain: ClockDomain
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StreamFrame:
-    """One image of one stream, not yet paired."""
+class StreamFrame(NamedTuple):
+    """One image of one stream, not yet paired; a tuple, as that is made twice as fast as a frozen class."""
 
     stream: str
     role: Role
     image: ColorImage | DepthImage
-    """Color: (H, W, 3) uint8 RGB. Depth: (H, W) uint16 as stored."""
+    """Color: (H, W, 3) uint8 RGB. Depth: (H, W) uint16 as stored, at whatever byte of the file."""
     number: int
     t_device_ns: int
     clock_domain: ClockDomain

@@ -147,7 +147,7 @@ class RecordingSource(FrameSource):
         yield RGBDFrame(
             sequence=self._sequence,
             color=cast(ColorImage, color.image),
-            depth=cast(DepthImage, depth.image),
+            depth=_aligned(cast(DepthImage, depth.image)),
             calibration=self._calibration,
             depth_scale_m=depth.depth_unit_m or self._unit_m(),
             t_capture_ns=color.t_device_ns,
@@ -176,6 +176,15 @@ class RecordingSource(FrameSource):
                 f"{self._recording.path}: does not say its depth unit; give it with --set capture.depth_unit_m=0.001"
             )
         return unit
+
+
+def _aligned(depth: DepthImage) -> DepthImage:
+    """Depth at an even address, as loops in C need it; a file may hold it at an odd one."""
+    if depth.flags.aligned:
+        return depth
+    copied = depth.copy()
+    copied.setflags(write=False)
+    return copied
 
 
 def camera_name(path: Path) -> str:

@@ -42,7 +42,11 @@ _MESSAGE = struct.Struct(f"<13sI17sIII{FRONT.start}x{FRONT.stop - FRONT.start}s"
 _HEAD_BYTES = _MESSAGE.size - FRONT.stop
 _CONN = _U32.pack(_HEAD_BYTES - 8) + b"\x09\0\0\0conn="
 _OP_TIME = b"\x04\0\0\0op=\x02\x0d\0\0\0time="
-_INDEX_OP = b"\x04\0\0\0op=\x04"
+_INDEX_OP, _CHUNK_OP = b"\x04\0\0\0op=\x04", b"\x04\0\0\0op=\x05"
+_CHUNK_HEADER = 64
+"""More than the header of any chunk record."""
+_INDEX_RECORD, _INDEX_ENTRY = 55, 12
+"""Bytes of an index record as every known writer makes it: without its entries, and of each of those."""
 Wanted = Callable[[Connection], bool | frozenset[bytes]]
 """Says of a topic whether its messages are wanted; or which, by the `FRONT` of their data."""
 _Taken = dict[int, tuple[Connection, frozenset[bytes] | None] | None]
@@ -70,9 +74,13 @@ class Rosbag1:
             raise SourceError(f"{path}: not a ROS1 bag of format 2.0; nothing else is read as a bag")
         self.verify = False
         """Compare checksums though the file was closed properly; one that was not is always compared."""
+        self._index_bytes: dict[int, int] = {}
+        """Bytes of the index records behind a chunk, by its position."""
         self.index = self._read_index()
         if self.index is not None:
             self.connections.update(self.index.connections)
+            for position, counts in self.index.chunks:
+                self._index_bytes[position] = _INDEX_RECORD * len(counts) + _INDEX_ENTRY * sum(counts.values())
 
     def close(self) -> None:
         """Let go of the file. Images handed out as views of it stay valid: the last of them frees the map."""
@@ -219,9 +227,18 @@ class Rosbag1:
                 self.damage = f"the record at byte {position} is senseless"
                 return
             yield position, fields, start, stored
-            position = start + stored
+            position = self._behind(position, start + stored)
         if position != end:
             self.damage = f"the file ends within a record, at byte {end}"
+
+    def _behind(self, record: int, end: int) -> int:
+        """Where to go on behind a record: past the index records of a chunk, where the next one follows them."""
+        following = end + self._index_bytes.get(record, 0)
+        if not end < following <= len(self._view) - _CHUNK_HEADER:
+            return end
+        (head,) = _U32.unpack_from(self._view, following)
+        header = bytes(self._view[following + 4 : following + _CHUNK_HEADER])
+        return following if head <= _CHUNK_HEADER and _CHUNK_OP in header else end
 
     def _read_index(self) -> BagIndex | None:
         """The index at the end, None where it is absent or not whole (`index_damage` says which)."""

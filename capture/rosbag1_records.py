@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+_U32 = struct.Struct("<I")
 MESSAGE, HEADER, INDEX, CHUNK, CHUNK_INFO, CONNECTION = 2, 3, 4, 5, 6, 7
 
 
@@ -48,7 +49,7 @@ def parse_fields(header: bytes) -> dict[str, bytes]:
     position, end = 0, len(header)
     while position + 4 <= end:
         start = position + 4
-        position = start + int.from_bytes(header[position:start], "little")
+        position = start + _U32.unpack_from(header, position)[0]
         name, _, value = header[start:position].partition(b"=")
         fields[name.decode("ascii", "replace")] = value
     return fields

@@ -171,6 +171,39 @@ def test_stamps_without_images_are_those_of_the_frames() -> None:
         assert peeked == [(one.stream, one.number, one.t_device_ns, one.clock_domain) for one in recording.frames()]
 
 
+def test_depth_at_an_odd_byte_of_the_file_is_copied_only_into_frames() -> None:
+    path = shared("recordings/small_2.56.5_uncompressed.bag")
+    stored = [one.image for one in recorded(path).frames() if one.role == "depth"]
+    assert not all(one.flags.aligned for one in stored)
+    assert not any(one.flags.owndata for one in stored)
+    with RecordingSource(CaptureConfig(camera=str(path))) as source:
+        frames = list(source.frames())
+    assert len(frames) == len(stored)
+    for frame, one in zip(frames, stored, strict=True):
+        assert frame.depth.flags.aligned
+        assert not frame.depth.flags.writeable
+        assert np.array_equal(frame.depth, one)
+
+
+def test_an_image_of_another_form_than_the_one_before_is_read_as_it_says(tmp_path: Path) -> None:
+    writer = BagWriter()
+    writer.head()
+    for k, (width, encoding) in enumerate([(8, "rgb8"), (8, "rgb8"), (8, "bgr8"), (4, "bgr8"), (8, "rgb8")]):
+        pixels = np.full((6, width, 3), (10 * k, 100, 200), np.uint8)
+        data = image(k, k * 33_000_000, pixels.tobytes(), width, 6, encoding, 3 * width)
+        writer.add(f"{COLOR}/image/data", "sensor_msgs/Image", data, time_ns=k)
+    frames = list(recorded(writer.save(tmp_path / "a.bag")).frames())
+    assert [one.image.shape for one in frames] == [(6, width, 3) for width in (8, 8, 8, 4, 8)]
+    assert [tuple(one.image[0, 0].tolist()) for one in frames] == [
+        (0, 100, 200),
+        (10, 100, 200),
+        (200, 100, 20),
+        (200, 100, 30),
+        (40, 100, 200),
+    ]
+    assert [one.number for one in frames] == list(range(5))
+
+
 def test_cut_metadata_is_left_out_and_said(tmp_path: Path) -> None:
     writer = BagWriter()
     writer.head()

@@ -134,17 +134,17 @@ def huge_bag(path: Path, gigabytes: int) -> int:
         data = start + offset + 46  # behind the header of a message record
         size = int.from_bytes(template[data - 4 : data], "little")
         if size > 100_000:
-            images.append((data, image_header(template[data : data + 200])))
+            images.append((data, image_header(template[data : data + 200])[2]))
     counts = writer.infos.pop()[1]
     position, pairs = 4117 + len(writer.body), 0
     with path.open("wb") as file:
         while position < gigabytes * 10**9:
             done = 0
-            for data, header in images:
+            for data, form in images:
                 file.seek(position + done)
                 file.write(template[done:data] + struct.pack("<III", pairs, *divmod(pairs * 33_333_333, 10**9)))
-                file.write(template[data + 12 : data + header.start])
-                done = data + header.start + header.size
+                file.write(template[data + 12 : data + form.start])
+                done = data + form.start + form.size
             file.seek(position + done)
             file.write(template[done:])
             writer.infos.append((position, counts))

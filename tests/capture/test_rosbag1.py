@@ -151,6 +151,29 @@ def test_message_headers_in_another_field_order_are_read_too(tmp_path: Path) -> 
     ]
 
 
+@pytest.mark.parametrize(("shift", "more"), [(1, 0), (-1, 0), (-1000, 0), (1 << 40, 0), (0, 1), (0, 250), (0, 1 << 31)])
+def test_an_index_that_is_wrong_about_a_chunk_does_not_lose_messages(tmp_path: Path, shift: int, more: int) -> None:
+    writer = filled("none")
+    position, counts = writer.infos[1]
+    writer.infos[1] = position + shift, {number: count + more for number, count in counts.items()}
+    bag = Rosbag1(writer.save(tmp_path / "a.bag"))
+    assert bag.index is not None
+    assert len(list(bag.messages(everything))) == 12
+    assert bag.damage is None
+
+
+def test_index_records_between_chunks_are_not_needed(tmp_path: Path) -> None:
+    writer = filled("none")
+    path = writer.save(tmp_path / "a.bag")
+    content = bytearray(path.read_bytes())
+    second = writer.infos[1][0]
+    content[second - 30 : second] = bytes(30)
+    path.write_bytes(bytes(content))
+    bag = Rosbag1(path)
+    assert len(list(bag.messages(everything))) == 12
+    assert bag.damage is None
+
+
 def test_another_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "old.bag"
     path.write_bytes(b"#ROSBAG V1.2\n" + bytes(100))
