@@ -18,6 +18,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -30,11 +31,10 @@ import psutil
 
 from tests.capture.fuzz_cases import FORMS, examine, write_mutation
 
-LIMIT_S = 5.0
-"""Of processor time, which does not depend on what else runs; an input without an answer for `_HANG_S` hangs."""
-_HANG_S = 60.0
-MEMORY_BYTES = 2**30
 _START_S = 600.0
+_END_S = 10.0
+Read = Callable[[Path], str]
+"""Reads an input to its end and says what came of it."""
 HEAD = """# Mutated recordings
 
 Each input is one small recording with one to four damages (cuts, flipped bits, extreme numbers, removed, inserted,
@@ -49,6 +49,17 @@ Made by `python -m benchmarks.fuzz_readers --count 10000 --seconds 7200 --save b
 COLUMNS = """| reader | seeds | inputs | frames | refused | escaped | slowest, s | MB |
 |---|---|--:|--:|--:|--:|--:|--:|
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one input may take."""
+
+    processor_s: float = 5.0
+    """Does not depend on what else runs."""
+    wall_s: float = 60.0
+    """An input without an answer for so long hangs."""
+    memory_bytes: int = 2**30
 
 
 @dataclass
@@ -72,13 +83,13 @@ class Tally:
         self.memory_mb = max(self.memory_mb, before.memory_mb)
 
 
-def limit_memory() -> None:
+def limit_memory(limits: Limits) -> None:
     """Well above what is allowed, so that a reader's own answer to a lack of memory does not hide its appetite."""
     try:
         import resource
     except ImportError:
         return
-    most = psutil.Process().memory_info().vms + 3 * MEMORY_BYTES
+    most = psutil.Process().memory_info().vms + 3 * limits.memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
@@ -89,6 +100,7 @@ class Peak:
         self._status, self._reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
         self._known = self._reset.exists()
         self._start_bytes = psutil.Process().memory_info().rss
+        self.taken()
 
     def taken(self) -> int:
         """Bytes beyond the start; begins anew."""
@@ -105,13 +117,12 @@ def silence_libraries(into: Path) -> None:
         os.dup2(file.fileno(), 2)
 
 
-def serve(pipe: Connection, base: str, folder: str) -> None:
+def serve(pipe: Connection, base: str, folder: str, read: Read, limits: Limits) -> None:
     """The child: one input per seed until the pipe closes."""
     silence_libraries(Path(folder).parent / "stderr.txt")
-    examine(Path(base))  # everything imported and warm before memory counts
-    limit_memory()
+    read(Path(base))  # everything imported and warm before memory counts
+    limit_memory(limits)
     peak = Peak()
-    peak.taken()
     pipe.send(("ready", "", 0.0, 0.0))
     while True:
         try:
@@ -120,7 +131,7 @@ def serve(pipe: Connection, base: str, folder: str) -> None:
             return
         began_s = time.process_time()
         try:
-            result, text = examine(write_mutation(Path(base), Path(folder), seed)), ""
+            result, text = read(write_mutation(Path(base), Path(folder), seed)), ""
         except Exception as error:  # whatever escapes is what is looked for
             last = traceback.extract_tb(error.__traceback__)[-1]
             where = "; ".join(
@@ -128,46 +139,61 @@ def serve(pipe: Connection, base: str, folder: str) -> None:
             )
             result, text = "escaped", f"{type(error).__name__}: {str(error)[:200]} ({last.name}; {where})"
         took_s, taken = time.process_time() - began_s, peak.taken()
-        if taken > MEMORY_BYTES or took_s > LIMIT_S:
+        if taken > limits.memory_bytes or took_s > limits.processor_s:
             result, text = "escaped", f"took {taken >> 20} MB and {took_s:.1f} s"
         pipe.send((result, text, took_s, taken / 2**20))
 
 
 class Child:
-    """A process that reads inputs, started anew after a hang or crash."""
+    """A process that reads inputs, started anew after a hang or crash.
 
-    def __init__(self, base: Path, folder: Path) -> None:
-        self._base, self._folder = base, folder
+    Args:
+        base: the recording that inputs are made of.
+        folder: where they are written.
+        read: what reads them; of the top level of a module.
+        limits: of one input.
+    """
+
+    def __init__(self, base: Path, folder: Path, read: Read = examine, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._task = (str(base), str(folder), read, self._limits)
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
 
     def run(self, seed: int) -> tuple[str, str, float, float]:
         """(result, text, seconds of processor time, most MB of memory) of one input."""
-        pipe = self._pipe or self._start()
+        pipe, hang_s = self._pipe or self._start(), self._limits.wall_s
         pipe.send(seed)
         try:
-            if not pipe.poll(_HANG_S):
-                self.stop()
-                return "escaped", f"no end within {_HANG_S:g} s", _HANG_S, 0.0
+            if not pipe.poll(hang_s):
+                self.stop(0)
+                return "escaped", f"no end within {hang_s:g} s", hang_s, 0.0
             answer: tuple[str, str, float, float] = pipe.recv()
-        except EOFError:
-            code = self._process.exitcode if self._process else None
+        except (EOFError, ConnectionError):
+            code = self._exit_code()
             self.stop()
             return "escaped", f"the process died (exit code {code})", 0.0, 0.0
         return answer
 
-    def stop(self) -> None:
+    def stop(self, wait_s: float = _END_S) -> None:
+        """End the process: by itself within `wait_s`, else killed."""
         if self._pipe is not None:
             self._pipe.close()
         if self._process is not None:
+            self._process.join(wait_s)
             self._process.kill()
             self._process.join()
         self._pipe = self._process = None
 
+    def _exit_code(self) -> int | None:
+        assert self._process is not None
+        self._process.join(_END_S)
+        return self._process.exitcode
+
     def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
         pipe, far = context.Pipe()
-        self._process = context.Process(target=serve, args=(far, str(self._base), str(self._folder)), daemon=True)
+        self._process = context.Process(target=serve, args=(far, *self._task), daemon=True)
         self._process.start()
         far.close()
         if not pipe.poll(_START_S) or pipe.recv()[0] != "ready":
