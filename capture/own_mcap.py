@@ -17,7 +17,7 @@ from .foxglove_messages import COMPRESSED_IMAGE, RAW_IMAGE, decode
 from .frame import Calibration, ClockDomain, ColorImage, DepthImage, RGBDFrame
 from .mcap_file import MAGIC
 from .mcap_layout import FORMAT, PROFILE, Topic, calibration_from, frame_from
-from .mcap_scan import ChunkMessage, ChunkView, RawRecord, Scan
+from .mcap_scan import ChunkMessage, ChunkView, RawRecord, Scan, let_go
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .source import SourceError
 
@@ -27,6 +27,8 @@ CLIP_PROFILE = "sfam-clip"
 """Of event clips that hold motion and scores only; those with images are recordings."""
 _LONGEST_GAP = 1_000_000
 """Frames that one note may call skipped."""
+_HOPS = 16
+"""Records between two times that pages are let go."""
 
 
 def open_mcap(path: Path, config: CaptureConfig) -> Recording:
@@ -167,7 +169,9 @@ class OwnMcapRecording(Recording):
         scan = Scan(self._view)
         image: RawRecord | None = None
         damaged = 0
-        for record in scan.records():
+        for hop, record in enumerate(scan.records()):
+            if hop % _HOPS == 0:
+                let_go(self._map)
             if record.opcode == Opcode.HEADER:
                 self.writer = [*_strings(self._view[record.body : record.end]), "", ""][1] or "unknown"
             if record.opcode != Opcode.CHUNK:
@@ -259,6 +263,7 @@ class OwnMcapRecording(Recording):
 
     def _messages(self, records: RawRecord) -> Iterator[ChunkMessage]:
         """Frame records of a block, in order."""
+        let_go(self._map)
         for message in ChunkView(self._view, records).messages():
             if message.channel == Topic.FRAME:
                 yield message
