@@ -23,7 +23,7 @@ from sfam.stream.flow import FlowField, FlowProducts, open_flow
 from sfam.stream.head_motion import CropCamera, HeadMotionFit, rigid_mask
 
 from .bench_accuracy import cold_flow, estimate, read_truth, score
-from .bench_frame import FRAME, WORKLOAD, frame_ratios, time_frames
+from .bench_frame import ALIGNMENT, FRAME, WORKLOAD, frame_ratios, time_frames
 from .bench_predecessor import Predecessor
 
 METHODS = {"fast": "iclk", "quality": "quality"}
@@ -61,7 +61,9 @@ def bench_flow(truth: Path | None = None, mode: str = "fast", save: Path | None 
     with one_thread():
         stages, whole = time_stream(METHODS[mode], STREAM_FRAMES), time_frames(WHOLE_FRAMES, METHODS[mode])
         ratios = speed_ratios(stages) | frame_ratios(whole)
-        stages |= {name if name in (FRAME, WORKLOAD) else f"frame: {name}": laps for name, laps in whole.items()}
+        stages |= {
+            name if name in (FRAME, ALIGNMENT, WORKLOAD) else f"frame: {name}": laps for name, laps in whole.items()
+        }
         report: dict[str, object] = {"machine": machine(), "stages": stages, "ratios": ratios}
         if pairs is not None:
             measured, residual = estimate(cold_flow(METHODS[mode]), pairs)

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 
 from sfam.capture.face_sequence import FaceSequence
+from sfam.capture.frame import DepthImage
+from sfam.capture.region_align import RegionAligner
 from sfam.capture.sequence_plan import draw_plan
 from sfam.stream.analysis import STAGES, Analysis
 from sfam.stream.config import StreamConfig
@@ -23,7 +25,9 @@ WARM_UP = 20
 """Frames before the first that counts: the detection, and the first windows."""
 WORKLOAD_EVERY = 5
 PERIOD_NS = 33_333_333
-FRAME, WORKLOAD = "whole frame", "opencv workload"
+FRAME, WORKLOAD, ALIGNMENT = "whole frame", "opencv workload", "align 240x240"
+FACE_BOX = (200, 120, 240, 240)
+"""Whose alignment alone has a row: the middle of the color image, as large as a near face."""
 
 Stages = dict[str, dict[str, float]]
 
@@ -36,10 +40,18 @@ def opencv_workload() -> float:
     return (time.perf_counter_ns() - started) / 1e6
 
 
+def alignment(aligner: RegionAligner, depth: DepthImage) -> float:
+    """Milliseconds of laying the depth of `FACE_BOX` on the color image."""
+    started = time.perf_counter_ns()
+    aligner.align(depth, FACE_BOX)
+    return (time.perf_counter_ns() - started) / 1e6
+
+
 def time_frames(frames: int, method: str = "iclk") -> Stages:
     """Time of each frame of a rendered 640x480 face that sways, by stage, with the fixed workload in between.
 
-    Faces are found in another process, as in a session.
+    Faces are found in another process, as in a session. Also in between: the alignment of `FACE_BOX` alone, of a frame
+    of long ago, whose depth is cold.
 
     Args:
         frames: that count.
@@ -48,7 +60,8 @@ def time_frames(frames: int, method: str = "iclk") -> Stages:
     sequence = FaceSequence(draw_plan(17, RENDERED / 30.0, micro=0, macro=0, blinks=0, sway=1.0))
     rendered = [sequence.frame(index) for index in range(RENDERED)]
     turn = 2 * (RENDERED - 1)
-    laps: dict[str, list[float]] = {FRAME: [], **{stage: [] for stage in STAGES}, WORKLOAD: []}
+    laps: dict[str, list[float]] = {FRAME: [], **{stage: [] for stage in STAGES}, ALIGNMENT: [], WORKLOAD: []}
+    aligner = RegionAligner(rendered[0].calibration, rendered[0].depth_scale_m)
     config = StreamConfig.model_validate({"flow": method})
     with _analysis(config) as analysis:
         for index in range(WARM_UP + frames):
@@ -64,6 +77,7 @@ def time_frames(frames: int, method: str = "iclk") -> Stages:
                     laps[stage].append(stage_ns / 1e6)
             if index % WORKLOAD_EVERY == 0:
                 laps[WORKLOAD].append(opencv_workload())
+                laps[ALIGNMENT].append(alignment(aligner, rendered[(index + RENDERED // 2) % RENDERED].depth))
     return {
         stage: {"median_ms": float(np.median(spent)), "p99_ms": float(np.percentile(spent, 99))}
         for stage, spent in laps.items()

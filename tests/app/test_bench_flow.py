@@ -53,6 +53,8 @@ def test_the_report_is_the_documented_json(report: tuple[dict[str, object], Path
     parts = {name.removeprefix("frame: "): value for name, value in stages.items() if name.startswith("frame: ")}
     assert set(parts) == {"face", "align", "flow", "depth", "head_motion", "window"}
     assert 0 < max(parts.values()) <= stages["whole frame"]
+    # The goal is 0.5 ms; a busy machine, or one without a compiler, is only checked for the order of size.
+    assert 0 < stages["align 240x240"] < 50
     assert found["ratios"]["frame_vs_opencv"] == pytest.approx(stages["whole frame"] / stages["opencv workload"])
     assert all({"median_ms", "p99_ms"} == set(stage) for stage in found["stages"].values())
 
