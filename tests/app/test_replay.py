@@ -7,9 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import zmq
 
+from sfam.sinks.wire import KINDS, PAYLOAD_KINDS
 from tests.app.command import run, start
 from tests.shared_data import shared
 from tests.sinks.schemas import require_valid
@@ -77,7 +80,7 @@ def test_the_session_accounts_for_every_frame_and_names_its_model(session: Path)
     assert (session / "config.yaml").read_text().startswith("# Every setting")
 
 
-def test_a_plain_zmq_program_gets_session_scores_and_events(tmp_path: Path) -> None:
+def test_a_plain_zmq_program_gets_valid_messages_of_every_kind(tmp_path: Path) -> None:
     context = zmq.Context()
     socket = context.socket(zmq.SUB)
     socket.setsockopt(zmq.SUBSCRIBE, b"sfam/")
@@ -85,14 +88,18 @@ def test_a_plain_zmq_program_gets_session_scores_and_events(tmp_path: Path) -> N
     port = _free_port()
     socket.connect(f"tcp://127.0.0.1:{port}")
     live = start("sfam-live", "--camera", shared("recordings/face_a.bag"), "--speed", "2", "--out", tmp_path / "s",
-                 "--publish", f"tcp://127.0.0.1:{port}")  # fmt: skip
+                 "--publish", f"tcp://127.0.0.1:{port}", "--privacy", "full", "--set", "sinks.clips=false")  # fmt: skip
     seen: dict[str, list[dict[str, Any]]] = {}
     try:
         while True:
-            topic, header, *_ = socket.recv_multipart()
-            kind = topic.decode().rpartition("/")[2]
+            topic, header, *payload = socket.recv_multipart()
+            room, _, kind = topic.decode().rpartition("/")
             message = json.loads(header)
             require_valid(message, kind)
+            _require_payload(kind, message, payload)
+            if not seen:
+                for asked in PAYLOAD_KINDS:
+                    socket.setsockopt(zmq.SUBSCRIBE, f"{room}/{asked}".encode())
             seen.setdefault(kind, []).append(message)
             if kind == "session" and message["state"] == "ended":
                 break
@@ -101,11 +108,23 @@ def test_a_plain_zmq_program_gets_session_scores_and_events(tmp_path: Path) -> N
         socket.close()
         context.term()
     assert live.returncode == 0, errors
+    assert set(seen) == set(KINDS) - {"analyzer"}, "analyzers are plug-ins and have a test of their own"
     confirmed = [event for event in seen["event"] if event["state"] == "confirmed"]
     assert len(confirmed) == len(rows(tmp_path / "s" / "events.csv"))
     assert [score["frame"] for score in seen["score"]] == list(range(seen["score"][0]["frame"], 180))
     assert next(iter(seen)) == "session"
     assert seen["session"][-1]["counters"]["analysed"] == 180
+
+
+def _require_payload(kind: str, header: dict[str, Any], payload: list[bytes]) -> None:
+    """Fail where a payload is not what its header says, or stands where none belongs."""
+    assert len(payload) == (kind in PAYLOAD_KINDS)
+    if kind == "frame":
+        image = cv2.imdecode(np.frombuffer(payload[0], np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None
+        assert image.shape == (header["height"], header["width"], 3)
+    elif kind == "flow":
+        assert np.isfinite(np.frombuffer(payload[0], "<f2").reshape(header["shape"])[:2]).all()
 
 
 def _free_port() -> int:
