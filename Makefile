@@ -1,6 +1,7 @@
 # make live: see it run.   make test: everything that CI checks.   make bench: the tables.
 # make numpy1: the tests of what Kinect and Orbbec cameras need, on the NumPy and OpenCV that their wheels hold back.
 # make soak SECONDS=3600: memory and latency over time.   make chaos ROUNDS=1000 SEED=1: kills and stalls at random.
+# make kills ROUNDS=100: ends the writer of a session folder at that many points; every file must parse each time.
 VENV := .venv
 PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
@@ -20,7 +21,7 @@ TOGETHER := -n 2 --dist loadfile --no-loadscope-reorder
 # A session is several processes: without kept bytecode each of them compiles all sources again, half a second each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: live test tests-alone tests-together check coverage bench soak chaos numpy1 clean
+.PHONY: live test tests-alone tests-together check coverage bench soak chaos kills numpy1 clean
 
 live: $(VENV)/.live
 	$(VENV)/bin/sfam-live --camera demo --overlay web $(ARGS)
@@ -58,6 +59,9 @@ soak: $(VENV)/.test
 
 chaos: $(VENV)/.test
 	$(VENV)/bin/python -m benchmarks.chaos --rounds $(or $(ROUNDS),12) --seed $(or $(SEED),1) $(ARGS)
+
+kills: $(VENV)/.test
+	SFAM_KILLS=$(or $(ROUNDS),100) $(VENV)/bin/python -m pytest tests/sinks/test_session_folder.py -k killed_writer $(ARGS)
 
 # Without torch, so without the tests of checkpoints and training.
 numpy1: .venv-numpy1/.test

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import random
 import subprocess
 import sys
 import threading
@@ -53,6 +55,13 @@ except SinkError as error:
     print(error)
     sys.exit(5)
 """
+
+
+def points_to_kill_at() -> list[float]:
+    """Seconds from the first row: a few chosen ones, and as many by chance as `make kills` asks for."""
+    chance = random.Random(1)
+    more = int(os.environ.get("SFAM_KILLS", "0"))
+    return [0.0, 0.05, 0.21, 0.45, 0.83, 1.04, 1.37, *(round(chance.uniform(0.0, 2.5), 4) for _ in range(more))]
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -231,7 +240,7 @@ def test_a_full_disk_ends_with_a_clear_error_and_whole_rows(tmp_path: Path) -> N
 
 
 @pytest.mark.slow  # starts a process for every point at which it is killed
-@pytest.mark.parametrize("after_s", [0.0, 0.05, 0.21, 0.45, 0.83, 1.04, 1.37])
+@pytest.mark.parametrize("after_s", points_to_kill_at())
 def test_a_killed_writer_leaves_files_that_parse_up_to_the_last_second(tmp_path: Path, after_s: float) -> None:
     path = tmp_path / "s"
     with subprocess.Popen(
