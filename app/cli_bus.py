@@ -28,7 +28,7 @@ def tail(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON header a line.")] = False,
     max_age_ms: Annotated[
-        float | None, typer.Option("--max-age-ms", help="Leave out what was published longer ago; told at the end.")
+        float | None, typer.Option("--max-age-ms", help="Leave out what was captured longer ago; told at the end.")
     ] = None,
     timeout_s: Timeout = None,
     key: KeyFile = None,

@@ -25,9 +25,9 @@ A session publishes on a ZeroMQ XPUB socket, by default `tcp://127.0.0.1:5571`. 
 | 3 | payload, only of `frame` and `flow` |
 
 **Subscribing.** Subscribe to `sfam/` for everything but `frame` and `flow`; those two are only sent to those who
-subscribe to their full topic, such as `sfam/demo/frame`, and only where the session's privacy tier lets them out. Every
-new subscriber to a topic or prefix that covers `session` gets the current `session` message first, and nobody else
-gets it again.
+subscribe to their full topic, such as `sfam/demo/frame`, and only where the session's privacy tier lets them out (or
+`flow`, on a bus of this machine only, while an overlay shows motion). Every new subscriber to a topic or prefix that
+covers `session` gets the current `session` message first, and nobody else gets it again.
 
 **Losses.** `seq` counts the messages of one topic from 0. A jump of more than 1 means that messages were lost on the
 way to this subscriber, because it or the network was too slow: nothing on the bus ever waits. The same number again is
@@ -45,6 +45,10 @@ killed says nothing; then `status`, which otherwise comes once a second, stays a
 **Time.** All `t_*_ns` are integer nanoseconds. `t_capture_ns` and `t_publish_ns` are read from the publisher's
 monotonic clock; `clock` in the `session` message maps them to UTC. In a replay `t_capture_ns` is the time in the file
 instead.
+
+**Age.** In a live session (`devices.live` in the `session` message) UTC now minus `t_capture_ns`, brought to UTC by
+`clock`, is how old the frame behind a result is, the analysis included. In a replay, and where no frame is meant, only
+`t_publish_ns` tells an age. `subscribe(max_age_ms=...)` and `sfam tail --max-age-ms` go by this.
 
 **Versions.** `schema` names kind and major version. Within a major version fields are only added: ignore what you
 do not know.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import zmq
 
@@ -37,6 +39,27 @@ class _Ledger:
         return Message(message.topic, message.kind, message.header, message.payload, self.lost, self.stale, repeat)
 
 
+@dataclass(frozen=True, slots=True)
+class _SessionClock:
+    """Tells how old a session's messages are."""
+
+    utc_ahead_ns: int
+    live: bool
+    """Frames carry the time they arrive at."""
+
+    @classmethod
+    def of(cls, session: Mapping[str, Any]) -> _SessionClock:
+        clock = session["clock"]
+        ahead_ns = clock["anchor_utc_ns"] - clock["anchor_monotonic_ns"]
+        return cls(ahead_ns, bool(session["devices"].get("live", False)))
+
+    def born_utc_ns(self, header: Mapping[str, Any]) -> int:
+        """When the frame behind a message was captured, else when the message was published."""
+        captured_ns = header["t_capture_ns"]
+        born_ns = captured_ns if self.live and captured_ns is not None else header["t_publish_ns"]
+        return int(born_ns) + self.utc_ahead_ns
+
+
 def subscribe(
     address: str,
     kinds: Iterable[Kind] = EVENTS,
@@ -57,8 +80,9 @@ def subscribe(
         kinds: what to receive; `session` is always read, but only handed out when asked for.
         camera: name in the topic; None = every camera on this address.
         timeout_s: give up after so many seconds without any message of any kind; None = wait for ever.
-        max_age_ms: leave out messages published longer ago than this, and count them in `Message.stale`; between
-            two machines it is as exact as their clocks agree.
+        max_age_ms: leave out messages whose frame was captured longer ago than this, and count them in
+            `Message.stale`; of a replay, and where no frame is meant, those published longer ago. Between two machines
+            it is as exact as their clocks agree.
         keys: for a publisher that lets only listed keys in; with a wrong key nothing ever arrives.
         utc_ns: clock for `max_age_ms`.
         running: asked after every message and at least twice a second; False ends the iteration.
@@ -122,7 +146,7 @@ def _receive(
     running: Callable[[], bool],
 ) -> Generator[Message, None, None]:
     ledger = _Ledger()
-    utc_offset_ns: dict[str, int] = {}
+    clocks: dict[str, _SessionClock] = {}
     publishing: set[str] = set()
     heard = time.monotonic()
     wait_ms = POLL_MS if timeout_s is None else min(POLL_MS, round(timeout_s * 1e3) + 1)
@@ -143,11 +167,10 @@ def _receive(
             if message.topic not in publishing and camera is None:
                 for kind in kinds & set(PAYLOAD_KINDS):
                     reader.subscribe(topic_of(str(message.header["camera"]), kind))
-            clock = message.header["clock"]
-            utc_offset_ns[session] = clock["anchor_utc_ns"] - clock["anchor_monotonic_ns"]
-        elif max_age_ms is not None and session in utc_offset_ns:
-            published_ns = message.header["t_publish_ns"] + utc_offset_ns[session]
-            if utc_ns() - published_ns > max_age_ms * 1e6:
+            clocks[session] = _SessionClock.of(message.header)
+        elif max_age_ms is not None and session in clocks:
+            age_ns = utc_ns() - clocks[session].born_utc_ns(message.header)
+            if age_ns > max_age_ms * 1e6:
                 ledger.stale += 1
                 continue
         if message.kind in kinds:

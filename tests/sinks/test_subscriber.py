@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,21 +117,27 @@ def test_a_session_seen_before_is_marked_as_repeat() -> None:
     assert [message.header["state"] for message in found if not message.repeat] == ["started", "running", "ended"]
 
 
-def test_stale_results_are_left_out_and_counted() -> None:
-    info = session_info()
+@pytest.mark.parametrize(
+    ("live", "kept"),
+    [(True, [(0, 0), (1, 0), (5, 3)]), (False, [(0, 0), (1, 0), (3, 1), (4, 1), (5, 1)])],
+)
+def test_stale_results_are_left_out_and_counted(live: bool, kept: list[tuple[int, int]]) -> None:
+    """What is live counts from capture; a replay's capture lies in its file, so there publishing counts."""
+    info = replace(session_info(), devices={"live": live})
     now = [0]
     offset_ns = info.clock.anchor_utc_ns - info.clock.anchor_monotonic_ns
+    published_and_captured_ms_ago = [(0, 0), (40, 45), (60, 70), (10, 60), (0, 51), (20, None)]
     with Publisher(ANY_PORT, info, clock_ns=lambda: now[0]) as publisher:
         messages = subscribe(publisher.address, timeout_s=10, max_age_ms=50, utc_ns=lambda: offset_ns + 100_000_000)
         reader = Reader(messages)
         wait_until_wanted(publisher, "event")
-        for number, age_ms in enumerate([0, 40, 60, 49]):
-            now[0] = (100 - age_ms) * 1_000_000
-            publisher.publish("event", event_fields(event(number), CLASSES))
-            time.sleep(0.05)
+        for number, (published, captured) in enumerate(published_and_captured_ms_ago):
+            now[0] = (100 - published) * 1_000_000
+            stamps = Stamps() if captured is None else Stamps((100 - captured) * 1_000_000)
+            publisher.publish("event", event_fields(event(number), CLASSES), stamps)
         publisher.close()
         found = reader.ended()
-    assert [(message.header["id"], message.stale) for message in found] == [(0, 0), (1, 0), (3, 1)]
+    assert [(message.header["id"], message.stale) for message in found] == kept
 
 
 def test_silence_ends_with_a_clear_error() -> None:
