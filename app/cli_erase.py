@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .config import ConfigError
+
+if TYPE_CHECKING:
+    from sfam.sinks.copies import CopyState
 
 
 def erase(
@@ -16,15 +19,19 @@ def erase(
     subject: Annotated[str | None, typer.Option(help="The participant's code, as given with --subject.")] = None,
     expired: Annotated[bool, typer.Option("--expired", help="Sessions past their retention date.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    copies: Annotated[
+        bool, typer.Option("--copies", help="Remove listed copies elsewhere too, where they are as they were made.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and stop.")] = False,
 ) -> None:
     """Erase one participant: all files of their sessions, and their rows in other tables below the folder.
 
-    Says what it removes, asks, and leaves a line in erasures.jsonl. Copies elsewhere (backups, other machines that
-    listened to the bus, models trained on the data) are not found by it. Files are deleted, not overwritten: keep
-    sessions on an encrypted disk.
+    Says what it removes, asks, and leaves a line in erasures.jsonl. Exports, reports and files of the MCAP and Rerun
+    sinks that lie elsewhere are named, and with --copies removed; what was changed or replaced since is only named.
+    Backups, other machines that listened to the bus and what was learnt from the data (features, calibrations, models)
+    are not found. Files are deleted, not overwritten: keep sessions on an encrypted disk.
 
-    Examples: `sfam erase sessions --subject s07`, `sfam erase sessions --expired --yes`
+    Examples: `sfam erase sessions --subject s07 --copies`, `sfam erase sessions --expired --yes`
     """
     from sfam.sinks import erasure as eraser
 
@@ -36,7 +43,7 @@ def erase(
         found = eraser.of_subject(folder, subject)
     else:
         found = eraser.of_expired(folder, datetime.now(UTC).date().isoformat())
-    if not found.sessions and not found.tables:
+    if not found.sessions and not found.tables and not found.copies:
         if subject is None:
             typer.echo(f"nothing below {folder} is past its retention date")
             return
@@ -48,10 +55,24 @@ def erase(
             typer.echo(f"  {path}")
     for table in found.tables:
         typer.echo(f"table {table.path}: {table.rows} rows")
+    for copy in found.copies:
+        typer.echo(f"{copy.what} {copy.path}: {_fate(copy.state, copies)}")
     if dry_run:
         typer.echo("nothing was removed (--dry-run)")
         return
     if not yes:
         typer.confirm("Remove all of this for good?", abort=True)
-    audit = eraser.erase(found, subject)
-    typer.echo(f"removed {found.files} files and {found.rows} table rows; noted in {audit}")
+    removed = found.files + (len(found.whole_copies) if copies else 0)
+    audit = eraser.erase(found, subject, copies=copies)
+    typer.echo(f"removed {removed} files and {found.rows} table rows; noted in {audit}")
+
+
+def _fate(state: CopyState, copies: bool) -> str:
+    """What is done with a copy, or left for the operator to do."""
+    if state == "whole":
+        return "will be removed" if copies else "stays; --copies removes it"
+    return {
+        "changed": "stays, for it was changed or replaced since; look at it, and remove it by hand",
+        "unfinished": "stays, for it is not known what was written there; look, and remove it by hand",
+        "gone": "is not there any more; if it was moved, remove it by hand",
+    }[state]

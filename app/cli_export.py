@@ -34,9 +34,11 @@ def export(
 ) -> None:
     """Write a session's results for another tool.
 
+    The session's folder keeps a list of what was written elsewhere, for `sfam erase`.
+
     Example: `sfam export sessions/20260101_120000 --format elan --media interview.mp4`
     """
-    from sfam.sinks.export_bids import export_bids
+    from sfam.sinks.export_bids import DATASET_FILES, export_bids
     from sfam.sinks.export_boris import export_boris
     from sfam.sinks.export_elan import export_elan
     from sfam.sinks.export_mcap import export_mcap
@@ -44,12 +46,15 @@ def export(
     from sfam.sinks.export_openface import export_openface
     from sfam.sinks.session_reader import read_session
 
+    from .copies_made import CopiesMade
     from .export_rerun import export_rerun, recorded_frames
 
     linked = form in (Format.BORIS, Format.ELAN)
     if (media is not None or media_offset_s) and not linked:
         raise ConfigError(f"--media belongs to --format boris and elan, not {form.value}")
     record, folder = read_session(session), out or session / "export"
+    copies = CopiesMade(session, record.subject, lambda text: typer.echo(f"warning: {text}", err=True))
+    copies.begun(f"{form.value} export", folder)
     if form is Format.MEGC:
         written = export_megc(record, folder, index_base=index_base, kinds=("micro", "macro") if macro else ("micro",))
     elif form is Format.BIDS:
@@ -63,5 +68,6 @@ def export(
     else:
         with_media = export_boris if form is Format.BORIS else export_elan
         written = with_media(record, folder, media, media_offset_s)
+    copies.made(f"{form.value} export", folder, [path for path in written if path.name not in DATASET_FILES])
     for path in written:
         typer.echo(f"wrote {path}")

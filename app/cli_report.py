@@ -21,6 +21,14 @@ def report(
 
     Example: `sfam report sessions/20260301_101500`
     """
-    from sfam.sinks.report import write_report
+    from sfam.sinks.report import REPORT, write_report
+    from sfam.sinks.session_reader import read_summary
 
-    typer.echo(write_report(session, out, pictures=pictures))
+    from .copies_made import CopiesMade
+
+    page, subject = out or session / REPORT, str(read_summary(session)["subject"])
+    copies = CopiesMade(session, subject, lambda text: typer.echo(f"warning: {text}", err=True))
+    copies.begun("report", page)
+    write_report(session, page, pictures=pictures)
+    copies.made("report", page, [page])
+    typer.echo(page)

@@ -15,6 +15,7 @@ from .analyzer_role import PREFIX, RESULT, analyzer_roles, offer_to_analyzers
 from .camera_feed import ANALYSIS, CameraFeed, CameraSetup
 from .clip_role import PICTURES, clip_summary
 from .config import ConfigError
+from .copies_made import WRITES, SinkFiles
 from .detector_process import DETECTOR_LOST
 from .exit_codes import ENDED_EARLY, OK
 from .live_run import PAUSE_KEY, LiveRun, obey
@@ -52,6 +53,7 @@ class LiveProcesses(LiveRun):
         self._next_seq: dict[str, Mapping[str, int]] = {}
         self._threshold_changed = self._is_over_limit = False
         self._pages: dict[str, str] = {}
+        self._sink_files = SinkFiles(lambda text: self._tell("warning", text))
         self._supervisor = Supervisor(
             self._roles(),
             on_message=self._on_message,
@@ -64,6 +66,7 @@ class LiveProcesses(LiveRun):
         finally:
             for feed in self._feeds:
                 feed.close()
+            self._sink_files.ended()
         values = {result.role: result.value for result in results}
         self._summarise_all(values)
         return self._verdict(results)
@@ -126,6 +129,8 @@ class LiveProcesses(LiveRun):
         elif kind == JOINED:
             for other in self._feeds:
                 other.joined(role)
+        elif kind == WRITES:
+            self._sink_files.begun(self._feed_of(f" {message[0]}").setup.plan, role, message[1])
         elif kind == HELD:
             self._supervisor.send(ANALYSIS, f"{HOLD}{feed.suffix}", message)
         elif kind == DETECTOR_LOST:

@@ -22,6 +22,7 @@ from sfam.sinks.results_mcap import PICTURE_TIERS
 from sfam.sinks.sink_error import SinkError
 
 from .config import ConfigError
+from .copies_made import WRITES
 from .role import Role
 from .role_link import RoleLink
 
@@ -231,6 +232,7 @@ def mcap_role(watch: FileWatch, link: RoleLink) -> Mapping[str, int]:
         pictures=watch.pictures,
         running=until_drained(link),
         joined=lambda: link.tell(JOINED, ""),
+        writes=lambda camera, path: link.tell(WRITES, (camera, path)),
         keys=watch.bus.keys,
     )
 
@@ -250,6 +252,7 @@ def rerun_role(watch: RerunWatch, link: RoleLink) -> Mapping[str, int]:
         rate_hz=watch.rate_hz,
         running=until_drained(link),
         joined=lambda: link.tell(JOINED, ""),
+        writes=lambda camera, path: link.tell(WRITES, (camera, path)),
         keys=watch.bus.keys,
         rings=lambda: dict(rings),
     )

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .copies import Copy, copies_of
 from .session_folder import FORMAT, SESSION
 from .sink_error import SinkError
 
@@ -54,6 +55,13 @@ class Erasure:
     """'subject s01' or 'retention until 2026-03-01 and before'."""
     sessions: tuple[KeptSession, ...]
     tables: tuple[KeptTable, ...]
+    copies: tuple[Copy, ...] = ()
+    """Exports and the like outside of the session's folders, as those list them."""
+
+    @property
+    def whole_copies(self) -> tuple[Copy, ...]:
+        """Copies that are as they were made, and so can be removed without a look at them."""
+        return tuple(copy for copy in self.copies if copy.state == "whole")
 
     @property
     def files(self) -> int:
@@ -74,7 +82,9 @@ def of_subject(root: Path, subject: str) -> Erasure:
     """
     everything = _sessions(root)
     mine = tuple(session for session in everything if session.subject == subject)
-    return Erasure(root, f"subject {subject}", mine, _tables(root, subject, everything))
+    tables = _tables(root, subject, everything)
+    listed = [copy for session in everything for copy in copies_of(session.folder) if copy.subject == subject]
+    return Erasure(root, f"subject {subject}", mine, tables, _elsewhere(listed, mine, tables))
 
 
 def of_expired(root: Path, today: str) -> Erasure:
@@ -84,13 +94,23 @@ def of_expired(root: Path, today: str) -> Erasure:
         SinkError: a file cannot be read.
     """
     past = tuple(one for one in _sessions(root) if one.retain_until is not None and one.retain_until < today)
-    return Erasure(root, f"retention ended before {today}", past, ())
+    listed = [copy for session in past for copy in copies_of(session.folder)]
+    return Erasure(root, f"retention ended before {today}", past, (), _elsewhere(listed, past, ()))
 
 
-def erase(erasure: Erasure, subject: str | None = None, utc_s: Callable[[], float] = time.time) -> Path:
+def erase(
+    erasure: Erasure, subject: str | None = None, *, copies: bool = False, utc_s: Callable[[], float] = time.time
+) -> Path:
     """Do it; returns the file that holds the line about it.
 
-    The line names session, participant's code, time and amounts, also where it could not be finished.
+    The line names session, participant's code, time and amounts, also where it could not be finished, and every copy
+    that may still lie elsewhere: the list of them goes with the session.
+
+    Args:
+        erasure: what was found.
+        subject: whose rows are taken out of tables.
+        copies: remove those that are as they were made too.
+        utc_s: the time now.
 
     Raises:
         SinkError: a session is still running, or a file cannot be removed; what was removed before is gone.
@@ -99,7 +119,11 @@ def erase(erasure: Erasure, subject: str | None = None, utc_s: Callable[[], floa
     if running:
         raise SinkError(f"cannot erase {', '.join(running)}: the session is running; end it first")
     failure: OSError | None = None
+    wanted = erasure.whole_copies if copies else ()
+    left = [{"path": str(copy.path), "what": copy.what} for copy in erasure.copies if copy not in wanted]
     try:
+        for copy in wanted:
+            copy.path.unlink(missing_ok=True)
         for session in erasure.sessions:
             _remove(session)
         for table in erasure.tables:
@@ -115,6 +139,8 @@ def erase(erasure: Erasure, subject: str | None = None, utc_s: Callable[[], floa
         "files": erasure.files,
         "bytes": sum(session.size_bytes for session in erasure.sessions),
         "table_rows": erasure.rows,
+        "copies": len(wanted),
+        "copies_left": left,
         "complete": failure is None,
     }
     try:
@@ -204,6 +230,15 @@ def _tables(root: Path, subject: str, sessions: Sequence[KeptSession]) -> tuple[
                 rows = sum(row.get(SUBJECT) == subject for row in _rows(path)[1])
                 found += [KeptTable(path, rows)] * bool(rows)
     return tuple(found)
+
+
+def _elsewhere(
+    copies: Sequence[Copy], sessions: Sequence[KeptSession], tables: Sequence[KeptTable]
+) -> tuple[Copy, ...]:
+    """Copies that are not dealt with as part of a session or as a table."""
+    paths = [path for session in sessions for path in session.files] + [table.path for table in tables]
+    seen = {path.parent.resolve() / path.name for path in paths}  # a link is removed, what it leads to is not
+    return tuple(copy for copy in copies if copy.path not in seen)
 
 
 def _rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:

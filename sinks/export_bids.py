@@ -13,6 +13,9 @@ from .session_reader import SessionRecord
 
 BIDS_VERSION = "1.8.0"
 NOT_AVAILABLE = "n/a"
+DESCRIPTION, ABOUT = "dataset_description.json", "README"
+DATASET_FILES = (DESCRIPTION, ABOUT)
+"""Belong to the dataset, whoever is in it."""
 README = f"""Facial expressions spotted by sfam-live in recordings of an RGB-D camera.
 
 {NOT_A_LIE_DETECTOR} The classes are what a model makes of small movements of the skin; they say nothing about what
@@ -76,10 +79,8 @@ def export_bids(record: SessionRecord, out: Path) -> list[Path]:
         "License": NOT_AVAILABLE,
     }
     return [
-        _write(out / "dataset_description.json", json.dumps(description, indent=2)),
-        _write(
-            out / "README", f"Events spotted by sfam-live. {NOT_A_LIE_DETECTOR}\nOnsets count from the first frame."
-        ),
+        _write(out / DESCRIPTION, json.dumps(description, indent=2)),
+        _write(out / ABOUT, README),
         _write(stem.with_suffix(".tsv"), "\n".join(rows)),
         _write(stem.with_suffix(".json"), json.dumps(sidecar, indent=2)),
     ]

@@ -20,6 +20,7 @@ def write_mcap(
     pictures: bool = False,
     running: Callable[[], bool] = lambda: True,
     joined: Callable[[], None] = lambda: None,
+    writes: Callable[[str, Path], None] = lambda camera, path: None,
     keys: SubscriberKeys | None = None,
 ) -> dict[str, int]:
     """Write a session's results until it ends; messages by channel, and those lost on the bus.
@@ -30,6 +31,7 @@ def write_mcap(
         pictures: frames too, where the session's privacy tier allows it.
         running: asked twice a second at least.
         joined: called once the session was heard and the file stands.
+        writes: called before a camera's file is made.
         keys: for a bus that lets only listed keys in.
 
     Raises:
@@ -45,6 +47,7 @@ def write_mcap(
             camera, lost = str(message.header["camera"]), message.lost
             if message.kind == "session" and camera not in files:
                 beside = path if not files else path.with_stem(f"{path.stem}_{camera}")
+                writes(camera, beside)
                 files[camera] = ResultsMcap(beside, message.header, pictures)
                 joined()
             elif camera in files and not message.repeat:

@@ -43,6 +43,7 @@ def send_to_rerun(
     rate_hz: float = 10.0,
     running: Callable[[], bool] = lambda: True,
     joined: Callable[[], None] = lambda: None,
+    writes: Callable[[str, Path], None] = lambda camera, path: None,
     keys: SubscriberKeys | None = None,
     rings: Callable[[], Mapping[str, str]] = dict,
 ) -> dict[str, int]:
@@ -56,6 +57,7 @@ def send_to_rerun(
         rate_hz: pictures and flow a second at most.
         running: asked twice a second at least.
         joined: called once the session was heard and the recording stands.
+        writes: called before a camera's file is made.
         keys: for a bus that lets only listed keys in.
         rings: names of the rings that frames of cameras of this machine can be had from, by camera.
 
@@ -73,7 +75,10 @@ def send_to_rerun(
             if message.kind == "session" and camera not in views:
                 if target.place == VIEWER and not viewer:
                     viewer = open_viewer(target.memory_limit, running=running)
-                views[camera] = _CameraView(message.header, _beside(target, camera, len(views)), rate_hz, viewer)
+                place = _beside(target, camera, len(views))
+                if not viewer:
+                    writes(camera, Path(place.place))
+                views[camera] = _CameraView(message.header, place, rate_hz, viewer)
                 joined()
             elif camera in views and not message.repeat and views[camera].take(message):
                 counts[message.kind] = counts.get(message.kind, 0) + 1

@@ -66,6 +66,21 @@ class SessionRecord:
         return statistics.median(steps) if steps else 0.0
 
 
+def read_summary(path: Path) -> dict[str, Any]:
+    """session.json of a session folder.
+
+    Raises:
+        SinkError: there is none, or it is damaged.
+    """
+    try:
+        summary: dict[str, Any] = json.loads((path / SESSION).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _not_a_session(path, error) from error
+    except (OSError, ValueError) as error:
+        raise SinkError(f"session folder {path} cannot be read: {error}") from error
+    return summary
+
+
 def read_session(path: str | Path) -> SessionRecord:
     """Read a session folder; a line that was cut off by a crash is left out.
 
@@ -73,8 +88,8 @@ def read_session(path: str | Path) -> SessionRecord:
         SinkError: when it is no session folder or one of its files is damaged.
     """
     path = Path(path)
+    summary = read_summary(path)
     try:
-        summary = json.loads((path / SESSION).read_text(encoding="utf-8"))
         scores = _table(path / SCORES)
         rows = _table(path / EVENTS)
         landmarks = _table(path / LANDMARKS) if (path / LANDMARKS).exists() else []
@@ -82,12 +97,15 @@ def read_session(path: str | Path) -> SessionRecord:
             (_event(row, summary["classes"]) for row in rows), key=lambda event: (event.onset.frame, event.id)
         )
     except FileNotFoundError as error:
-        raise SinkError(
-            f"{path} is no session folder: {Path(error.filename).name} is missing; give the folder that --out named"
-        ) from error
+        raise _not_a_session(path, error) from error
     except (OSError, ValueError, KeyError) as error:
         raise SinkError(f"session folder {path} cannot be read: {error}") from error
     return SessionRecord(path, summary, scores, events, landmarks)
+
+
+def _not_a_session(path: Path, error: FileNotFoundError) -> SinkError:
+    missing = Path(error.filename).name
+    return SinkError(f"{path} is no session folder: {missing} is missing; give the folder that --out named")
 
 
 def _table(path: Path) -> list[Row]:

@@ -17,6 +17,8 @@ import pytest
 import zmq
 from mcap.reader import make_reader
 
+from sfam.sinks.copies import copies_of
+from sfam.sinks.export_bids import DATASET_FILES
 from sfam.sinks.publisher import Publisher
 from sfam.sinks.wire_fields import event_fields
 from tests.app.command import BIN, environment, run, start
@@ -126,6 +128,8 @@ def test_a_session_is_exported(form: str, recorded_session: Path, tmp_path: Path
     written = [Path(line.removeprefix("wrote ")) for line in exported.stdout.splitlines()]
     assert written
     assert all(path.stat().st_size for path in written)
+    listed = {copy.path for copy in copies_of(recorded_session) if copy.what == f"{form} export"}
+    assert listed == set(written) - {tmp_path / name for name in DATASET_FILES}
     if form == "megc":
         assert list(rows(written[0])[0]) == ["subject", "video", "onset", "offset", "emotion"]
         assert json.loads(written[1].read_text())["index_base"] == 0

@@ -82,7 +82,15 @@ def test_notice_and_erase_work_from_the_command_line(tmp_path: Path) -> None:
     assert (tmp_path / "lab" / "s" / "scores.csv").exists()
     for wrong in (["--subject", "s99"], [], ["--subject", "s07", "--expired"]):
         assert run("sfam", "erase", tmp_path / "lab", *wrong, "--yes").returncode == 2
-    erased = run("sfam", "erase", tmp_path / "lab", "--subject", "s07", "--yes")
+    page = tmp_path / "s07.html"
+    assert run("sfam", "report", tmp_path / "lab" / "s", "--out", page).returncode == 0
+    assert run("sfam", "export", tmp_path / "lab" / "s", "--format", "elan", "--out", tmp_path).returncode == 0
+    (tmp_path / "elan.eaf").write_text("corrected by a coder", encoding="utf-8")
+    looked = run("sfam", "erase", tmp_path / "lab", "--subject", "s07", "--dry-run")
+    assert f"report {page}: stays; --copies removes it" in looked.stdout
+    assert f"elan export {tmp_path / 'elan.eaf'}: stays, for it was changed" in looked.stdout
+    erased = run("sfam", "erase", tmp_path / "lab", "--subject", "s07", "--copies", "--yes")
     assert erased.returncode == 0, erased.stderr
+    assert (page.exists(), (tmp_path / "elan.eaf").exists()) == (False, True)
     assert json.loads((tmp_path / "lab" / "erasures.jsonl").read_text(encoding="utf-8"))["subjects"] == ["s07"]
     assert not (tmp_path / "lab" / "s").exists()

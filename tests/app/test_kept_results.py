@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mcap.reader import make_reader
 
+from sfam.sinks.copies import copies_of
 from tests.app.command import run
 from tests.app.test_cli_bus import free_port
 from tests.shared_data import shared
@@ -19,7 +20,8 @@ def test_files_written_beside_a_session_hold_every_row_and_event(tmp_path: Path)
     require_rerun()
     out, mcap, rerun = tmp_path / "session", tmp_path / "results.mcap", tmp_path / "results.rrd"
     done = run("sfam-live", "--camera", shared("recordings/face_a.bag"), "--speed", "max", "--to", "3", "--out", out,
-               "--publish", f"tcp://127.0.0.1:{free_port()}", "--mcap", mcap, "--rerun", rerun)  # fmt: skip
+               "--publish", f"tcp://127.0.0.1:{free_port()}", "--mcap", mcap, "--rerun", rerun,
+               "--subject", "s07")  # fmt: skip
     assert done.returncode == 0, done.stderr
     with (out / "scores.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
@@ -36,6 +38,8 @@ def test_files_written_beside_a_session_hold_every_row_and_event(tmp_path: Path)
     assert found["score/0/spot"].rows == sum(bool(row["spot"]) for row in rows) > 30
     assert found["events"].rows == states
     assert not {"camera/color", "camera/depth", "flow/0"} & set(found)
+    listed = {copy.path: (copy.what, copy.state, copy.subject) for copy in copies_of(out)}
+    assert listed == {mcap: ("mcap sink", "whole", "s07"), rerun: ("rerun sink", "whole", "s07")}
 
 
 def test_files_that_exist_are_named_before_anything_starts(tmp_path: Path) -> None:

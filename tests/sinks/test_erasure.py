@@ -68,7 +68,7 @@ def test_a_session_inside_another_stays_when_the_outer_one_goes(lab: Path) -> No
 
 
 def test_a_line_says_what_was_erased_and_when(lab: Path) -> None:
-    audit = erase(of_subject(lab, "s07"), "s07", lambda: 1_772_360_100.0)
+    audit = erase(of_subject(lab, "s07"), "s07", utc_s=lambda: 1_772_360_100.0)
     assert audit == lab / AUDIT
     line = json.loads(audit.read_text(encoding="utf-8"))
     assert line["t_utc"] == "2026-03-01T10:15:00+00:00"
