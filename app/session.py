@@ -190,6 +190,7 @@ class Session:
     def finish(self, end: StreamEnd, drops: Mapping[str, int]) -> Mapping[str, Any]:
         """Decide what is open, write the totals, say goodbye on the bus."""
         self._accounts.drops = dict(drops)
+        self._out.latency(self._pace.latency_row())
         self._withdraw_orphans()
         for event in self._pipeline.flush():
             self._announce(event)
@@ -317,4 +318,5 @@ class Session:
         lost = self._out.publisher.lost_messages()
         status = heartbeat(self._accounts, self._pace, self._last, lost, self._memory_mb)
         self._out.publisher.publish("status", status_fields(status))
+        self._out.latency(self._pace.latency_row())
         self._out.count(self.totals())

@@ -18,6 +18,7 @@ from sfam.sinks.curve import PublisherKeys
 from sfam.sinks.event_clip import CLIP_TIERS, ClipWish, remove_clips
 from sfam.sinks.frame_result import FrameResult
 from sfam.sinks.growing_file import GrowingFile
+from sfam.sinks.latency_table import LatencyRow
 from sfam.sinks.pixelate import pixelated
 from sfam.sinks.publisher import NullPublisher, Publisher, open_publisher
 from sfam.sinks.session_folder import SessionFolder
@@ -163,6 +164,11 @@ class Outlets:
             self._folder.row(row)
         shown = without_result(row) if self._blind else row
         self.publisher.publish("score", score_fields(shown, self._classes), stamps)
+
+    def latency(self, row: LatencyRow | None) -> None:
+        """A row of latency.csv; None where no frame came."""
+        if self._folder is not None and row is not None:
+            self._folder.row(row)
 
     def store(self, result: FrameAnalysis) -> Stamps:
         """The rows of a frame; returns the stamps for what else belongs to it."""

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from sfam.capture.frame import RGBDFrame
+from sfam.sinks.latency_table import LatencyRow
 from sfam.sinks.status import StageLatency
 
-from .latency import StageLatencies
+from .latency import BeatLatencies, StageLatencies
 
 HEARTBEAT_S = 1.0
 RECONNECT_S = 3.0
@@ -25,6 +26,8 @@ class Pace:
         self.first_capture_ns = 0
         """Of the first frame, also where another analysis saw it; 0 before it."""
         self._latencies = StageLatencies()
+        self._beat_latencies = BeatLatencies()
+        self._frame = 0
         self._rate_from = (time.monotonic(), 0)
         self._beat_s = 0.0
         self._silent_until_s = 0.0
@@ -41,10 +44,12 @@ class Pace:
             self._first_frame_s = time.monotonic()
             self.first_capture_ns = self.first_capture_ns or frame.t_capture_ns
         self._last_capture_ns = frame.t_capture_ns
+        self._frame = frame.sequence
 
     def done(self, spent_ns: Mapping[str, int]) -> None:
-        """Its results are out; wall time by stage."""
+        """Its results are out; wall time by stage, `total` among them."""
         self._latencies.add(spent_ns)
+        self._beat_latencies.add(self._frame, spent_ns["total"])
         self._last_row_s = time.monotonic()
 
     @property
@@ -73,6 +78,10 @@ class Pace:
     def stages(self) -> Mapping[str, StageLatency]:
         """Spread of every stage's time."""
         return self._latencies.stages()
+
+    def latency_row(self) -> LatencyRow | None:
+        """Of the frames since it was asked last; None where there was none."""
+        return self._beat_latencies.take()
 
     def shown(self, analysed: int) -> dict[str, Any]:
         """For the status line."""

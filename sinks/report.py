@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from .report_latency import course_plot, latency_words, stages_plot
 from .report_motion import MotionPictures, motion_pictures
-from .report_plots import Timeline, causes_plot, latency_plot, noise_plot, score_plot
+from .report_plots import Timeline, causes_plot, noise_plot, score_plot
 from .report_review import review_card, review_data
 from .report_thumbnails import Thumbnails, thumbnails
 from .session_folder import CONFIG
@@ -72,8 +73,9 @@ def render_report(record: SessionRecord, faces: Thumbnails, motion: MotionPictur
         causes_plot=causes_plot(line),
         noise=escape(_noise(line)),
         noise_plot=noise_plot(line),
-        latency=escape(_latency(stages)),
-        latency_plot=latency_plot(stages),
+        latency=escape(latency_words(record, line)),
+        latency_course=course_plot(record, line),
+        latency_stages=stages_plot(stages),
         review=escape(_review(record, faces)),
         cards=cards or "<p class='muted'>No event was confirmed.</p>",
         model=_model(summary["model"], summary["model_sha256"]),
@@ -112,7 +114,11 @@ def _figures(record: SessionRecord, line: Timeline) -> str:
         ("Macro events", str(kinds["macro"]), ""),
         ("Frames analysed", str(counters.get("analysed", "-")), f"of {counters.get('offered', '-')}"),
         ("Frames dropped", str(sum(counters.get("dropped", {}).values())), ""),
-        ("Latency p99", "-" if total is None else f"{total['p99'] / 1e3:.1f}", "" if total is None else "ms"),
+        (
+            "Latency p99",
+            "-" if total is None else f"{total['p99'] / 1e3:.1f}",
+            "" if total is None else "ms, last seconds",
+        ),
         ("Noise floor", "-" if math.isnan(floor) else f"{floor:.3f}", "px, median"),
     )
     return "".join(
@@ -155,12 +161,6 @@ def _noise(line: Timeline) -> str:
         f"Motion below {_median_floor(line):.3f} px of the 128 px crop (median{in_depth}) cannot be told from noise. "
         "Events below it carry the flag below_noise."
     )
-
-
-def _latency(stages: Mapping[str, Mapping[str, float]]) -> str:
-    if not stages:
-        return "Not measured: the session did not end in order."
-    return "Time spent on a frame by stage over the session's last seconds: median, p95 and p99."
 
 
 def _review(record: SessionRecord, faces: Thumbnails) -> str:

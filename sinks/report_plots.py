@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -19,7 +19,6 @@ WIDTH = 960
 LEFT, RIGHT, TOP, BOTTOM = 112, 10, 8, 20
 TRACE_HEIGHT = 190
 LANE_HEIGHT = 18
-BAR_HEIGHT = 20
 MOST_POINTS = 1800
 LONGEST_STEP_S = 0.25
 """Between two scores; a longer one is a gap, and no line bridges it."""
@@ -101,7 +100,7 @@ class Axes:
 def score_plot(line: Timeline, events: Sequence[Event], threshold: float | None) -> str:
     """The spotting score over the session, its threshold, and each event as a band that leads to its review."""
     axes = Axes(0.0, max(line.duration_s, 1e-3), 0.0, 1.0, TRACE_HEIGHT)
-    parts = [_scale(axes, (0.0, 0.5, 1.0)), _time_marks(axes)]
+    parts = [scale(axes, (0.0, 0.5, 1.0)), time_marks(axes)]
     for event in events:
         begin, end = axes.x(line.second_of(event.onset.frame)), axes.x(line.second_of(event.offset.frame))
         label = f"{event.kind} {event.emotion}, frames {event.onset.frame} to {event.offset.frame}"
@@ -114,8 +113,8 @@ def score_plot(line: Timeline, events: Sequence[Event], threshold: float | None)
         parts.append(_level(axes, threshold, "threshold"))
     for face in np.unique(line.face_ids):
         mine = line.face_ids == face
-        parts.append(_trace(axes, line.seconds[mine], line.spot[mine], "score"))
-    return _svg(axes.height, parts, "Spotting score over the session")
+        parts.append(trace(axes, line.seconds[mine], line.spot[mine], "score"))
+    return svg(axes.height, parts, "Spotting score over the session")
 
 
 def event_plot(line: Timeline, event: Event, threshold: float | None, begin_s: float, end_s: float) -> str:
@@ -124,17 +123,17 @@ def event_plot(line: Timeline, event: Event, threshold: float | None, begin_s: f
     onset, apex, offset = (axes.x(line.second_of(m.frame)) for m in (event.onset, event.apex, event.offset))
     inside = (line.seconds >= begin_s) & (line.seconds <= end_s) & (line.face_ids == event.track_id)
     parts = [
-        _scale(axes, (0.0, 0.5, 1.0)),
-        _time_marks(axes),
+        scale(axes, (0.0, 0.5, 1.0)),
+        time_marks(axes),
         f'<rect class="band {event.kind} interval" x="{onset:.1f}" y="{TOP}" width="{max(1.0, offset - onset):.1f}" '
         f'height="{axes.height - TOP - BOTTOM}"/>',
         f'<line class="apex" x1="{apex:.1f}" x2="{apex:.1f}" y1="{TOP}" y2="{axes.height - BOTTOM}"/>',
         "" if threshold is None else _level(axes, threshold, "threshold"),
-        _trace(axes, line.seconds[inside], line.spot[inside], "score"),
+        trace(axes, line.seconds[inside], line.spot[inside], "score"),
         f'<line class="cursor" x1="{apex:.1f}" x2="{apex:.1f}" y1="{TOP}" y2="{axes.height - BOTTOM}"/>',
     ]
     label = f"Score around event {event.id}; the line is its apex"
-    return _svg(axes.height, parts, label)
+    return svg(axes.height, parts, label)
 
 
 def causes_plot(line: Timeline) -> str:
@@ -146,7 +145,7 @@ def causes_plot(line: Timeline) -> str:
     height = TOP + LANE_HEIGHT * len(causes) + BOTTOM
     axes = Axes(0.0, max(line.duration_s, 1e-3), 0.0, 1.0, height)
     step = np.median(np.diff(line.seconds)) if len(line.seconds) > 1 else 0.0
-    parts = [_time_marks(axes)]
+    parts = [time_marks(axes)]
     for lane, cause in enumerate(causes):
         top = TOP + lane * LANE_HEIGHT
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{top + 16}" y2="{top + 16}"/>')
@@ -157,7 +156,7 @@ def causes_plot(line: Timeline) -> str:
                 f"<title>{escape(cause)}: frames {line.frames[first]} to {line.frames[last]}</title></rect>"
             )
         parts.append(f'<text class="lane" x="{LEFT - 6}" y="{top + 13}">{escape(cause)}</text>')
-    return _svg(height, parts, f"Frames without score by cause: {', '.join(causes)}")
+    return svg(height, parts, f"Frames without score by cause: {', '.join(causes)}")
 
 
 def noise_plot(line: Timeline) -> str:
@@ -169,33 +168,11 @@ def noise_plot(line: Timeline) -> str:
     high = float(np.ceil(np.percentile(known, 99.5) * 12) / 10)
     axes = Axes(0.0, max(line.duration_s, 1e-3), 0.0, high, 130)
     parts = [
-        _scale(axes, (0.0, round(high / 2, 3), high)),
-        _time_marks(axes),
-        _trace(axes, line.seconds, np.minimum(floor, high), "noise"),
+        scale(axes, (0.0, round(high / 2, 3), high)),
+        time_marks(axes),
+        trace(axes, line.seconds, np.minimum(floor, high), "noise"),
     ]
-    return _svg(axes.height, parts, "Noise floor of the motion over the session, pixels of the 128 px crop")
-
-
-def latency_plot(stages: Mapping[str, Mapping[str, float]]) -> str:
-    """Median, p95 and p99 of each stage in milliseconds; empty text where nothing was measured."""
-    if not stages:
-        return ""
-    longest = max(spread["p99"] for spread in stages.values()) / 1e3 or 1.0
-    height = BAR_HEIGHT * len(stages) + 12
-    room = WIDTH - LEFT - 220
-    parts = []
-    for place, (name, spread) in enumerate(stages.items()):
-        p50, p95, p99 = (spread[quantile] / 1e3 for quantile in ("p50", "p95", "p99"))
-        middle = place * BAR_HEIGHT + 14
-        at50, at95, at99 = (LEFT + max(1.0, value / longest * room) for value in (p50, p95, p99))
-        parts += [
-            f'<text class="lane" x="{LEFT - 6}" y="{middle + 4}">{escape(name)}</text>',
-            f'<line class="reach" x1="{LEFT}" x2="{at99:.1f}" y1="{middle}" y2="{middle}"/>',
-            f'<line class="mostly" x1="{LEFT}" x2="{at95:.1f}" y1="{middle}" y2="{middle}"/>',
-            f'<line class="half" x1="{LEFT}" x2="{at50:.1f}" y1="{middle}" y2="{middle}"/>',
-            f'<text class="figure" x="{WIDTH - RIGHT}" y="{middle + 4}">{p50:.2f} / {p95:.2f} / {p99:.2f} ms</text>',
-        ]
-    return _svg(height, parts, "Time by stage: median, 95th and 99th percentile")
+    return svg(axes.height, parts, "Noise floor of the motion over the session, pixels of the 128 px crop")
 
 
 def _runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -204,23 +181,20 @@ def _runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(first), int(last) - 1) for first, last in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _trace(axes: Axes, seconds: Values, values: Values, name: str) -> str:
-    """A line that breaks at gaps; of many points, the lowest and highest of each short stretch."""
+def trace(axes: Axes, seconds: Values, values: Values, name: str, longest_step_s: float = LONGEST_STEP_S) -> str:
+    """A line that breaks at longer steps; of many points, the lowest and highest of each short stretch."""
     known = np.isfinite(values)
     seconds, values = seconds[known], values[known]
+    longest_step_s = max(longest_step_s, 3 * (axes.end_s - axes.begin_s) / MOST_POINTS)
     if len(seconds) > MOST_POINTS:
         seconds, values = _thinned(seconds, values)
-    pieces = np.split(np.arange(len(seconds)), np.flatnonzero(np.diff(seconds) > _longest_step(axes)) + 1)
+    pieces = np.split(np.arange(len(seconds)), np.flatnonzero(np.diff(seconds) > longest_step_s) + 1)
     path = []
     for piece in pieces:
         points = [f"{axes.x(seconds[i]):.1f} {axes.y(values[i]):.1f}" for i in piece]
         if len(points) > 1:
             path.append("M" + "L".join(points))
     return f'<path class="{name}" d="{"".join(path)}"/>'
-
-
-def _longest_step(axes: Axes) -> float:
-    return max(LONGEST_STEP_S, 3 * (axes.end_s - axes.begin_s) / MOST_POINTS)
 
 
 def _thinned(seconds: Values, values: Values) -> tuple[Values, Values]:
@@ -232,7 +206,8 @@ def _thinned(seconds: Values, values: Values) -> tuple[Values, Values]:
     return seconds[kept], values[kept]
 
 
-def _scale(axes: Axes, marks: Sequence[float]) -> str:
+def scale(axes: Axes, marks: Sequence[float]) -> str:
+    """Lines across at some values, named on the left."""
     return "".join(
         f'<line class="grid" x1="{LEFT}" x2="{axes.width - RIGHT}" y1="{axes.y(mark):.1f}" y2="{axes.y(mark):.1f}"/>'
         f'<text class="mark" x="{LEFT - 6}" y="{axes.y(mark) + 4:.1f}">{mark:g}</text>'
@@ -245,7 +220,7 @@ def _level(axes: Axes, value: float, name: str) -> str:
     return f'<line class="{name}" x1="{LEFT}" x2="{axes.width - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
 
 
-def _time_marks(axes: Axes) -> str:
+def time_marks(axes: Axes) -> str:
     """Round times along the bottom, eight at most."""
     span = axes.end_s - axes.begin_s
     step = next((s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800) if span / s <= 8), 3600)
@@ -263,6 +238,7 @@ def _clock(second: float, step: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def _svg(height: int, parts: Sequence[str], label: str) -> str:
+def svg(height: int, parts: Sequence[str], label: str) -> str:
+    """The plot as an element of the page."""
     body = "".join(parts)
     return f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(label)}">{body}</svg>'

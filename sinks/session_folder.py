@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import threading
 import time
 from collections import deque
@@ -20,8 +19,11 @@ from typing import Literal
 
 from sfam.engine.events import Event
 
+from .disk_reserve import DiskReserve
 from .frame_result import FrameResult
 from .growing_file import GrowingFile
+from .latency_table import LATENCY, LATENCY_HEADER, LatencyRow
+from .replaced_file import replace_file
 from .session_info import SessionInfo, SessionState
 from .session_tables import EventTable, ScoreTable, event_line, landmark_header, landmark_row
 from .sink_error import SinkError
@@ -37,10 +39,8 @@ SUMMARY_EVERY_S = 1.0
 ROWS_AT_ONCE = 256
 ROOM_FOR_EVENTS = 1024
 """Places in the queue that rows cannot take, so that events are not lost with them."""
-REPLACE_TRIES = 5
-RESERVE, RESERVE_BYTES = ".reserve", 1 << 18
 
-Item = FrameResult | Event
+Item = FrameResult | Event | LatencyRow
 
 
 class SessionFolder:
@@ -90,11 +90,12 @@ class SessionFolder:
         self._extras: dict[str, object] = {}
         self._score_table = ScoreTable(info.classes, None if resume is None else resume.first_ns)
         self._event_table = EventTable(info.classes, info.subject, info.video)
-        goes_on = resume is not None
+        self._latency: GrowingFile | None = None
+        self._goes_on = goes_on = resume is not None
         if not goes_on:
             _make_room(self.path, force)
         try:
-            self._reserve = Reserve(self.path / RESERVE)
+            self._reserve = DiskReserve(self.path)
             self._scores = GrowingFile(self.path / SCORES, self._score_table.header(), resume=goes_on)
             self._events = GrowingFile(self.path / EVENTS, self._event_table.header(), resume=goes_on)
             self._states = GrowingFile(self.path / EVENT_STATES, resume=goes_on)
@@ -110,8 +111,8 @@ class SessionFolder:
         self._thread = threading.Thread(target=self._run, name="session folder", daemon=True)
         self._thread.start()
 
-    def row(self, result: FrameResult) -> None:
-        """Queue one row of scores.csv.
+    def row(self, result: FrameResult | LatencyRow) -> None:
+        """Queue one row of scores.csv, or of latency.csv, which is made with its first.
 
         Raises:
             SinkError: when the folder can no longer be written; what was written before stays valid.
@@ -220,8 +221,8 @@ class SessionFolder:
             self._write_summary()
 
     def _tables(self) -> list[GrowingFile]:
-        tables = [self._scores, self._events, self._states]
-        return tables if self._landmarks is None else [*tables, self._landmarks]
+        tables = (self._scores, self._events, self._states, self._landmarks, self._latency)
+        return [table for table in tables if table is not None]
 
     def _write_until_closed(self) -> None:
         summary_due = time.monotonic() + SUMMARY_EVERY_S
@@ -245,11 +246,18 @@ class SessionFolder:
             elif isinstance(item, Event):
                 events.append(self._event_table.lines(item))
                 states.append(event_line(item, self._info.classes))
+            else:
+                self._write_latency(item.line())
         self._scores.append("".join(rows))
         self._states.append("".join(states))
         self._events.append("".join(events))
         if self._landmarks is not None:
             self._landmarks.append("".join(landmark_row(item) for item in batch if isinstance(item, FrameResult)))
+
+    def _write_latency(self, line: str) -> None:
+        if self._latency is None:
+            self._latency = GrowingFile(self.path / LATENCY, LATENCY_HEADER, resume=self._goes_on)
+        self._latency.append(line)
 
     def _write_summary(self) -> None:
         summary = {
@@ -264,24 +272,8 @@ class SessionFolder:
         }
         text = json.dumps(json_ready(summary), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         if text != self._written_summary:  # nothing is written while nothing happens, above all in a pause
-            _replace(self.path / SESSION, text)
+            replace_file(self.path / SESSION, text)
             self._written_summary = text
-
-
-class Reserve:
-    """Some room on the disk, kept so that a full one does not keep us from saying so.
-
-    Raises:
-        OSError: not even that much is free.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.write_bytes(bytes(RESERVE_BYTES))
-
-    def free(self) -> None:
-        """Give the room back; safe to call twice."""
-        self._path.unlink(missing_ok=True)
 
 
 def _make_room(path: Path, force: bool) -> None:
@@ -292,25 +284,9 @@ def _make_room(path: Path, force: bool) -> None:
         raise SinkError(
             f"cannot make session folder {path}: {error.strerror or error}; choose another --out"
         ) from error
+    for name in (LANDMARKS, LATENCY) if force else ():
+        (path / name).unlink(missing_ok=True)  # not every session makes them: none may be left of the one before
     if occupied and not force:
         raise SinkError(
             f"session folder {path} is not empty; choose another --out, or --force to overwrite the session in it"
         )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that readers find the old or the new text, never a part.
-
-    On Windows a reader that has the file open makes the exchange fail for a moment, so it is tried again.
-    """
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    for tries_left in reversed(range(REPLACE_TRIES)):
-        try:
-            os.replace(beside, path)
-        except PermissionError:
-            if not tries_left:
-                raise
-            time.sleep(0.05)
-        else:
-            return

@@ -14,6 +14,7 @@ from typing import Any
 
 from sfam.engine.events import Event, Moment
 
+from .latency_table import LATENCY
 from .session_folder import EVENTS, LANDMARKS, SCORES, SESSION
 from .session_tables import FLAG_SEPARATOR
 from .sink_error import SinkError
@@ -34,6 +35,8 @@ class SessionRecord:
     """Events that were not withdrawn, by onset."""
     landmarks: list[Row]
     """Lines of landmarks.csv by column, as text; empty where the session was not asked to keep them."""
+    latency: list[Row]
+    """Lines of latency.csv by column, as text; empty where the session has none, as one written from the bus."""
 
     @property
     def subject(self) -> str:
@@ -92,7 +95,7 @@ def read_session(path: str | Path) -> SessionRecord:
     try:
         scores = _table(path / SCORES)
         rows = _table(path / EVENTS)
-        landmarks = _table(path / LANDMARKS) if (path / LANDMARKS).exists() else []
+        landmarks, latency = (_table(path / name) if (path / name).exists() else [] for name in (LANDMARKS, LATENCY))
         events = sorted(
             (_event(row, summary["classes"]) for row in rows), key=lambda event: (event.onset.frame, event.id)
         )
@@ -100,7 +103,7 @@ def read_session(path: str | Path) -> SessionRecord:
         raise _not_a_session(path, error) from error
     except (OSError, ValueError, KeyError) as error:
         raise SinkError(f"session folder {path} cannot be read: {error}") from error
-    return SessionRecord(path, summary, scores, events, landmarks)
+    return SessionRecord(path, summary, scores, events, landmarks, latency)
 
 
 def _not_a_session(path: Path, error: FileNotFoundError) -> SinkError:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,13 +16,15 @@ from selenium.webdriver.remote.webelement import WebElement
 from sfam.capture.clock import SessionClock
 from sfam.capture.recorder import Recorder, RecorderSettings
 from sfam.engine.events import Event
+from sfam.sinks.latency_table import LatencyRow
 from sfam.sinks.report import write_report
-from sfam.sinks.report_plots import MOST_POINTS, Timeline, noise_plot, score_plot
+from sfam.sinks.report_plots import LEFT, MOST_POINTS, RIGHT, WIDTH, Timeline, noise_plot, score_plot
 from sfam.sinks.report_thumbnails import frames_of
 from sfam.sinks.session_folder import SessionFolder
 from sfam.sinks.session_info import NOT_A_LIE_DETECTOR, UNSUITABLE_USES
 from sfam.sinks.session_reader import read_session
 from sfam.sinks.sink_error import SinkError
+from sfam.sinks.status import StageLatency
 from sfam.training.corrections import read_corrections
 from tests.capture.recorded_frames import INFO, seeded_frame
 from tests.sinks.chromium import chromium, complaints
@@ -157,6 +160,51 @@ def test_an_hour_of_scores_stays_light_and_keeps_its_peaks() -> None:
     heights = [float(point.split()[1]) for point in points]
     assert sorted(heights)[0] < sorted(heights)[1] - 100, "the peak of one frame is gone"
     assert noise_plot(line) == ""
+
+
+def latency_rows(count: int) -> Iterator[LatencyRow]:
+    """A row for each second, 8 ms each, with one slow frame in the middle."""
+    for number in range(count):
+        slowest_us = 300_000.0 if number == count // 2 else 12_000.0
+        spread = StageLatency(8_000.0, 9_000.0, slowest_us)
+        yield LatencyRow(30 * number, 30 * number + 29, 30, spread, slowest_us)
+
+
+def test_latency_is_shown_from_the_first_second_to_the_last(tmp_path: Path) -> None:
+    hours = 2
+    with SessionFolder(tmp_path / "s", session_info()) as writer:
+        for number in (0, 30 * 3600 * hours - 1):
+            writer.row(frame_result(number))
+        for row in latency_rows(3600 * hours):
+            writer.row(row)
+        writer.close(COUNTERS)
+    page = write_report(tmp_path / "s").read_text(encoding="utf-8")
+    slow, median = (re.search(rf'class="{name}" d="([^"]*)"', page) for name in ("slow", "median"))
+    assert slow is not None
+    assert median is not None
+    points = [tuple(map(float, point.split())) for point in re.split("[ML]", slow[1])[1:]]
+    assert len(points) <= MOST_POINTS + 2
+    assert points[-1][0] - points[0][0] > 0.99 * (WIDTH - LEFT - RIGHT)
+    assert min(points, key=lambda point: point[1])[0] == pytest.approx((LEFT + WIDTH - RIGHT) / 2, abs=2)
+    assert len(median[1]) < 40_000
+    assert "The slowest frame took 300.0 ms: one of 108000 to 108029, at 60:01" in page
+
+
+def test_a_latency_row_is_stored_as_it_was(tmp_path: Path) -> None:
+    with SessionFolder(tmp_path / "s", session_info()) as writer:
+        assert not (tmp_path / "s" / "latency.csv").exists()
+        writer.row(next(latency_rows(1)))
+    record = read_session(tmp_path / "s")
+    assert record.latency == [
+        {
+            **{"first_frame": "0", "last_frame": "29", "frames": "30"},
+            **{"p50_us": "8000.0", "p95_us": "9000.0", "p99_us": "300000.0", "slowest_us": "300000.0"},
+        }
+    ]
+    assert record.summary["rows"]["latency.csv"] == 1
+    with SessionFolder(tmp_path / "s", session_info(), force=True):
+        pass
+    assert read_session(tmp_path / "s").latency == []
 
 
 def card(browser: webdriver.Chrome, number: int) -> WebElement:
