@@ -4,144 +4,60 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from sfam.engine.events import Event
 from sfam.stream.face_track import FaceTrack
-from sfam.stream.scene_flow import CROP_PX, SceneFlow
+from sfam.stream.scene_flow import CROP_PX, Crop, SceneFlow
 
 from .frame_result import FrameResult
-from .live_frames import LiveFrame
+from .overlay_palette import (
+    ACCENT,
+    ARROW_EDGE,
+    BACKGROUND,
+    HEIGHT,
+    MUTED,
+    PANEL,
+    REGION,
+    RULE,
+    STATE_COLORS,
+    TEXT,
+    THRESHOLD,
+    VIEW_HEIGHT,
+    VIEW_WIDTH,
+    WIDTH,
+    Picture,
+)
+from .overlay_panel import draw_panel
+from .overlay_state import Found, OverlayState
 from .overlay_text import Color, put_text, text_width
-from .session_info import NOT_A_LIE_DETECTOR
-from .status import Status
-from .wire import Message
-from .wire_fields import parse_event, parse_face, parse_flow, parse_frame, parse_score, parse_status
 
-Picture = NDArray[np.uint8]
-Found = TypeVar("Found")
-
-WIDTH, HEIGHT = 1024, 600
-VIEW_WIDTH, VIEW_HEIGHT = 640, 480
 STRIP_SECONDS = 10.0
-KEPT_FRAMES = 64
-KEPT_LIVE = 20
 DEPTH_WIDTH = 150
-KEPT_SCORES = 1200
-KEPT_EVENTS = 64
-LISTED_EVENTS = 5
 SHOWN_TOGETHER = 3
 """Frames within which face and motion may lie behind the picture: frame and flow messages are thinned apart."""
 ARROW_STEP_PX = 8
 ARROW_GAIN = 10.0
 ARROW_LEAST_PX = 0.12
 """Motion on the crop below which no arrow is drawn: about the noise of the flow."""
-UNKNOWN = "-"
+DASH_PX = 5
 BLIND_NOTICE = "Blind: scores, labels and events are in the session's files only"
 
-# blue, green, red
-BACKGROUND: Color = (24, 20, 17)
-PANEL: Color = (33, 28, 24)
-RULE: Color = (58, 50, 44)
-TEXT: Color = (238, 234, 230)
-MUTED: Color = (160, 150, 140)
-ACCENT: Color = (196, 186, 72)
-ARROW_EDGE: Color = (60, 44, 20)
-THRESHOLD: Color = (92, 176, 240)
-STATE_COLORS: dict[str, Color] = {
-    "provisional": (92, 176, 240),
-    "confirmed": (108, 108, 244),
-    "withdrawn": (110, 104, 98),
-}
 
+def render_overlay(state: OverlayState, cameras: Sequence[str] = ()) -> Picture:
+    """The picture of a session, (600, 1024, 3) uint8 in OpenCV's order (blue, green, red).
 
-@dataclass(slots=True)
-class OverlayState:
-    """What is known of a session from its messages; bounded, however long the session."""
-
-    header: dict[str, object] = field(default_factory=dict)
-    """The last `session` header."""
-    picture: Picture | None = None
-    """(H, W, 3) uint8 RGB: the last analysed frame."""
-    frame: int = -1
-    """Its number."""
-    scale: float = 1.0
-    """Pixels of the picture to a pixel of the captured image."""
-    faces: OrderedDict[int, FaceTrack] = field(default_factory=OrderedDict)
-    flows: OrderedDict[int, SceneFlow] = field(default_factory=OrderedDict)
-    scores: deque[FrameResult] = field(default_factory=lambda: deque(maxlen=KEPT_SCORES))
-    events: OrderedDict[int, Event] = field(default_factory=OrderedDict)
-    status: Status | None = None
-    lost: int = 0
-    latency_ms: float = math.nan
-    """From capture to publishing of the last score."""
-    silent_s: float = 0.0
-    """How long no message has come."""
-    depth: Picture | None = None
-    """(h, w, 3) uint8 RGB: the depth of that frame in colors."""
-    live: OrderedDict[int, LiveFrame] = field(default_factory=OrderedDict)
-    """Frames of the session's ring that wait for their score."""
-
-    @property
-    def blind(self) -> bool:
-        """True where scores, labels and events are kept from the screen."""
-        return bool(self.header.get("blind", False))
-
-    def take(self, message: Message) -> None:
-        """Enter one message."""
-        header, payload = message.header, message.payload
-        self.lost = message.lost
-        if message.kind == "session":
-            self.header = header
-        elif message.kind == "frame" and payload is not None:
-            if not self.live and self.depth is None:
-                self.picture, self.frame = parse_frame(header, payload), header["frame"]
-                self.scale = 1.0
-        elif message.kind == "flow" and payload is not None:
-            _keep(self.flows, header["frame"], parse_flow(header, payload), KEPT_FRAMES)
-        elif message.kind == "face":
-            _keep(self.faces, header["frame"], parse_face(header), KEPT_FRAMES)
-        elif message.kind == "score":
-            self.scores.append(parse_score(header))
-            self._show_live(header["frame"])
-            self.latency_ms = header["latency_us"].get("total", math.nan) / 1e3
-        elif message.kind == "event":
-            _keep(self.events, header["id"], parse_event(header), KEPT_EVENTS)
-        elif message.kind == "status":
-            self.status = parse_status(header)
-
-    def take_live(self, frame: LiveFrame) -> None:
-        """Enter a frame of the session's ring; it is shown once its score is known."""
-        _keep(self.live, frame.frame, frame, KEPT_LIVE)
-        if self.scores and self.scores[-1].frame >= frame.frame:
-            self._show_live(frame.frame)
-
-    def _show_live(self, number: int) -> None:
-        frame = self.live.get(number)
-        if frame is not None and number >= self.frame:
-            self.picture, self.frame, self.depth = frame.color, number, frame.depth
-            self.scale = frame.color.shape[1] / frame.width
-
-
-def _keep(shelf: OrderedDict[int, Found], key: int, value: Found, limit: int) -> None:
-    shelf[key] = value
-    shelf.move_to_end(key)
-    while len(shelf) > limit:
-        shelf.popitem(last=False)
-
-
-def render_overlay(state: OverlayState) -> Picture:
-    """The picture of a session, (600, 1024, 3) uint8 in OpenCV's order (blue, green, red)."""
+    Args:
+        state: of the camera that is shown.
+        cameras: names of all that can be chosen, where there are several.
+    """
     canvas = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     canvas[:] = BACKGROUND
     _draw_view(canvas[:VIEW_HEIGHT, :VIEW_WIDTH], state)
     _draw_strip(canvas[VIEW_HEIGHT:, :VIEW_WIDTH], state)
-    _draw_panel(canvas[:, VIEW_WIDTH:], state)
+    draw_panel(canvas[:, VIEW_WIDTH:], state, cameras)
     return canvas
 
 
@@ -156,9 +72,13 @@ def _draw_view(view: Picture, state: OverlayState) -> None:
     shown = view[top : top + size[1], left : left + size[0]]
     shown[:] = cv2.resize(state.picture, size, interpolation=cv2.INTER_AREA)[:, :, ::-1]
     face = _newest(state.faces, state.frame)
-    if face is not None and face.state != "lost":
-        _draw_face_box(shown, face, scale / state.scale)
     flow = _newest(state.flows, state.frame)
+    tracked = face if face is not None and face.state != "lost" else None
+    analysed = tracked or flow
+    if analysed is not None:
+        _draw_region(shown, analysed.crop, scale / state.scale)
+    if tracked is not None:
+        _draw_face_box(shown, tracked, scale / state.scale)
     if flow is not None and not state.blind:
         _draw_arrows(shown, flow, scale / state.scale)
     if state.depth is not None:
@@ -182,6 +102,18 @@ def _newest(shelf: OrderedDict[int, Found], frame: int) -> Found | None:
 def _shade(image: Picture, left: int, top: int, right: int, bottom: int) -> None:
     part = image[top:bottom, left:right]
     part[:] = part // 3
+
+
+def _draw_region(image: Picture, crop: Crop, scale: float) -> None:
+    """What is cut out and analysed, dashed."""
+    left, top = round(crop.x * scale), round(crop.y * scale)
+    right, bottom = round((crop.x + crop.size) * scale), round((crop.y + crop.size) * scale)
+    for begin in range(0, right - left, 2 * DASH_PX):
+        end = min(begin + DASH_PX, right - left)
+        for y in (top, bottom):
+            cv2.line(image, (left + begin, y), (left + end, y), REGION, 1)
+        for x in (left, right):
+            cv2.line(image, (x, top + begin), (x, top + end), REGION, 1)
 
 
 def _draw_face_box(image: Picture, face: FaceTrack, scale: float) -> None:
@@ -276,60 +208,3 @@ def _traces(scores: deque[FrameResult]) -> list[list[FrameResult]]:
         elif traces[-1]:
             traces.append([])
     return traces
-
-
-def _draw_panel(panel: Picture, state: OverlayState) -> None:
-    panel[:] = PANEL
-    cv2.line(panel, (0, 0), (0, HEIGHT), RULE, 1)
-    put_text(panel, "sfam-live", (24, 40), TEXT, 22, 700)
-    model = state.header.get("model")
-    name = str(model.get("name", "")) if isinstance(model, dict) else ""
-    camera = str(state.header.get("camera", "not connected"))
-    put_text(panel, f"{camera}  ·  {name}" if name else camera, (24, 62), MUTED, 13)
-    _draw_figures(panel, state)
-    if not state.blind:
-        _draw_events(panel, state)
-    cv2.line(panel, (24, HEIGHT - 44), (panel.shape[1] - 24, HEIGHT - 44), RULE, 1)
-    put_text(panel, NOT_A_LIE_DETECTOR, (24, HEIGHT - 20), MUTED, 12)
-
-
-def _draw_figures(panel: Picture, state: OverlayState) -> None:
-    spot = next((result.score.spot for result in reversed(state.scores) if result.score is not None), math.nan)
-    status = state.status
-    dropped = sum(status.dropped.values()) if status is not None else 0
-    figures = (
-        ("Score", _figure(spot, 2), ""),
-        ("Rate", _figure(status.fps if status is not None else math.nan, 1), "fps"),
-        ("Latency", _figure(state.latency_ms, 1), "ms"),
-        ("Dropped", str(dropped), "frames"),
-        ("Faces", str(status.faces) if status is not None else UNKNOWN, ""),
-        ("Not received", str(state.lost), "messages"),
-    )
-    for place, (label, value, unit) in enumerate(figures[1:] if state.blind else figures):
-        left, top = 24 + place % 3 * 116, 92 + place // 3 * 62
-        put_text(panel, label, (left, top), MUTED, 12)
-        put_text(panel, value, (left, top + 28), TEXT, 24, 600)
-        put_text(panel, unit, (left + text_width(value, 24, 600) + 5, top + 28), MUTED, 12)
-
-
-def _figure(value: float, decimals: int) -> str:
-    return f"{value:.{decimals}f}" if math.isfinite(value) else UNKNOWN
-
-
-def _draw_events(panel: Picture, state: OverlayState) -> None:
-    right = panel.shape[1] - 24
-    cv2.line(panel, (24, 216), (right, 216), RULE, 1)
-    put_text(panel, "Last events", (24, 242), TEXT, 15, 600)
-    recent = list(state.events.values())[-LISTED_EVENTS:][::-1]
-    if not recent:
-        put_text(panel, "none so far", (24, 270), MUTED, 13)
-    for place, event in enumerate(recent):
-        top = 262 + place * 56
-        cv2.rectangle(panel, (24, top), (27, top + 38), STATE_COLORS[event.state], -1)
-        color = MUTED if event.state == "withdrawn" else TEXT
-        put_text(panel, f"{event.kind} · {event.emotion}", (38, top + 15), color, 15, 600)
-        score = f"{event.score:.2f}"
-        put_text(panel, score, (right - text_width(score, 15, 600), top + 15), color, 15, 600)
-        duration_ms = (event.offset.t_capture_ns - event.onset.t_capture_ns) / 1e6
-        detail = f"{event.state}, frames {event.onset.frame} to {event.offset.frame}, {duration_ms:.0f} ms"
-        put_text(panel, ", ".join([detail, *event.flags]), (38, top + 35), MUTED, 12)

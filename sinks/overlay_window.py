@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,8 +13,8 @@ from pathlib import Path
 import cv2
 
 from .curve import SubscriberKeys
-from .live_frames import LiveFrames
-from .overlay_picture import OverlayState, render_overlay
+from .overlay_cameras import OverlayCameras
+from .overlay_picture import render_overlay
 from .sink_error import SinkError
 from .subscriber import subscribe
 from .wire import Kind, Message
@@ -76,6 +75,8 @@ def show_overlay(
     rings: Callable[[], Mapping[str, str]] = dict,
 ) -> None:
     """Show a session until it ends, the window is closed (or q or Esc pressed), or `running` says no.
+
+    Of several cameras one is shown; a number, or Tab, shows another.
 
     Args:
         address: of the bus.
@@ -138,39 +139,21 @@ def _follow(
     keys: SubscriberKeys | None,
     rings: Callable[[], Mapping[str, str]],
 ) -> None:
-    state, window = OverlayState(), _Window()
+    cameras, window = OverlayCameras(rings), _Window()
     listener = _Listener(address, camera, keys)
     listener.start()
-    frames: LiveFrames | None = None
-    heard = time.monotonic()
     try:
         while running():
             alive = listener.is_alive()
             for message in listener.news():
-                state.take(message)
-                heard = time.monotonic()
-            frames = frames or _live_frames(state, rings())
-            for frame in frames.news() if frames is not None else ():
-                state.take_live(frame)
-            state.silent_s = time.monotonic() - heard
-            if not window.show(state) or not alive:
+                cameras.take(message)
+            if not window.show(cameras) or not alive:
                 break
     finally:
         listener.leave()
-        if frames is not None:
-            frames.leave()
+        cameras.leave()
     if listener.failure is not None:
         raise listener.failure
-
-
-def _live_frames(state: OverlayState, rings: Mapping[str, str]) -> LiveFrames | None:
-    """Begin to follow the ring of the camera that is shown; None where it is not of this machine, or not known yet."""
-    ring = rings.get(str(state.header.get("camera")))
-    if ring is None:
-        return None
-    frames = LiveFrames(ring)
-    frames.start()
-    return frames
 
 
 class _Window:
@@ -179,10 +162,11 @@ class _Window:
     def __init__(self) -> None:
         self._was_visible = False
 
-    def show(self, state: OverlayState) -> bool:
-        """Draw and show; False once the user has closed the window."""
-        cv2.imshow(TITLE, render_overlay(state))
+    def show(self, cameras: OverlayCameras) -> bool:
+        """Draw and show, and obey keys; False once the user has closed the window."""
+        cv2.imshow(TITLE, render_overlay(cameras.shown(), cameras.names))
         key = cv2.waitKey(REFRESH_MS) & 0xFF
+        cameras.press(key)
         visible = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) >= 1
         self._was_visible |= visible
         # A window that a busy desktop has not shown yet is invisible too, but not closed.

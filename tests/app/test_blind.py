@@ -11,7 +11,9 @@ import pytest
 
 from sfam.app.status_line import StatusLine
 from sfam.sinks.blind import BLIND
-from sfam.sinks.overlay_picture import HEIGHT, PANEL, VIEW_WIDTH, OverlayState, render_overlay
+from sfam.sinks.overlay_palette import HEIGHT, PANEL, VIEW_WIDTH
+from sfam.sinks.overlay_picture import render_overlay
+from sfam.sinks.overlay_state import OverlayState
 from sfam.sinks.subscriber import subscribe
 from sfam.sinks.wire import Kind, Message, Stamps, decode, encode_header, topic_of
 from sfam.sinks.wire_fields import event_fields

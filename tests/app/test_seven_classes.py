@@ -16,7 +16,8 @@ from sfam.sinks.export_elan import export_elan
 from sfam.sinks.export_mcap import export_mcap
 from sfam.sinks.export_megc import export_megc
 from sfam.sinks.export_openface import export_openface
-from sfam.sinks.overlay_picture import OverlayState, render_overlay
+from sfam.sinks.overlay_picture import render_overlay
+from sfam.sinks.overlay_state import OverlayState
 from sfam.sinks.report import write_report
 from sfam.sinks.session_reader import read_session
 from sfam.sinks.wire import Kind, Message, Stamps, decode, encode_header, load_schema, topic_of

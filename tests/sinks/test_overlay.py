@@ -15,22 +15,21 @@ import numpy as np
 import pytest
 
 from sfam.sinks import overlay_text
-from sfam.sinks.overlay_picture import (
+from sfam.sinks.overlay_palette import (
     ACCENT,
     HEIGHT,
-    KEPT_EVENTS,
-    KEPT_FRAMES,
-    KEPT_SCORES,
     PANEL,
+    REGION,
     STATE_COLORS,
+    TEXT,
     THRESHOLD,
     VIEW_HEIGHT,
     VIEW_WIDTH,
     WIDTH,
-    OverlayState,
     Picture,
-    render_overlay,
 )
+from sfam.sinks.overlay_picture import render_overlay
+from sfam.sinks.overlay_state import KEPT_EVENTS, KEPT_FRAMES, KEPT_SCORES, OverlayState
 from sfam.sinks.overlay_text import Color
 from sfam.sinks.overlay_window import display_available, show_overlay
 from sfam.sinks.publisher import Publisher
@@ -47,6 +46,7 @@ from sfam.sinks.wire_fields import (
     score_fields,
     status_fields,
 )
+from sfam.stream.scene_flow import NoiseFloor
 from tests.sinks.session_parts import (
     ANY_PORT,
     CLASSES,
@@ -118,6 +118,31 @@ def test_only_a_face_of_this_frame_or_just_before_is_drawn(behind: int, drawn: b
     state = running_session()
     state.frame += behind
     assert (count_of(render_overlay(state)[:VIEW_HEIGHT, :VIEW_WIDTH], ACCENT) > 0) is drawn
+
+
+def test_the_analysed_region_is_drawn_dashed_around_the_face() -> None:
+    view = render_overlay(running_session())[:VIEW_HEIGHT, :VIEW_WIDTH]
+    top, left = 8 * 10, 18 * 10  # of the crop, in a view ten times as large as the frame
+    edge = count_of(view[top : top + 1, left : left + 240], REGION)
+    assert 100 < edge < 180, "half of the edge"
+    without = running_session()
+    without.faces.clear()
+    assert count_of(render_overlay(without)[top : top + 1, left : left + 240], REGION) == 0
+    flow = scene_flow(99)
+    take(without, "flow", flow_fields(flow), 0, flow_payload(flow))
+    assert count_of(render_overlay(without)[top : top + 1, left : left + 240], REGION) > 100
+
+
+def test_the_noise_floor_stands_in_the_panel_whether_measured_or_not() -> None:
+    line = np.s_[196:214, VIEW_WIDTH + 90 :]
+    state = running_session()
+    unknown = render_overlay(state)[line]
+    assert count_of(unknown, TEXT) > 20
+    take(state, "status", status_fields(Status(99, 29.9, 100, 99, faces=1, noise=NoiseFloor(0.03, 0.04, 0.4))))
+    measured = render_overlay(state)[line]
+    assert (measured != unknown).any()
+    take(state, "status", status_fields(Status(99, 29.9, 100, 99, faces=1, noise=NoiseFloor(0.03, 0.04))))
+    assert (render_overlay(state)[line] != measured).any(), "the depth's part is gone"
 
 
 def test_motion_is_drawn_where_the_skin_moves() -> None:
