@@ -1,11 +1,14 @@
 """Export for BORIS: a project with the events of the session, and the same events as rows to paste.
 
-Each expression is a state event, so it has two rows with the same behaviour code: its begin and its end.
+Each expression is a state event, so it has two rows with the same behaviour code: its begin and its end. BORIS pairs
+the rows of a subject and code in the order of time, so where two faces show the same at once, the second is a subject
+of its own. BORIS 8.27.4's own code opens these projects.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,7 +34,8 @@ def export_boris(
         media: a video that BORIS can play; None makes a live observation without one.
         media_offset_s: time in the video at which the session's first frame lies.
     """
-    rows = _rows(record, with_frames=media is not None, offset_s=media_offset_s)
+    subjects = _subjects(record)
+    rows = _rows(record, subjects, with_frames=media is not None, offset_s=media_offset_s)
     date = datetime.fromtimestamp(record.summary["clock"]["anchor_utc_ns"] / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     project = {
         "time_format": "hh:mm:ss",
@@ -39,7 +43,10 @@ def export_boris(
         "project_name": record.video,
         "project_description": f"Written by sfam-live. {record.summary['notice']}",
         "project_format_version": PROJECT_FORMAT,
-        "subjects_conf": {"0": {"key": "", "name": record.subject, "description": ""}},
+        "subjects_conf": {
+            str(place): {"key": "", "name": name, "description": ""}
+            for place, name in enumerate(sorted({record.subject, *subjects.values()}))
+        },
         "behaviors_conf": {str(place): _behavior(code) for place, code in enumerate(_codes(record))},
         "observations": {record.video: _observation(record, rows, media, date)},
         "behavioral_categories": [],
@@ -79,13 +86,26 @@ def _behavior(code: str) -> dict[str, object]:
     }
 
 
-def _rows(record: SessionRecord, with_frames: bool, offset_s: float) -> list[EventRow]:
+def _subjects(record: SessionRecord) -> dict[int, str]:
+    """The subject of each event: the session's, or `s01 (2)` while an event of the same code lasts."""
+    ends: dict[str, list[int]] = {}
+    subjects: dict[int, str] = {}
+    for event in record.events:
+        taken = ends.setdefault(_code(event), [])
+        free = (place for place, end in enumerate(taken) if end <= event.onset.frame)
+        place = next(free, len(taken))
+        taken[place : place + 1] = [event.offset.frame]
+        subjects[event.id] = record.subject if place == 0 else f"{record.subject} ({place + 1})"
+    return subjects
+
+
+def _rows(record: SessionRecord, subjects: Mapping[int, str], with_frames: bool, offset_s: float) -> list[EventRow]:
     rows: list[EventRow] = []
     for event in record.events:
         comment = ", ".join([f"score {event.score:.2f}", event.state, *event.flags])
         for moment in (event.onset, event.offset):
             seconds = round(record.seconds(moment.t_capture_ns) + offset_s, 3)
-            row: EventRow = [seconds, record.subject, _code(event), "", comment]
+            row: EventRow = [seconds, subjects[event.id], _code(event), "", comment]
             rows.append([*row, moment.frame] if with_frames else row)
     return sorted(rows, key=lambda row: row[0])
 

@@ -137,6 +137,32 @@ def test_boris_rows_can_be_pasted_and_states_open_and_close(record: SessionRecor
     assert {subject["name"] for subject in project["subjects_conf"].values()} == {"s01"}
 
 
+def test_boris_pairs_begin_and_end_of_two_faces_that_show_the_same(tmp_path: Path) -> None:
+    """BORIS goes through the rows of a subject and code, and takes each second one for the end of the one before."""
+    with SessionFolder(tmp_path / "two", session_info()) as folder:
+        for number in range(100):
+            folder.row(frame_result(number))
+        for number, onset in enumerate((10, 14, 21, 22)):
+            folder.event(dataclasses.replace(event(number, "confirmed", onset), track_id=number % 2))
+    project_file, pasted = export_boris(read_session(tmp_path / "two"), tmp_path)
+    rows = [line.split("\t") for line in pasted.read_text().split("\n")]
+    begun: dict[str, float] = {}
+    found = []
+    for seconds, subject, *_ in rows:
+        if subject in begun:
+            found.append((begun.pop(subject), float(seconds), subject))
+        else:
+            begun[subject] = float(seconds)
+    assert sorted(found) == [
+        (0.333, 0.7, "s01"),
+        (0.467, 0.833, "s01 (2)"),
+        (0.7, 1.067, "s01"),
+        (0.733, 1.1, "s01 (3)"),
+    ]
+    named = {subject["name"] for subject in json.loads(project_file.read_text())["subjects_conf"].values()}
+    assert named == {"s01", "s01 (2)", "s01 (3)"}
+
+
 def test_boris_with_a_video_names_it_and_its_frames(record: SessionRecord, tmp_path: Path) -> None:
     project_file, pasted = export_boris(record, tmp_path, Path("take one.mp4"), media_offset_s=2.0)
     rows = [line.split("\t") for line in pasted.read_text().split("\n")]
