@@ -1,4 +1,8 @@
-"""A file that only grows, by whole lines."""
+"""A file that only grows, by whole lines.
+
+A process that is killed while it writes can leave the last one cut off: the system ends such a write at a page of the
+file. So readers leave out what does not end with a line feed.
+"""
 
 from __future__ import annotations
 
