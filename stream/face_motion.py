@@ -256,7 +256,7 @@ class FaceMotion:
         flags = list(self._flags.push(flow, regions))
         deep = min(_share(flow.valid, box) for box in (regions.upper, regions.lower)) >= DEPTH_SHARE_MIN
         maps = cut_maps(flow, regions)
-        still = self._noise.push(maps, deep)
+        still_px, still_mm = self._noise.push(maps, deep)
         noisy = self._trust.noisy(self._noise.floor)
         if noisy or not deep:
             flow = replace(flow, w=np.zeros_like(flow.w))
@@ -268,7 +268,7 @@ class FaceMotion:
             flags.append("light")
         elif "blink" not in flags and self._is_disturbed(flow.residual_grey):
             flags.append("occlusion")
-        if still:
+        if still_px and (still_mm or noisy or not deep):
             flags.append("below_noise")
         if span.missing_ns:
             flags.append("gap")

@@ -34,5 +34,6 @@ class FlowWindow:
     depth_valid_share: float = float("nan")
     noise: NoiseFloor = field(default_factory=NoiseFloor)
     flags: tuple[str, ...] = ()
-    """Of blink, speech, head_motion, light (it changed), occlusion (something moves over the face), below_noise, gap;
+    """Of blink, speech, head_motion, light (it changed), occlusion (something moves over the face), gap; below_noise
+    (neither u, v nor a w that counts stands out from a face at rest);
     no_depth (w is 0: most of a region has none) and noisy_depth (w is 0: it would be noise; `depth_noise_max_mm`)."""

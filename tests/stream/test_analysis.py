@@ -230,6 +230,24 @@ def test_depth_that_says_nothing_is_flagged_and_zero(depth: str) -> None:
     assert np.abs(window.maps[:2]).mean() < 0.1
 
 
+def test_motion_in_depth_alone_is_above_noise_where_depth_is_trusted() -> None:
+    def below_noise(limit_mm: float, pouts: bool) -> list[bool]:
+        def shown(index: int) -> RGBDFrame:
+            depth = frame(index).depth.copy()
+            if pouts and index >= 60:
+                depth[145:170, 140:180] -= 5
+            return with_depth(frame(index), depth)
+
+        windows, _, _ = run(map(shown, range(66)), settings(depth_noise_max_mm=limit_mm))
+        return ["below_noise" in found[0].flags for found in windows if found]
+
+    resting, pouting = below_noise(2.0, pouts=False), below_noise(2.0, pouts=True)
+    assert resting[:-6] == pouting[:-6]
+    assert sum(resting[-6:]) > 3
+    assert not any(pouting[-6:])
+    assert sum(below_noise(0.01, pouts=True)[-6:]) > 3, "w is zeroed there and says nothing"
+
+
 def test_saturated_color_and_noise_give_no_exception_and_no_motion_made_up() -> None:
     def blinded(index: int) -> RGBDFrame:
         color = np.clip(frame(index).color.astype(np.int16) + 150, 0, 255).astype(np.uint8)

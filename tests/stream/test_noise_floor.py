@@ -27,7 +27,7 @@ def moving(px: float) -> np.ndarray:
 def test_nothing_is_said_before_enough_windows() -> None:
     meter = NoiseMeter()
     said = [meter.push(quiet(), True) for _ in range(FEWEST - 1)]
-    assert not any(said)
+    assert set(said) == {(False, False)}
     assert np.isnan(meter.floor.u_px)
 
 
@@ -49,14 +49,26 @@ def test_rest_is_below_noise_and_a_fifth_of_a_pixel_is_not() -> None:
     meter = NoiseMeter()
     for _ in range(60):
         meter.push(quiet(), True)
-    assert np.mean([meter.push(quiet(), True) for _ in range(20)]) > 0.9
-    assert not any(meter.push(moving(0.2), True) for _ in range(20))
+    assert min(np.mean([meter.push(quiet(), True) for _ in range(20)], axis=0)) > 0.9
+    assert not any(meter.push(moving(0.2), True)[0] for _ in range(20))
+
+
+def test_skin_that_moves_in_depth_alone_is_above_the_noise_of_depth() -> None:
+    meter = NoiseMeter()
+    for _ in range(60):
+        meter.push(quiet(), True)
+    for way in (-1.0, 1.0):
+        maps = quiet()
+        maps[2, 24:38, 4:18] += way
+        assert meter.push(maps, True) == (True, False)
 
 
 def test_windows_without_depth_say_nothing_of_w() -> None:
     meter = NoiseMeter()
     for _ in range(60):
         meter.push(quiet((0.03, 0.03, 0.0)), False)
+    assert meter.push(quiet((0.03, 0.03, 0.0)), False) == (True, False)
+    assert meter.push(quiet(), True) == (True, False), "no floor of w is known yet"
     assert np.isnan(meter.floor.w_mm)
     assert meter.floor.u_px > 0
 
