@@ -20,7 +20,8 @@ class FaceTrack:
     track_id: int
     state: TrackState
     landmarks_px: NDArray[np.float32]
-    """(68, 2) float32, color pixels, iBUG order; they choose regions and never define motion."""
+    """(68, 2) float32, color pixels, iBUG order; they choose regions and never define motion. Moved as one piece since
+    they were detected: how far eyes and mouth are open is as it was then."""
     box: tuple[float, float, float, float]
     """x, y, width, height in color pixels."""
     crop: Crop
