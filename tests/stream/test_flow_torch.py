@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -17,6 +22,8 @@ torch = pytest.importorskip("torch", reason="torch is an extra")
 
 from sfam.stream.flow_torch import MotionBatch, TorchMotion  # noqa: E402
 from sfam.stream.head_motion_torch import rotation_matrix  # noqa: E402
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "batched_motion.py"
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +101,15 @@ def test_no_depth_and_no_mask_are_as_on_the_cpu() -> None:
     motion = fit.fit(field, w, valid, products.shape_mm, lens, mask[0])
     expected = np.stack(fit.induced(motion, products.shape_mm, lens))
     assert np.abs(found.rigid[0].cpu().numpy() - expected)[:2].max() < 0.005
+
+
+def test_the_example_measures_heads_and_skin() -> None:
+    done = subprocess.run([sys.executable, "-I", str(EXAMPLE)], capture_output=True, text=True, check=True, timeout=300)
+    told = re.findall(r"face (\d): the head turned by ([\d.]+) degrees, skin moved by ([\d.]+) px", done.stdout)
+    assert [face for face, _, _ in told] == ["0", "1", "2", "3"]
+    for _, turned, moved in told:
+        assert 0.1 < float(turned) < 1.8
+        assert 0.4 < float(moved) < 1.1
 
 
 def test_rotation_vectors_become_rotations() -> None:
