@@ -2,7 +2,8 @@
 
     PYTHONPATH=. python benchmarks/flow_seeds.py [--seeds 100] [--heads 12] [--tvl1]
 
-writes results/flow_seeds.md: means over the seeds beside the bars, then every head with its worst rows.
+writes results/flow_seeds.md: means over the seeds beside the bars, then every head beside them, with what is missed and
+by which head. tests/stream/test_flow_heads.py keeps what the worst heads miss.
 """
 
 from __future__ import annotations
@@ -53,6 +54,16 @@ class Bar:
         """Within five percent of the bar."""
         return value * slack >= bar if self.high else value <= bar * slack
 
+    def mark(self, value: float, mode: str) -> str:
+        """What to write behind a figure of a mode: nothing where it keeps its bar."""
+        if not self.met(value, self.of(mode)):
+            return " MISSED"
+        return "" if self.met(value, self.of(mode), 1.0) else " (within 5 %)"
+
+    def worst(self, by_head: dict[int, float]) -> int:
+        """The head with the worst figure."""
+        return (min if self.high else max)(by_head, key=by_head.__getitem__)
+
 
 BARS = {
     "face_epe_px": Bar("face, px", 0.058, 0.040, 0.030),
@@ -72,6 +83,8 @@ BARS = {
     "rigid_removed": Bar("head motion removed", 0.96, 0.96, 0.98, high=True),
     "zero_px": Bar("nothing moves, no noise, px", 0.001, 0.001, 0.001),
 }
+OF_HEADS = tuple(key for key in BARS if key != "zero_px")
+"""Rows that differ between heads: the last one is measured on the plain portrait."""
 RIM_PX = 6.0
 """Width of the silhouette's band, which sees the wall behind: pairs of a surface without end have none."""
 MEANS = (3, 5)
@@ -184,37 +197,36 @@ def table(found: dict[str, Figures]) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     for key, bar in BARS.items():
-        fast, quality = found["fast"][key], found["quality"][key]
-        by = [mode for mode, value in (("fast", fast), ("quality", quality)) if bar.met(value, bar.extreme)]
-        cells = [
-            f"{value:.3f}{'' if bar.met(value, must) else ' MISSED'} | {must:g}"
-            for value, must in ((fast, bar.fast), (quality, bar.quality))
-        ]
+        by = [mode for mode in MODES if bar.met(found[mode][key], bar.extreme)]
+        cells = [f"{found[mode][key]:.3f}{bar.mark(found[mode][key], mode)} | {bar.of(mode):g}" for mode in MODES]
         lines.append(f"| {bar.name} | {cells[0]} | {cells[1]} | {bar.extreme:g} | {' and '.join(by) or 'none'} |")
     return lines
 
 
-def heads_table(found: dict[int, dict[str, Figures]]) -> list[str]:
-    """One row per head, and the worst of all."""
-    keys = (
-        "face_epe_px",
-        "act_epe_px",
-        "amplitude",
-        "light_face_epe_px",
-        "w_act_mm",
-        "head_face_epe_px",
-        "head_act_epe_px",
-    )
-    titles = [f"{BARS[key].name}" for key in keys]
-    lines = [f"| head | mode | {' | '.join(titles)} |", f"|{'---|' * (len(keys) + 2)}"]
-    for mode in MODES:
-        rows = {head: [by_mode[mode][key] for key in keys] for head, by_mode in found.items()}
-        lines += [f"| {head} | {mode} | {' | '.join(f'{v:.3f}' for v in row)} |" for head, row in rows.items()]
-        worst = [
-            (min if BARS[key].high else max)(row[place] for row in rows.values()) for place, key in enumerate(keys)
-        ]
-        lines.append(f"| **worst** | **{mode}** | {' | '.join(f'**{value:.3f}**' for value in worst)} |")
-    return lines
+def head_pairs(head: int, count: int) -> FlowTruth:
+    """Pairs of one varied head."""
+    first = FIRST_SEED + 1000 + 100 * head
+    return drawn_pairs(range(first, first + count), (head,))
+
+
+def heads_table(found: dict[int, Figures], mode: str) -> list[str]:
+    """One mode: a column per head, the worst of them beside the bar, and what is missed in a sentence."""
+    lines = [
+        f"### {mode}",
+        "",
+        f"| quantity | {' | '.join(f'{head}' for head in found)} | worst, head | must |",
+        f"|---|{'---|' * (len(found) + 2)}",
+    ]
+    missed = []
+    for key in OF_HEADS:
+        bar, row = BARS[key], {head: of_head[key] for head, of_head in found.items()}
+        cells = [f"{value:.3f}{'' if bar.met(value, bar.of(mode)) else ' **!**'}" for value in row.values()]
+        worst = bar.worst(row)
+        said = f"**{row[worst]:.3f}**, {worst}{bar.mark(row[worst], mode)}"
+        lines.append(f"| {bar.name} | {' | '.join(cells)} | {said} | {bar.of(mode):g} |")
+        if not bar.met(row[worst], bar.of(mode)):
+            missed.append(bar.name)
+    return [*lines, "", f"Missed by the worst head, of {len(OF_HEADS)}: {'; '.join(missed) or 'none'}.", ""]
 
 
 def main() -> None:
@@ -230,11 +242,8 @@ def main() -> None:
         means = {mode: figures(method, truth) for mode, method in MODES.items()}
         averaged = {frames: averaged_w("iclk", seeds, frames) for frames in MEANS}
         tvl1 = tvl1_act(truth) if arguments.tvl1 else None
-        heads: dict[int, dict[str, Figures]] = {}
-        for head in range(arguments.heads):
-            first = FIRST_SEED + 1000 + 100 * head
-            own = drawn_pairs(range(first, first + arguments.seeds_per_head), (head,))
-            heads[head] = {mode: figures(method, own) for mode, method in MODES.items()}
+        own = {head: head_pairs(head, arguments.seeds_per_head) for head in range(arguments.heads)}
+        heads = {mode: {head: figures(method, pairs) for head, pairs in own.items()} for mode, method in MODES.items()}
     lines = [
         "# Accuracy of flow on many seeds and heads",
         "",
@@ -256,13 +265,15 @@ def main() -> None:
         "## Varied heads",
         "",
         f"{arguments.heads} heads (shape, skin, texture, beard, glasses, side light), {arguments.seeds_per_head} seeds "
-        "each. The bars are meant for the worst.",
+        "each. The bars are meant for the worst. MISSED: more than 5 % beyond the bar; **!** marks every head that is.",
         "",
-        *heads_table(heads),
     ]
+    for mode, found in heads.items():
+        lines += heads_table(found, mode)
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print("\n".join(lines))
+    text = "\n".join(lines).rstrip() + "\n"
+    RESULT.write_text(text, encoding="utf-8")
+    print(text)
 
 
 if __name__ == "__main__":
