@@ -9,12 +9,15 @@ Light that changes by a gain scales the picture's texture, which the local mean 
 brought to the reference's local contrast before each linearisation (golden pairs under a gain of 1.03: 0.036 px instead
 of 0.045; one gain for the whole image does the same there, but costs 4 % with a moving head).
 
-Not reached: w of 0.07 mm on the face and 0.11 mm where it moves from single depth frames (0.106 and 0.139 on the golden
+Not reached: w of 0.07 mm on the face and 0.11 mm where it moves from single depth frames (0.106 and 0.140 on the golden
 pairs: white noise of 1 mm under the kernel; three frames averaged at both ends give 0.063 and 0.096); w of 0.13 mm with
-a moving head (0.154, for the same reason; 0.137 on a hundred drawn pairs). The head's residual reaches its bar on the
-golden pairs (0.043 of 0.045 px) and not before a wall (0.057 on drawn pairs; 0.048 six pixels inside the silhouette).
-The amplitude of expressions 0.6 times as wide is at the edge of its bar (0.90 of 0.92; half the total variation finds
-0.03 more but doubles the noise of quiet skin).
+a moving head (0.154, for the same reason; 0.138 on a hundred drawn pairs). The head's residual reaches its bar on the
+golden pairs (0.043 of 0.045 px) and not before a wall (0.055 on drawn pairs; 0.047 six pixels inside the silhouette).
+The amplitude of expressions 0.6 times as wide is at the edge of its bar (0.89 of 0.92; half the total variation finds
+0.03 more but doubles the noise of quiet skin). Of the bars that must hold, the worst of twelve heads misses two: 0.69
+of that amplitude beside glasses (0.85), and 0.105 px where dark skin moves (0.10). That steep gradients count less (see
+`flow_products`) brought the worst head's residual from 0.090 to 0.072 px on the face and from 0.161 to 0.119 px where
+an expression acts.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .flow import FlowField, LucasKanade, cold_grid, field_of, warm_grid
-from .flow_products import FlowLevel, FlowProducts, blur, double, halve, local_mean, window
+from .flow_products import FlowLevel, FlowProducts, blur, double, gradient_of, halve, local_mean, window
 from .scene_flow import CROP_PX, FloatMap
 
 WINDOW_SIGMA_PX = 2.5
@@ -139,8 +142,11 @@ class PrimalDual:
 
 def _tensor(level: FlowLevel) -> tuple[FloatMap, FloatMap, FloatMap]:
     """xx, xy, yy of the structure tensor on every second pixel."""
-    x, y = level.gradient
-    return window(x * x, WINDOW_SIGMA_PX), window(x * y, WINDOW_SIGMA_PX), window(y * y, WINDOW_SIGMA_PX)
+    x, y = gradient_of(level.image)
+    along_x, along_y = level.gradient
+    products = x * along_x, x * along_y, y * along_y
+    xx, xy, yy = (window(product, WINDOW_SIGMA_PX) for product in products)
+    return xx, xy, yy
 
 
 def _contrast(image: FloatMap) -> FloatMap:

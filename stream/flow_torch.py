@@ -2,6 +2,10 @@
 
 The same arithmetic as `flow_products`, `flow`, `depth_change` and `head_motion`, operator by operator, so that either
 may stand in for the other; the constants are theirs. Runs on any torch device.
+
+A library call and no setting (`examples/batched_motion.py`): sessions and `sfam features` measure window after window,
+each from the field of the one before, so that a model learns what it will see live; a batch has one window of each of
+many faces.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from .flow_products import (
     MEAN_SIGMA_PX,
     PRE_BLUR_SIGMA_PX,
     PULL_GREY2,
+    STEEP_GREY,
     WARM_LEVELS,
     WINDOW_SIGMA_PX,
 )
@@ -57,7 +62,7 @@ class _Level:
     image: Tensor
     doubled: Tensor
     gradient: Tensor
-    """(N, 2, side, side)."""
+    """(N, 2, side, side), times what a pixel counts."""
     inverse: tuple[Tensor, Tensor, Tensor]
 
 
@@ -181,13 +186,17 @@ class TorchMotion:
 
     def _level(self, image: Tensor) -> _Level:
         x, y = self._filter(image, DERIVATIVE, None), self._filter(image, None, DERIVATIVE)
-        xx, xy, yy = (self._window(_halve(product))[:, 0] for product in (x * x, x * y, y * y))
+        counts = 1 / (1 + ((x * x + y * y) / STEEP_GREY**2) ** 2)
+        along_x, along_y = x * counts, y * counts
+        products = x * along_x, x * along_y, y * along_y
+        xx, xy, yy = (self._window(_halve(product))[:, 0] for product in products)
         xx, yy = xx + PULL_GREY2, yy + PULL_GREY2
         scale = 1 / (xx * yy - xy * xy)
+        inverse = yy * scale, -xy * scale, xx * scale
         along = self._filter(image, HALF_SAMPLE, None)
         wide = torch.stack([image, along], dim=-1).flatten(-2)
         doubled = torch.stack([wide, self._filter(wide, None, HALF_SAMPLE)], dim=-2).flatten(-3, -2)
-        return _Level(image[:, 0], doubled[:, 0], torch.cat([x, y], dim=1), (yy * scale, -xy * scale, xx * scale))
+        return _Level(image[:, 0], doubled[:, 0], torch.cat([along_x, along_y], dim=1), inverse)
 
     def _cold(self, pyramids: list[list[_Level]], shift_px: NDArray[np.floating] | None) -> Tensor:
         count, side = len(pyramids[0][0].image), CROP_PX >> LEVELS

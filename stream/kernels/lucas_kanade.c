@@ -6,7 +6,8 @@
 #define COARSE (HALF / 2)
 #define COLD_ITERATIONS 12
 #define WARM_ITERATIONS 2
-#define PULL 20.0f
+#define PULL 17.0f
+#define STEEP 50.0f
 
 /* Gaussians of sigma 0.4 and 1.5, and of the local mean on the half grids of the three levels, from the middle tap on. */
 static const float PRE_BLUR[2] = {0.919224213f, 0.0403878933f};
@@ -32,18 +33,27 @@ INLINE void differentiate(const float *image, float *gradient, int n) {
     }
 }
 
-/* Inverse of the windowed structure tensor plus the pull, (2, 2, n / 2, n / 2). */
-INLINE void invert_tensor(const float *gradient, float *inverse, float *scratch, int n) {
+/* Inverse of the windowed structure tensor plus the pull, (2, 2, n / 2, n / 2); the gradient is left as its pixels count. */
+INLINE void invert_tensor(float *gradient, float *inverse, float *scratch, int n) {
     const int h = n / 2, size = h * h;
     float *xx = inverse, *xy = inverse + size, *yy = inverse + 3 * size;
+    float px[2 * CROP], py[2 * CROP];
     for (int y = 0; y < h; y++) {
-        const float *gx = gradient + 2 * y * n, *gy = gx + n * n;
+        float *gx = gradient + 2 * y * n, *gy = gx + n * n;
+        memcpy(px, gx, 2 * n * sizeof(float));
+        memcpy(py, gy, 2 * n * sizeof(float));
+        for (int x = 0; x < 2 * n; x++) {
+            float steep = (px[x] * px[x] + py[x] * py[x]) * (1.0f / (STEEP * STEEP)), counts = 1.0f / (1.0f + steep * steep);
+            gx[x] = px[x] * counts;
+            gy[x] = py[x] * counts;
+        }
         for (int x = 0; x < h; x++) {
-            float x0 = gx[2 * x], x1 = gx[2 * x + 1], x2 = gx[n + 2 * x], x3 = gx[n + 2 * x + 1];
-            float y0 = gy[2 * x], y1 = gy[2 * x + 1], y2 = gy[n + 2 * x], y3 = gy[n + 2 * x + 1];
-            xx[y * h + x] = 0.25f * (x0 * x0 + x1 * x1 + x2 * x2 + x3 * x3);
-            xy[y * h + x] = 0.25f * (x0 * y0 + x1 * y1 + x2 * y2 + x3 * y3);
-            yy[y * h + x] = 0.25f * (y0 * y0 + y1 * y1 + y2 * y2 + y3 * y3);
+            float x0 = px[2 * x], x1 = px[2 * x + 1], x2 = px[n + 2 * x], x3 = px[n + 2 * x + 1];
+            float y0 = py[2 * x], y1 = py[2 * x + 1], y2 = py[n + 2 * x], y3 = py[n + 2 * x + 1];
+            float s0 = gy[2 * x], s1 = gy[2 * x + 1], s2 = gy[n + 2 * x], s3 = gy[n + 2 * x + 1];
+            xx[y * h + x] = 0.25f * (x0 * gx[2 * x] + x1 * gx[2 * x + 1] + x2 * gx[n + 2 * x] + x3 * gx[n + 2 * x + 1]);
+            xy[y * h + x] = 0.25f * (x0 * s0 + x1 * s1 + x2 * s2 + x3 * s3);
+            yy[y * h + x] = 0.25f * (y0 * s0 + y1 * s1 + y2 * s2 + y3 * s3);
         }
     }
     convolve(xx, xx, scratch, h, 4, WINDOW);
