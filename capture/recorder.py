@@ -294,7 +294,8 @@ class Recorder:
                 self._told_drops = drops
             notes = [self._notes.popleft() for _ in range(len(self._notes))]
         notes += self._encoder.new_calibrations()
-        if self._clock is not None and time.monotonic() - self._clock_s >= CLOCK_EVERY_S:
+        # only beside frames: in a pause nothing is stored
+        if self._clock is not None and block.frames and time.monotonic() - self._clock_s >= CLOCK_EVERY_S:
             self._clock_s = time.monotonic()
             now = SessionClock.start()
             notes.append((Topic.CLOCK, {"monotonic_ns": now.anchor_monotonic_ns, "utc_ns": now.anchor_utc_ns}))

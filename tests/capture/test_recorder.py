@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import threading
+import time
 import tracemalloc
 from collections import deque
 from collections.abc import Iterable
@@ -314,6 +315,21 @@ def test_a_file_that_is_whole_to_the_last_block_needs_no_end(tmp_path: Path) -> 
 
     GrowingFile(tmp_path / "a.mcap", Header("sfam", "test"), [], []).close()
     assert (tmp_path / "a.mcap").read_bytes().startswith(b"\x89MCAP0\r\n")
+
+
+def test_while_no_frame_comes_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfam.capture.recorder.CLOCK_EVERY_S", 0.0)
+    recorder = Recorder(RecorderSettings(tmp_path / "a.mcap"))
+    recorder.begin(INFO, SessionClock.start())
+    for number in range(3):
+        recorder.push(seeded_frame(number))
+    deadline_s = time.monotonic() + 30
+    while recorder.frames < 3 and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    size = recorder.size_bytes
+    time.sleep(0.5)
+    assert (recorder.frames, recorder.size_bytes) == (3, size)
+    recorder.finish()
 
 
 def test_hours_of_chunks_are_remembered_in_little_memory() -> None:
