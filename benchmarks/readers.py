@@ -1,6 +1,6 @@
 """Our readers beside the vendor's SDK: the same files, in turns, in one run.
 
-python -m benchmarks.readers [--rounds 7] [--json] [--save benchmarks/results/readers.md]
+python -m benchmarks.readers [--rounds 7] [--json] [--save FILE.md]
 Time runs from opening a file to its last image. `handed out`: every image as an array, whoever owns it; `copied`: every
 image copied once more, so that an array which only points into the file costs its reading too.
 """
@@ -163,7 +163,7 @@ def table(found: dict[str, list[Row]], rounds: int) -> str:
     text += (
         "Ratio: SDK's time over ours from opening to the last image; above 1 ours is faster. Absolute rates are of\n"
     )
-    text += "this machine and its load; made by `python -m benchmarks.readers --save benchmarks/results/readers.md`.\n"
+    text += "this machine and its load; made by `python -m benchmarks.readers`, as `make bench` does.\n"
     text += (
         "Half of the depth images of the uncompressed file lie at odd bytes: ours hands them out where they lie, and\n"
     )
