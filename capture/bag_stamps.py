@@ -43,7 +43,7 @@ def _peek_chunk(bag: Rosbag1, file: BinaryIO, position: int, numbers: dict[int, 
     """The same for one chunk, found through the index records that follow it."""
     head = _read(file, position, _RECORD_HEAD)
     fields, start, stored = _split(head)
-    if fields.get("op", b"\0")[0] != CHUNK:
+    if (fields.get("op") or b"\0")[0] != CHUNK:
         return
     offsets = sorted(_offsets(file, position + start + stored, numbers))
     front = b""
@@ -80,7 +80,7 @@ def _offsets(file: BinaryIO, position: int, numbers: dict[int, str]) -> Iterator
         if len(data) - at < 8:
             return
         fields, start, stored = _split(data[at : at + _RECORD_HEAD])
-        if fields.get("op", b"\0")[0] != INDEX:
+        if (fields.get("op") or b"\0")[0] != INDEX:
             return
         topic = numbers.get(int.from_bytes(fields["conn"], "little"))
         if topic is not None:
