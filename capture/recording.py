@@ -41,7 +41,7 @@ VIDEO = re.compile(
 """How ordinary video begins: mp4 and mov, avi, mpeg, flv, wmv, ogg, transport stream; mkv and webm as Kinect's mkv."""
 HEAD_BYTES = 192
 """Enough of a file to tell what it is."""
-_MOST_FPS = 10_000.0
+MOST_FPS = 10_000.0
 """No camera is faster: a damaged rate says nothing."""
 _FIRST_STAMPS = 24
 
@@ -162,7 +162,7 @@ class Recording(ABC):
     def period_ns(self) -> int | None:
         """Period of the faster stream: nominal, else by the first stamps; None for a single frame."""
         told = [stream.fps or 0.0 for stream in (self.color, self.depth) if stream is not None]
-        rates = [fps for fps in told if 0 < fps <= _MOST_FPS]
+        rates = [fps for fps in told if 0 < fps <= MOST_FPS]
         if rates:
             return round(1e9 / max(rates))
         seen: dict[str, list[int]] = {}

@@ -74,6 +74,19 @@ def test_listed_stamps_and_two_cameras_are_taken(tmp_path: Path) -> None:
         ({"color": None}, "no usable calibration"),
         ({"depth_aligned": None}, "no usable calibration"),
         ({"stamps_ns": {"color": [1]}}, "1 stamps for 4 color images"),
+        ({"stamps_ns": [1, 2, 3, 4]}, "stamps_ns: Input should be an object"),
+        ({"stamps_ns": {"color": [1e30] * 4}}, r"stamps_ns.color.0: "),
+        ({"fps": {}}, "fps: Input should be a valid number"),
+        ({"fps": 0}, "fps: Input should be greater than or equal to 0.001"),
+        ({"fps": float("nan")}, "fps: "),
+        ({"depth_unit_m": -0.001}, "depth_unit_m: Input should be greater than 0"),
+        ({"color": {**CAMERA, "width": 0}}, "color.width: "),
+        ({"color": {**CAMERA, "fx": float("inf")}}, "color.fx: Input should be a finite number"),
+        ({"color": [CAMERA]}, "color: "),
+        (
+            {"depth_aligned": False, "depth": CAMERA, "depth_to_color": {"rotation": [1], "translation_m": [0, 0, 0]}},
+            "depth_to_color.rotation: ",
+        ),
     ],
 )
 def test_what_the_sidecar_lacks_is_named(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
@@ -90,7 +103,7 @@ def test_the_unit_may_come_from_the_settings(tmp_path: Path) -> None:
 def test_a_sidecar_that_is_no_json_is_named(tmp_path: Path) -> None:
     path = pairs(tmp_path, None)
     (path / "recording.json").write_text("{")
-    with pytest.raises(SourceError, match="is no JSON"):
+    with pytest.raises(SourceError, match="as a whole: Invalid JSON"):
         open_recording(path)
 
 
