@@ -145,11 +145,12 @@ def lively(seed: int, seconds: float) -> SequencePlan:
     raise ValueError(f"no plan of seed {seed} fits into {seconds:g} s after {ATTEMPTS} draws")
 
 
+DOUBLED = Noise(rgb_sigma=4.0, depth_sigma_mm=2.0, holes=0.06)
 TEST_SETS = (
     TestSet("6 s recordings", 16, 6.0, recording),
     TestSet("30 s sessions", 10, 30.0, session),
     TestSet("head and blinks only", 6, 30.0, quiet),
-    TestSet("doubled noise", 6, 30.0, session, Noise(rgb_sigma=4.0, depth_sigma_mm=2.0, holes=0.06)),
+    TestSet("doubled noise", 6, 30.0, session, DOUBLED),
     TestSet("sway x 2.5", 6, 30.0, restless),
     TestSet("correlated depth noise", 6, 30.0, session, Noise(depth_model="correlated")),
     TestSet("gaze shifts only", 3, 30.0, glancing),
@@ -160,6 +161,9 @@ TEST_SETS = (
     TestSet("quantised depth noise", 4, 30.0, session, Noise(depth_model="quantised")),
     TestSet("60 fps sessions", 10, 30.0, session, fps=60.0),
     TestSet("60 fps recordings", 6, 6.0, recording, fps=60.0),
+    TestSet("60 fps, head and blinks only", 6, 30.0, quiet, fps=60.0),
+    TestSet("60 fps, doubled noise", 6, 30.0, session, DOUBLED, 60.0),
+    TestSet("60 fps, sway x 2.5", 6, 30.0, restless, fps=60.0),
 )
 
 

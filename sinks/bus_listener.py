@@ -1,4 +1,4 @@
-"""A bus that is read beside other work, one session after the other."""
+"""A bus that is read beside other work, one session after the other or one alone."""
 
 from __future__ import annotations
 
@@ -16,24 +16,34 @@ LEAVING_S = 2.0
 
 
 class BusListener(threading.Thread):
-    """Reads what is shown of one bus."""
+    """Reads what is shown of one bus, so that neither it nor whoever shows it waits for the other."""
 
-    def __init__(self, address: str, keys: SubscriberKeys | None) -> None:
+    def __init__(
+        self, address: str, keys: SubscriberKeys | None, camera: str | None = None, *, one_session: bool = False
+    ) -> None:
         super().__init__(name=f"bus {address}", daemon=True)
         self._address = address
         self._keys = keys
+        self._camera = camera
+        self._one_session = one_session
         self._leaving = threading.Event()
         self._found: deque[Message] = deque(maxlen=KEPT_MESSAGES)
         self.failure: Exception | None = None
 
     def run(self) -> None:
-        """Until `leave`; why it ended before stands in `failure`."""
+        """Until `leave`, or the end of the one session; why it ended before stands in `failure`."""
         try:
             while not self._leaving.is_set():
                 for message in subscribe(
-                    self._address, SHOWN_KINDS, keys=self._keys, running=lambda: not self._leaving.is_set()
+                    self._address,
+                    SHOWN_KINDS,
+                    self._camera,
+                    keys=self._keys,
+                    running=lambda: not self._leaving.is_set(),
                 ):
                     self._found.append(message)
+                if self._one_session:
+                    break
                 self._leaving.wait(AGAIN_S)
         except Exception as error:  # handed to whoever asks for news
             self.failure = error

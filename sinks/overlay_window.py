@@ -5,25 +5,19 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import threading
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
 
+from .bus_listener import BusListener
 from .curve import SubscriberKeys
 from .overlay_cameras import OverlayCameras
 from .overlay_picture import render_overlay
 from .sink_error import SinkError
-from .subscriber import subscribe
-from .wire import Kind, Message
 
-SHOWN_KINDS: tuple[Kind, ...] = ("session", "score", "event", "status", "face", "frame", "flow")
 TITLE = "sfam-live"
 REFRESH_MS = 30
-KEPT_MESSAGES = 512
-LEAVING_S = 2.0
 CLOSING_KEYS = (27, ord("q"))
 X_PORT = 6000
 X_SOCKETS = Path("/tmp/.X11-unix")
@@ -105,33 +99,6 @@ def show_overlay(
         cv2.waitKey(1)
 
 
-class _Listener(threading.Thread):
-    """Reads the bus beside the window, so that neither waits for the other."""
-
-    def __init__(self, address: str, camera: str | None, keys: SubscriberKeys | None) -> None:
-        super().__init__(name="overlay listener", daemon=True)
-        self._leaving = threading.Event()
-        self._messages = subscribe(address, SHOWN_KINDS, camera, keys=keys, running=lambda: not self._leaving.is_set())
-        self._found: deque[Message] = deque(maxlen=KEPT_MESSAGES)
-        self.failure: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            for message in self._messages:
-                self._found.append(message)
-        except Exception as error:  # handed to the window
-            self.failure = error
-
-    def news(self) -> list[Message]:
-        """What has come since the last call, oldest first."""
-        return [self._found.popleft() for _ in range(len(self._found))]
-
-    def leave(self) -> None:
-        """End the subscription."""
-        self._leaving.set()
-        self.join(timeout=LEAVING_S)
-
-
 def _follow(
     address: str,
     camera: str | None,
@@ -140,7 +107,7 @@ def _follow(
     rings: Callable[[], Mapping[str, str]],
 ) -> None:
     cameras, window = OverlayCameras(rings), _Window()
-    listener = _Listener(address, camera, keys)
+    listener = BusListener(address, keys, camera, one_session=True)
     listener.start()
     try:
         while running():
