@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sfam.engine.decoding import SpottingSpec
 from sfam.engine.events import Score
-from sfam.engine.export import ModelText, write_model
+from sfam.engine.export import ModelText, check_replaceable, write_model
 from sfam.engine.fields import smooth_fields
 from sfam.engine.model import ModelArtifact, ModelError, load_model
 from sfam.engine.network import Judge, SFAMNet, networks_from
@@ -79,16 +79,17 @@ def distill(
 
     Args:
         teacher: name or folder of a model; needs its weights.
-        out: artifact folder to write; replaced if it is there.
+        out: artifact folder to write; a model that is there is replaced.
         clips: windows to learn on; none = smooth random fields, far from real motion.
         recipe: other constants.
         seed: of weights, split and draws.
         progress: called after each step with its number and loss.
 
     Raises:
-        ModelError: unknown or damaged model, or one without weights.
+        ModelError: unknown or damaged model, one without weights, or `out` holds something else than a model.
         FloatingPointError: the loss became non-finite.
     """
+    check_replaceable(out)
     artifact = load_model(teacher)
     if not artifact.weights_path.exists():
         raise ModelError(f"model {artifact.name}: has no weights to learn from; import it again from its checkpoints")

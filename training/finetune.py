@@ -20,7 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from sfam.engine.decoding import RunsSpec
 from sfam.engine.events import Score
-from sfam.engine.export import ModelText, write_model
+from sfam.engine.export import ModelText, check_replaceable, write_model
 from sfam.engine.model import ModelArtifact, load_model
 from sfam.engine.network import SFAMNet, networks_from
 from sfam.engine.spotting import runs_offline
@@ -87,7 +87,7 @@ def finetune(
     Args:
         model: name or folder of a single network with the `runs` decoding.
         clips: measured with the model's own window length.
-        out: artifact folder to write; replaced if it is there.
+        out: artifact folder to write; a model that is there is replaced.
         recipe: other constants.
         seed: of the draws.
         progress: called with a line now and then.
@@ -95,9 +95,10 @@ def finetune(
 
     Raises:
         DataSetError: fewer than two subjects, nothing annotated, or a model of another kind.
-        ModelError: unknown or damaged model.
+        ModelError: unknown or damaged model, or `out` holds something else than one.
         FloatingPointError: weights or loss became non-finite.
     """
+    check_replaceable(out)
     artifact = load_model(model)
     if len(artifact.folds) != 1 or not isinstance(artifact.spec, RunsSpec) or not artifact.weights_path.exists():
         raise DataSetError(f"model {artifact.name}: only a single network with the 'runs' decoding can learn further")
