@@ -30,7 +30,6 @@ HELD_BACK = 0.2
 """Share of the windows that only the comparison sees."""
 CLIPS_TO_HOLD = 5
 """From so many clips on, whole ones are held back."""
-CLIP_FPS = 30
 FIELDS = 2000
 LARGEST_FIELD = 6.0
 """px and mm."""
@@ -211,12 +210,12 @@ def _with_events(
 
 
 def _spans(judge: Judge, clip: ClipWindows, spec: SpottingSpec) -> list[Span]:
-    """Onset and offset of the events that a model confirms in a clip at 30 frames a second."""
+    """Onset and offset of the events that a model confirms in a clip."""
     spots, chances = _answers(judge, np.asarray(clip.maps[:], np.float32))
     spotter = LiveSpotter(spec)
     events = []
     for frame, spot, chance in zip(clip.frames.tolist(), spots.tolist(), chances.tolist(), strict=True):
-        events += spotter.push(Score(frame, round(frame * 1e9 / CLIP_FPS), spot, tuple(chance)), None)
+        events += spotter.push(Score(frame, round(frame * 1e9 / clip.fps), spot, tuple(chance)), None)
     events += spotter.flush()
     return [(event.onset.frame, event.offset.frame) for event in events if event.state == "confirmed"]
 

@@ -110,7 +110,15 @@ def _read_clip(folder: Path) -> ClipWindows:
     maps = StoredMaps(folder / "maps.npy", count)
     intervals = tuple(AnnotatedInterval(**one) for one in record.intervals)
     return ClipWindows(
-        record.subject, record.video, maps, frames, record.frames, intervals, apex_maps, record.apex_emotions
+        record.subject,
+        record.video,
+        maps,
+        frames,
+        record.frames,
+        intervals,
+        apex_maps,
+        record.apex_emotions,
+        record.fps,
     )
 
 

@@ -33,7 +33,6 @@ from .metrics import Counts, spotting_counts
 
 UNUSED = -1
 IGNORED_EMOTION = -100
-FRAME_NS = 1_000_000_000 / 30
 SCORED_AT_ONCE = 512
 
 
@@ -123,7 +122,7 @@ def finetune(
         Counts(*(sum(getattr(pair[side], name) for pair in per_subject.values()) for name in ("tp", "fp", "fn")))
         for side in (0, 1)
     ]
-    minutes = sum(clip.length for clip in clips) * FRAME_NS / 60e9
+    minutes = sum(clip.length / clip.fps for clip in clips) / 60
     comparison = Comparison(sums[0], sums[1], per_subject, minutes)
     progress("learning from all subjects")
     _write(learn(clips), artifact, out, comparison, len(clips))
@@ -138,8 +137,7 @@ def labels(clip: ClipWindows, artifact: ModelArtifact) -> tuple[NDArray[np.int64
     """
     spec = artifact.spec
     assert isinstance(spec, RunsSpec)
-    rate = 1e9 / FRAME_NS
-    begin, end = round(spec.onset_shift_s * rate), round(spec.offset_shift_s * rate)
+    begin, end = round(spec.onset_shift_s * clip.fps), round(spec.offset_shift_s * clip.fps)
     spot = np.zeros(len(clip.frames), np.int64)
     emotion = np.full(len(clip.frames), len(artifact.classes) - 1, np.int64)
     for one in clip.intervals:
@@ -214,7 +212,8 @@ def spotted(network: SFAMNet, clip: ClipWindows, artifact: ModelArtifact) -> lis
     """Micro spans of one clip."""
     spec = artifact.spec
     assert isinstance(spec, RunsSpec)
-    lag = round(artifact.window_ms * 1e6 / FRAME_NS)
+    frame_ns = 1e9 / clip.fps
+    lag = round(artifact.window_ms * 1e6 / frame_ns)
     scores, windows = [], []
     with torch.inference_mode():
         for start in range(0, len(clip.maps), SCORED_AT_ONCE):
@@ -223,7 +222,7 @@ def spotted(network: SFAMNet, clip: ClipWindows, artifact: ModelArtifact) -> lis
             chances = torch.softmax(logits, dim=1).numpy()
             for maps, frame, spot, chance in zip(part, clip.frames[start:], spots.numpy(), chances, strict=False):
                 now, before = int(frame), int(frame) - lag
-                at_ns, from_ns = round(now * FRAME_NS), round(before * FRAME_NS)
+                at_ns, from_ns = round(now * frame_ns), round(before * frame_ns)
                 emotion = tuple(float(value) for value in chance)
                 scores.append(Score(now, at_ns, float(spot), emotion, from_frame=before, t_from_ns=from_ns))
                 windows.append(FlowWindow(0, before, now, from_ns, at_ns, maps))
