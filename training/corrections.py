@@ -129,21 +129,22 @@ def _from_boris_table(path: Path, record: SessionRecord) -> Corrected:
 
 
 def _from_boris_rows(path: Path, rows: Sequence[Sequence[str | float]], record: SessionRecord) -> Corrected:
-    """State events: a behaviour's first row begins it, its next row ends it."""
+    """State events: a subject's first row of a behaviour begins it, the next row ends it."""
     line = _Timeline.of(record)
-    open_since: dict[str, float] = {}
+    open_since: dict[tuple[str, str], float] = {}
     intervals: list[AnnotatedInterval] = []
     findings: list[Finding] = []
-    for second, _, behaviour, *_ in sorted(rows, key=lambda row: float(row[0])):
+    for second, subject, behaviour, *_ in sorted(rows, key=lambda row: float(row[0])):
         code, at = str(behaviour), float(second)
-        if code not in open_since:
-            open_since[code] = at
+        state = str(subject), code
+        if state not in open_since:
+            open_since[state] = at
             continue
-        begin = open_since.pop(code)
+        begin = open_since.pop(state)
         where = f"{path.name} {code!r} at {begin:.3f} s"
         _take(where, code, (line.frame(begin), line.frame(at)), record, intervals, findings)
     findings += [
-        Finding(f"{path.name} at {at:.3f} s", f"{code!r} never ends", False) for code, at in open_since.items()
+        Finding(f"{path.name} at {at:.3f} s", f"{code!r} never ends", False) for (_, code), at in open_since.items()
     ]
     return intervals, findings
 

@@ -79,6 +79,19 @@ def test_our_boris_exports_come_back_as_they_went_out(record: SessionRecord, tmp
         assert read_corrections(path, record) == (spotted(record), [])
 
 
+def test_boris_rows_of_two_subjects_are_paired_apart(tmp_path: Path) -> None:
+    """Two faces that show the same at once."""
+    path = tmp_path / "all" / "session"
+    with SessionFolder(path, session_info()) as folder:
+        for number in range(100):
+            folder.row(dataclasses.replace(frame_result(number), t_capture_ns=number * FRAME_NS))
+        for number, onset in enumerate((30, 36)):
+            folder.event(dataclasses.replace(event(number, "confirmed", onset), track_id=number))
+    record = read_session(path)
+    for exported in export_boris(record, tmp_path / "out"):
+        assert read_corrections(exported, record) == (spotted(record), [])
+
+
 def test_what_a_coder_left_unclear_is_reported(record: SessionRecord, tmp_path: Path) -> None:
     path = tmp_path / "x.tsv"
     path.write_text("1.0\ts01\tmicro sad\n1.2\ts01\tlooks away\n1.4\ts01\tlooks away\n")
