@@ -70,12 +70,14 @@ def test_verdicts_of_a_table_decide(record: SessionRecord, tmp_path: Path) -> No
 
 
 def test_our_elan_export_comes_back_as_it_went_out(record: SessionRecord, tmp_path: Path) -> None:
-    path = export_elan(record, tmp_path / "out")[0]
-    assert read_corrections(path, record) == (spotted(record), [])
+    video = tmp_path / "out" / "video.mp4"
+    for path in (*export_elan(record, tmp_path / "out"), *export_elan(record, tmp_path / "linked", video, 12.5)):
+        assert read_corrections(path, record) == (spotted(record), [])
 
 
 def test_our_boris_exports_come_back_as_they_went_out(record: SessionRecord, tmp_path: Path) -> None:
-    for path in export_boris(record, tmp_path / "out"):
+    linked = export_boris(record, tmp_path / "linked", tmp_path / "video.mp4", 12.5)
+    for path in (*export_boris(record, tmp_path / "out"), *linked):
         assert read_corrections(path, record) == (spotted(record), [])
 
 
