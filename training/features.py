@@ -25,6 +25,7 @@ import numpy as np
 
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
+from sfam.capture.recorded_parts import part_files
 from sfam.capture.source import FrameSource, SourceError, open_source
 from sfam.stream.analysis import Analysis
 from sfam.stream.config import StreamConfig
@@ -207,7 +208,9 @@ def content_hash(task: ClipTask) -> str:
     """SHA-256 over the clip's bytes, its annotation, the settings and this program's version."""
     total = hashlib.sha256()
     recording = task.clip.recording
-    inside = sorted(path for path in recording.rglob("*") if path.is_file()) if recording.is_dir() else [recording]
+    inside = [recording]
+    if recording.is_dir():  # of a session only its recording: reports and exports come and go beside it
+        inside = part_files(recording) or sorted(path for path in recording.rglob("*") if path.is_file())
     for path in inside:
         try:
             total.update(f"{path.relative_to(recording).as_posix()} {path.stat().st_size}\n".encode())

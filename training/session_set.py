@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sfam.capture.recorded_parts import RECORDING, own_recording
 from sfam.sinks.session_folder import SESSION
 from sfam.sinks.session_reader import SessionRecord, read_session
 
@@ -13,7 +14,6 @@ from .dataset import Clip, DataSet, DataSetError, Finding, group_by_subject
 NAME = "corrected sessions"
 CORRECTIONS = ("corrections.csv", "corrections.eaf", "corrections.boris", "corrections.tsv", "*_review.csv")
 """The last is what report.html saves."""
-RECORDING = "recording.mcap"
 
 
 def read_sessions(root: Path) -> DataSet:
@@ -21,7 +21,8 @@ def read_sessions(root: Path) -> DataSet:
     that report.html saves.
 
     A session without corrections is left out and named: what a model spotted is no truth to train on. The recording is
-    `recording.mcap` in the folder, else the file that the session was made from.
+    `recording.mcap` in the folder with what a recorder that was started again wrote beside it, else the file that the
+    session was made from.
 
     Raises:
         DataSetError: no session, or none that can be used.
@@ -47,8 +48,8 @@ def read_sessions(root: Path) -> DataSet:
 
 
 def _recording(record: SessionRecord) -> Path | None:
-    inside, source = record.path / RECORDING, Path(str(record.summary.get("source", "")))
-    if inside.exists():
+    inside, source = own_recording(record.path), Path(str(record.summary.get("source", "")))
+    if inside is not None:
         return inside
     return source if source.is_absolute() and source.exists() else None
 
