@@ -79,7 +79,8 @@ def distill(
     Args:
         teacher: name or folder of a model; needs its weights.
         out: artifact folder to write; a model that is there is replaced.
-        clips: windows to learn on; none = smooth random fields, far from real motion.
+        clips: windows to learn on, of the model's own length (`read_features` checks it); none = smooth random fields,
+            far from real motion.
         recipe: other constants.
         seed: of weights, split and draws.
         progress: called after each step with its number and loss.

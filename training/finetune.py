@@ -85,7 +85,7 @@ def finetune(
 
     Args:
         model: name or folder of a single network with the `runs` decoding.
-        clips: measured with the model's own window length.
+        clips: measured with the model's own window length (`read_features` checks it).
         out: artifact folder to write; a model that is there is replaced.
         recipe: other constants.
         seed: of the draws.
