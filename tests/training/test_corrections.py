@@ -102,6 +102,29 @@ def test_what_a_coder_left_unclear_is_reported(record: SessionRecord, tmp_path: 
     assert ["neither micro nor macro" in one.what or "never ends" in one.what for one in findings] == [True, True]
 
 
+def test_what_lies_beyond_the_session_is_reported_and_no_label(record: SessionRecord, tmp_path: Path) -> None:
+    """The session has frames 0 to 99, 3.3 s."""
+    table = csv_of(
+        tmp_path / "c.csv",
+        's01,"face, a",90,104,sad,micro,added,',
+        's01,"face, a",300,310,sad,micro,added,',
+    )
+    intervals, findings = read_corrections(table, record)
+    assert intervals == [AnnotatedInterval("micro", 90, 97, 99, "sad")]
+    assert [(one.where, one.kept) for one in findings] == [
+        ("c.csv frames 90-104", True),
+        ("c.csv frames 300-310", False),
+    ]
+    times = tmp_path / "x.tsv"
+    coded = ((-10.0, -9.6), (3.0, 3.4667), (10.0, 10.3333))
+    times.write_text("".join(f"{second}\ts01\tmicro sad\n" for span in coded for second in span))
+    intervals, findings = read_corrections(times, record)
+    assert intervals == [AnnotatedInterval("micro", 90, 97, 99, "sad")]
+    assert [one.kept for one in findings] == [False, True, False]
+    assert "no frames from onset to offset: (-300, -288)" in findings[0].what
+    assert "beyond the clip's last frame 99" in findings[2].what
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [("c.docx", "x"), ("c.csv", "a,b\n1,2\n"), ("c.eaf", "<x"), ("c.boris", "{}"), ("c.tsv", "now\ta\tb\n")],
