@@ -197,8 +197,8 @@ def _data_name(data: Path) -> tuple[str, bool]:
 def _window_ms(data: Path) -> float:
     """Time between the two ends of a window; of the processed files, which do not say it, as of published weights."""
     from sfam.engine.checkpoint import PUBLISHED
-    from sfam.training.feature_set import SUMMARY
+    from sfam.training.feature_set import SUMMARY, measured_window_ms
 
     if not (data / SUMMARY).exists():
         return PUBLISHED.window_ms
-    return float(json.loads((data / SUMMARY).read_text(encoding="utf-8"))["window_ms"])
+    return measured_window_ms(data)

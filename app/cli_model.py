@@ -177,10 +177,11 @@ def distill(
 
     Example: `sfam model distill liong-4 --data windows --out liong-4-small`
     """
+    from sfam.engine.model import load_model
     from sfam.training.distill import DistillRecipe, distill
     from sfam.training.feature_set import read_features
 
-    clips = read_features(data) if data is not None else ()
+    clips = read_features(data, load_model(name).window_ms) if data is not None else ()
     agreed = distill(name, out, clips, recipe=DistillRecipe(steps=steps), seed=seed)
     typer.echo(
         f"on {agreed.windows} windows held back of {agreed.data}: score RMSE {agreed.rmse:.4f}, differs by "

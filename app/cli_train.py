@@ -74,13 +74,15 @@ def _from_nothing(preset: str, out: Path, seed: int, workers: int | None, tensor
 
 def _finetune(model: str, data: Path, out: Path, seed: int) -> None:
     """Learn further, and print old against new."""
+    from sfam.engine.model import load_model
     from sfam.training.feature_set import read_features
     from sfam.training.finetune import finetune
 
     from .progress_bar import progress_bar
 
+    clips = read_features(data, load_model(model).window_ms)
     with progress_bar("steps") as bar:
-        compared = finetune(model, read_features(data), out, seed=seed, progress=bar.say, steps=bar.at)
+        compared = finetune(model, clips, out, seed=seed, progress=bar.say, steps=bar.at)
     for name, counts in (("old", compared.old), ("new", compared.new)):
         typer.echo(f"{name}: micro F1 {counts.f1:.4f} ({counts.tp} found, {counts.fp} false, {counts.fn} missed)")
     if compared.new.f1 < compared.old.f1:

@@ -4,7 +4,7 @@ SYNTHETIC: nothing that comes out of it says anything about real faces. Every su
 is there; time is squeezed so that each clip is short, and each annotated expression is a bump of light and depth drawn
 here, by a generator of its own, not by the overlays that training uses.
 
-    python benchmarks/stand_in_casme3.py --out DIR [--subjects N] [--videos N] [--frames N]
+    python benchmarks/stand_in_casme3.py --annotation TABLES --out DIR [--subjects N] [--videos N] [--frames N]
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def write_corpus(folder: Path, windows: int) -> int:
             asdict(AnnotatedInterval("micro", int(onset), int(onset) + 6, int(onset) + 14, "disgust"))
             for onset in sorted(onsets)
         )
-        record = ClipRecord(subject, name, name, "", CLIP_WINDOWS + 6, CLIP_WINDOWS, micros, ())
+        record = ClipRecord(subject, name, name, "", CLIP_WINDOWS + 6, 30.0, CLIP_WINDOWS, micros, ())
         (own / RECORD).write_text(json.dumps(asdict(record)))
         names.append(name)
     (folder / INDEX).write_text("\n".join(["folder", *names]) + "\n")

@@ -28,6 +28,12 @@ def own_recording(session: Path) -> Path | None:
     return session if (session / SECOND_PART).exists() else session / RECORDING
 
 
+def part_files(session: Path) -> list[Path]:
+    """Files of a session folder's own recording, in order; none where it has no recording."""
+    numbered = {int(match[1] or 1): one for one in session.iterdir() if (match := _PART.fullmatch(one.name))}
+    return [file for _, file in sorted(numbered.items())]
+
+
 class PartsRecording(Recording):
     """A session's folder with `recording.mcap`, `recording_2.mcap` ... in it."""
 
@@ -87,8 +93,8 @@ class PartsRecording(Recording):
             part.close()
 
     def _open(self, config: CaptureConfig) -> None:
-        numbered = {int(match[1] or 1): one for one in self.path.iterdir() if (match := _PART.fullmatch(one.name))}
-        for _, file in sorted(numbered.items()):
+        files = part_files(self.path)
+        for file in files:
             try:
                 part = open_recording(file, config)
             except SourceError as error:
@@ -102,7 +108,7 @@ class PartsRecording(Recording):
             part.unreadable = self.unreadable
             self._take_over(part, 0)
         if not self._parts:
-            raise SourceError(f"{self.path}: nothing readable in any of {len(numbered)} parts; {self.warnings[0]}")
+            raise SourceError(f"{self.path}: nothing readable in any of {len(files)} parts; {self.warnings[0]}")
 
     def _check_order(self) -> None:
         for before, after in pairwise(self._parts):

@@ -75,14 +75,16 @@ def write_model(
         score_rate_hz: scores per second that the model was tuned for.
         parity_maps: (K, 3, 42, 42) inputs to pin; default smooth fields of 0 to 4 px.
         extra: further entries of model.json, for instance measured figures.
-        overwrite: replace an existing folder.
+        overwrite: replace an existing artifact, see `check_replaceable`.
 
     Raises:
         FileExistsError: `out` exists.
-        ModelError: the written graph does not reproduce torch's outputs, or the classes do not fit.
+        ModelError: the written graph does not reproduce torch's outputs, the classes do not fit, or `out` holds
+            something else than a model.
     """
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists; remove it or allow overwriting")
+    check_replaceable(out)
     folds = {"single": networks} if isinstance(networks, SFAMNet) else dict(networks)
     wrong = [fold for fold, network in folds.items() if network.classes != len(text.classes)]
     if wrong or not folds:
@@ -110,6 +112,18 @@ def write_model(
     }
     parts[DESCRIPTION_FILE] = (json.dumps(description, indent=2, ensure_ascii=False) + "\n").encode()
     return _write_folder(parts, out)
+
+
+def check_replaceable(out: Path) -> None:
+    """Nothing but a model or an empty folder may make way for a model; for whoever works long before writing one.
+
+    Raises:
+        ModelError: something else is there.
+    """
+    if not out.exists() or (out / DESCRIPTION_FILE).is_file():
+        return
+    if not out.is_dir() or any(out.iterdir()):
+        raise ModelError(f"{out} is there and no model (no {DESCRIPTION_FILE} in it): it is not replaced; name another")
 
 
 def _parts(folds: Mapping[str, SFAMNet], normalisation: Normalisation, maps: NDArray[np.float32]) -> dict[str, bytes]:

@@ -25,6 +25,9 @@ def export_boris(
 ) -> list[Path]:
     """Write boris.boris and boris_events.tsv.
 
+    Times are seconds since the session's first frame, so that corrected ones come back as they are; BORIS's own time
+    offset says where in the video that is (BORIS 8.27.4 takes time = place in the video + offset).
+
     The rows hold seconds, subject, behaviour, modifier and comment, and with a video the frame number too: what
     BORIS expects of pasted events. The last row has no line feed, for BORIS refuses an empty row.
 
@@ -35,7 +38,7 @@ def export_boris(
         media_offset_s: time in the video at which the session's first frame lies.
     """
     subjects = _subjects(record)
-    rows = _rows(record, subjects, with_frames=media is not None, offset_s=media_offset_s)
+    rows = _rows(record, subjects, with_frames=media is not None)
     date = datetime.fromtimestamp(record.summary["clock"]["anchor_utc_ns"] / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     project = {
         "time_format": "hh:mm:ss",
@@ -48,7 +51,7 @@ def export_boris(
             for place, name in enumerate(sorted({record.subject, *subjects.values()}))
         },
         "behaviors_conf": {str(place): _behavior(code) for place, code in enumerate(_codes(record))},
-        "observations": {record.video: _observation(record, rows, media, date)},
+        "observations": {record.video: _observation(record, rows, media, media_offset_s, date)},
         "behavioral_categories": [],
         "independent_variables": {},
         "coding_map": {},
@@ -99,18 +102,20 @@ def _subjects(record: SessionRecord) -> dict[int, str]:
     return subjects
 
 
-def _rows(record: SessionRecord, subjects: Mapping[int, str], with_frames: bool, offset_s: float) -> list[EventRow]:
+def _rows(record: SessionRecord, subjects: Mapping[int, str], with_frames: bool) -> list[EventRow]:
     rows: list[EventRow] = []
     for event in record.events:
         comment = ", ".join([f"score {event.score:.2f}", event.state, *event.flags])
         for moment in (event.onset, event.offset):
-            seconds = round(record.seconds(moment.t_capture_ns) + offset_s, 3)
+            seconds = round(record.seconds(moment.t_capture_ns), 3)
             row: EventRow = [seconds, subjects[event.id], _code(event), "", comment]
             rows.append([*row, moment.frame] if with_frames else row)
     return sorted(rows, key=lambda row: row[0])
 
 
-def _observation(record: SessionRecord, rows: list[EventRow], media: Path | None, date: str) -> dict[str, object]:
+def _observation(
+    record: SessionRecord, rows: list[EventRow], media: Path | None, media_offset_s: float, date: str
+) -> dict[str, object]:
     observation: dict[str, object] = {
         "date": date,
         "type": "LIVE",
@@ -135,4 +140,5 @@ def _observation(record: SessionRecord, rows: list[EventRow], media: Path | None
         "hasAudio": {name: False},
         "offset": {"1": 0.0},
     }
-    return {**observation, "type": "MEDIA", "file": {"1": [name]}, "media_info": media_info}
+    there = {"type": "MEDIA", "time offset": 0.0 - media_offset_s, "file": {"1": [name]}, "media_info": media_info}
+    return {**observation, **there}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from .casme3_annotation import Annotation, VideoKey, read_annotation
-from .dataset import AnnotatedInterval, Clip, DataSet, DataSetError, Finding, group_by_subject, subject_key
+from .dataset import Clip, DataSet, DataSetError, Finding, group_by_subject, subject_key, within
 
 NAME = "CAS(ME)^3 part A"
 SYNTHETIC_MARK = "SYNTHETIC.txt"
@@ -58,7 +58,12 @@ def read_casme3(root: Path, annotation: Path | None = None, depth_unit_m: float 
             subject=_subject_name(key, images, tables),
             video=images.folder.name,
             recording=images.folder,
-            intervals=_within(tables.intervals.get(key, []), images, findings),
+            intervals=within(
+                tables.intervals.get(key, []),
+                images.last - FIRST_IMAGE,
+                f"{images.folder.parent.name}/{images.folder.name}",
+                findings,
+            ),
             depth_unit_m=depth_unit_m,
             first_number=FIRST_IMAGE,
             unreadable=unreadable.get(key, frozenset()),
@@ -108,21 +113,3 @@ def _subject_name(key: VideoKey, images: _Images, tables: Annotation) -> str:
     """As the tables spell it where they know the subject, else as the folder is called."""
     own = (names[0] for other, names in tables.names.items() if other[0] == key[0])
     return next(own, images.folder.parent.name)
-
-
-def _within(
-    intervals: list[AnnotatedInterval], images: _Images, findings: list[Finding]
-) -> tuple[AnnotatedInterval, ...]:
-    """Intervals as far as the clip goes."""
-    last = images.last - FIRST_IMAGE
-    kept = []
-    for one in intervals:
-        where = f"{images.folder.parent.name}/{images.folder.name} frames {one.onset}-{one.offset}"
-        if one.apex > last:
-            findings.append(Finding(where, f"apex {one.apex} lies beyond the clip's last frame {last}", False))
-        elif one.offset > last:
-            findings.append(Finding(where, f"offset lies beyond the clip's last frame {last}; cut there", True))
-            kept.append(replace(one, offset=last))
-        else:
-            kept.append(one)
-    return tuple(kept)

@@ -16,6 +16,8 @@ from .dataset import AnnotatedInterval, DataSetError, emotion_class, subject_ord
 
 FRAME_SKIP = 2
 """The published scores are every second frame's at 30 frames a second."""
+PUBLISHED_FPS = 30.0
+RATE_TOLERANCE = 0.05
 Maps = NDArray[np.float32]
 
 
@@ -74,6 +76,8 @@ class ClipWindows:
     """(K, 3, 42, 42) float32: motion from onset to apex of annotated micro-expressions."""
     apex_emotions: tuple[str, ...]
     """Emotion of each of them."""
+    fps: float = PUBLISHED_FPS
+    """Frames a second."""
 
 
 def no_maps() -> Maps:
@@ -84,6 +88,22 @@ def no_maps() -> Maps:
 def subjects_of(clips: Sequence[ClipWindows]) -> list[str]:
     """Names of the subjects in natural order."""
     return sorted({clip.subject for clip in clips}, key=subject_order)
+
+
+def at_published_rate(clips: list[ClipWindows]) -> list[ClipWindows]:
+    """The clips, if the published labels and decoding, which count frames of 30 a second, mean something for them.
+
+    Raises:
+        DataSetError: one has another rate.
+    """
+    for clip in clips:
+        if abs(clip.fps / PUBLISHED_FPS - 1) > RATE_TOLERANCE:
+            raise DataSetError(
+                f"{clip.subject}/{clip.video} has {clip.fps:g} frames a second; the published protocol counts frames "
+                f"of {PUBLISHED_FPS:g}, its figures would be wrong. Leave such clips out, record at {PUBLISHED_FPS:g} "
+                "(--set capture.fps=30), or use `sfam train --finetune`, which goes by time"
+            )
+    return clips
 
 
 def scored_frames(clip: ClipWindows) -> NDArray[np.int64]:

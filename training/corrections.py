@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sfam.engine.events import Event
 from sfam.sinks.session_reader import SessionRecord
 
-from .dataset import AnnotatedInterval, DataSetError, Finding, Kind, emotion_class
+from .dataset import AnnotatedInterval, DataSetError, Finding, Kind, emotion_class, within
 
 COLUMNS = ("subject", "video", "onset", "offset", "emotion", "kind", "verdict", "comment")
 KEPT = ("", "confirmed", "corrected", "added")
@@ -35,6 +35,7 @@ class _Timeline:
 
     seconds: NDArray[np.float64]
     frames: NDArray[np.int64]
+    step_s: float
 
     @classmethod
     def of(cls, record: SessionRecord) -> _Timeline:
@@ -42,11 +43,14 @@ class _Timeline:
         if not rows:
             raise DataSetError(f"{record.path}: its scores.csv holds no frame time, so times cannot become frames")
         frames = sorted(rows, key=lambda frame: rows[frame])
-        return cls(np.array([record.seconds(rows[frame]) for frame in frames]), np.array(frames, np.int64))
+        seconds = np.array([record.seconds(rows[frame]) for frame in frames])
+        return cls(seconds, np.array(frames, np.int64), record.frame_s())
 
     def frame(self, second: float) -> int:
-        """The frame nearest to a time."""
-        return int(self.frames[int(np.argmin(np.abs(self.seconds - second)))])
+        """The frame nearest to a time; before the first and after the last they are counted on, so that it shows."""
+        near = int(np.argmin(np.abs(self.seconds - second)))
+        beyond_s = second - float(np.clip(second, self.seconds[0], self.seconds[-1]))
+        return int(self.frames[near]) + (round(beyond_s / self.step_s) if self.step_s else 0)
 
 
 def read_corrections(path: Path, record: SessionRecord) -> Corrected:
@@ -66,7 +70,9 @@ def read_corrections(path: Path, record: SessionRecord) -> Corrected:
         intervals, findings = reader(path, record)
     except (OSError, UnicodeDecodeError, KeyError, ValueError) as error:
         raise DataSetError(f"{path}: cannot be read as corrections ({error!r})") from error
-    return sorted(intervals, key=lambda one: (one.onset, one.offset)), findings
+    last = max((int(row["frame"]) for row in record.scores), default=-1)
+    intervals.sort(key=lambda one: (one.onset, one.offset))
+    return list(within(intervals, last, path.name, findings)), findings
 
 
 def _from_csv(path: Path, record: SessionRecord) -> Corrected:
@@ -129,21 +135,22 @@ def _from_boris_table(path: Path, record: SessionRecord) -> Corrected:
 
 
 def _from_boris_rows(path: Path, rows: Sequence[Sequence[str | float]], record: SessionRecord) -> Corrected:
-    """State events: a behaviour's first row begins it, its next row ends it."""
+    """State events: a subject's first row of a behaviour begins it, the next row ends it."""
     line = _Timeline.of(record)
-    open_since: dict[str, float] = {}
+    open_since: dict[tuple[str, str], float] = {}
     intervals: list[AnnotatedInterval] = []
     findings: list[Finding] = []
-    for second, _, behaviour, *_ in sorted(rows, key=lambda row: float(row[0])):
+    for second, subject, behaviour, *_ in sorted(rows, key=lambda row: float(row[0])):
         code, at = str(behaviour), float(second)
-        if code not in open_since:
-            open_since[code] = at
+        state = str(subject), code
+        if state not in open_since:
+            open_since[state] = at
             continue
-        begin = open_since.pop(code)
+        begin = open_since.pop(state)
         where = f"{path.name} {code!r} at {begin:.3f} s"
         _take(where, code, (line.frame(begin), line.frame(at)), record, intervals, findings)
     findings += [
-        Finding(f"{path.name} at {at:.3f} s", f"{code!r} never ends", False) for code, at in open_since.items()
+        Finding(f"{path.name} at {at:.3f} s", f"{code!r} never ends", False) for (_, code), at in open_since.items()
     ]
     return intervals, findings
 

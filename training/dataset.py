@@ -6,7 +6,8 @@ Every reader gives the same `DataSet`, so features, training and evaluation neve
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -131,6 +132,23 @@ def emotion_class(emotion: str, count: int) -> int | None:
     """Index of an annotated emotion among the published 4 or 7 classes; None where it is none of them."""
     wanted = emotion if count == 7 or emotion in EMOTIONS[4] else FOUR_OF.get(emotion, "")
     return EMOTIONS[count].index(wanted) if wanted in EMOTIONS[count] else None
+
+
+def within(
+    intervals: Sequence[AnnotatedInterval], last: int, where: str, findings: list[Finding]
+) -> tuple[AnnotatedInterval, ...]:
+    """Intervals as far as a clip goes, whose last frame is `last`; what lay beyond it becomes a finding."""
+    kept = []
+    for one in intervals:
+        place = f"{where} frames {one.onset}-{one.offset}"
+        if one.apex > last:
+            findings.append(Finding(place, f"apex {one.apex} lies beyond the clip's last frame {last}", False))
+        elif one.offset > last:
+            findings.append(Finding(place, f"offset lies beyond the clip's last frame {last}; cut there", True))
+            kept.append(replace(one, offset=last))
+        else:
+            kept.append(one)
+    return tuple(kept)
 
 
 def published_offset(kind: Kind, onset: int, apex: int, offset: int) -> tuple[int, str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sfam.engine.decoding import SpottingSpec
 from sfam.engine.events import Score
-from sfam.engine.export import ModelText, write_model
+from sfam.engine.export import ModelText, check_replaceable, write_model
 from sfam.engine.fields import smooth_fields
 from sfam.engine.model import ModelArtifact, ModelError, load_model
 from sfam.engine.network import Judge, SFAMNet, networks_from
@@ -30,7 +30,6 @@ HELD_BACK = 0.2
 """Share of the windows that only the comparison sees."""
 CLIPS_TO_HOLD = 5
 """From so many clips on, whole ones are held back."""
-CLIP_FPS = 30
 FIELDS = 2000
 LARGEST_FIELD = 6.0
 """px and mm."""
@@ -79,16 +78,18 @@ def distill(
 
     Args:
         teacher: name or folder of a model; needs its weights.
-        out: artifact folder to write; replaced if it is there.
-        clips: windows to learn on; none = smooth random fields, far from real motion.
+        out: artifact folder to write; a model that is there is replaced.
+        clips: windows to learn on, of the model's own length (`read_features` checks it); none = smooth random fields,
+            far from real motion.
         recipe: other constants.
         seed: of weights, split and draws.
         progress: called after each step with its number and loss.
 
     Raises:
-        ModelError: unknown or damaged model, or one without weights.
+        ModelError: unknown or damaged model, one without weights, or `out` holds something else than a model.
         FloatingPointError: the loss became non-finite.
     """
+    check_replaceable(out)
     artifact = load_model(teacher)
     if not artifact.weights_path.exists():
         raise ModelError(f"model {artifact.name}: has no weights to learn from; import it again from its checkpoints")
@@ -210,12 +211,12 @@ def _with_events(
 
 
 def _spans(judge: Judge, clip: ClipWindows, spec: SpottingSpec) -> list[Span]:
-    """Onset and offset of the events that a model confirms in a clip at 30 frames a second."""
+    """Onset and offset of the events that a model confirms in a clip."""
     spots, chances = _answers(judge, np.asarray(clip.maps[:], np.float32))
     spotter = LiveSpotter(spec)
     events = []
     for frame, spot, chance in zip(clip.frames.tolist(), spots.tolist(), chances.tolist(), strict=True):
-        events += spotter.push(Score(frame, round(frame * 1e9 / CLIP_FPS), spot, tuple(chance)), None)
+        events += spotter.push(Score(frame, round(frame * 1e9 / clip.fps), spot, tuple(chance)), None)
     events += spotter.flush()
     return [(event.onset.frame, event.offset.frame) for event in events if event.state == "confirmed"]
 

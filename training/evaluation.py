@@ -29,7 +29,6 @@ from .metrics import (
 )
 from .reliability import reliability_bins
 
-FPS = 30.0
 KINDS: tuple[Kind, ...] = ("micro", "macro")
 AP = "AP[.5:.95]"
 """Average precision over overlaps of 0.5 to 0.95; a kind follows in names of scores."""
@@ -166,7 +165,7 @@ def judge_clips(clips: Sequence[ClipWindows], fold: FoldResult, classes: int) ->
         truth = {kind: [(one.onset, one.offset) for one in rows if one.kind == kind] for kind in KINDS}
         emotions = [emotion_class(one.emotion, classes) for one in rows if one.kind == "micro"]
         labels = [-1 if label is None else label for label in emotions]
-        verdicts.append(ClipVerdict(clip.subject, clip.video, clip.length / FPS, truth, labels, found))
+        verdicts.append(ClipVerdict(clip.subject, clip.video, clip.length / clip.fps, truth, labels, found))
     return verdicts
 
 

@@ -82,17 +82,39 @@ def _remove_drafts(clips: Path, kept: set[str]) -> None:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def read_features(folder: Path) -> list[ClipWindows]:
+def read_features(folder: Path, window_ms: float | None = None) -> list[ClipWindows]:
     """Clips of a finished run; maps stay on disk until they are looked at.
 
+    Args:
+        folder: what `write_features` made.
+        window_ms: the length of window that a model reads; None takes any.
+
     Raises:
-        DataSetError: no finished run, or a clip of it is gone or damaged.
+        DataSetError: no finished run, windows of another length, or a clip is gone or damaged.
     """
     if not (folder / SUMMARY).exists() or not (folder / INDEX).exists():
         raise DataSetError(f"{folder}: no finished features here; run `sfam features DATASET {folder}` (again)")
+    if window_ms is not None and measured_window_ms(folder) != window_ms:
+        raise DataSetError(
+            f"{folder}: windows of {measured_window_ms(folder):g} ms, but the model reads windows of {window_ms:g} ms; "
+            f"run `sfam features DATASET OUT --set stream.window_ms={window_ms:g}`"
+        )
     with (folder / INDEX).open(newline="", encoding="utf-8") as lines:
         names = [row["folder"] for row in csv.DictReader(lines)]
     return [_read_clip(folder / CLIPS / name) for name in names]
+
+
+def measured_window_ms(folder: Path) -> float:
+    """Time between the two ends of a window of a finished run.
+
+    Raises:
+        DataSetError: its summary is damaged.
+    """
+    path = folder / SUMMARY
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["window_ms"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataSetError(f"{path}: damaged ({error!r}); run `sfam features` again") from error
 
 
 def _read_clip(folder: Path) -> ClipWindows:
@@ -110,7 +132,15 @@ def _read_clip(folder: Path) -> ClipWindows:
     maps = StoredMaps(folder / "maps.npy", count)
     intervals = tuple(AnnotatedInterval(**one) for one in record.intervals)
     return ClipWindows(
-        record.subject, record.video, maps, frames, record.frames, intervals, apex_maps, record.apex_emotions
+        record.subject,
+        record.video,
+        maps,
+        frames,
+        record.frames,
+        intervals,
+        apex_maps,
+        record.apex_emotions,
+        record.fps,
     )
 
 

@@ -15,7 +15,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import cv2
@@ -23,13 +25,14 @@ import numpy as np
 
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
+from sfam.capture.recorded_parts import part_files
 from sfam.capture.source import FrameSource, SourceError, open_source
 from sfam.stream.analysis import Analysis
 from sfam.stream.config import StreamConfig
 from sfam.stream.flow_window import FlowWindow
 from sfam.stream.roi import cut_maps, find_regions, to_crop
 
-from .clip_windows import Maps, no_maps
+from .clip_windows import PUBLISHED_FPS, Maps, no_maps
 from .dataset import AnnotatedInterval, Clip
 
 CLIPS = "clips"
@@ -56,6 +59,8 @@ class ClipRecord:
     content_hash: str
     frames: int
     """Length of the clip: its last frame + 1."""
+    fps: float
+    """Frames a second, by the stamps."""
     windows: int
     intervals: tuple[dict[str, Any], ...]
     apex_emotions: tuple[str, ...]
@@ -77,7 +82,21 @@ class _Measured:
     apex_maps: list[Maps] = field(default_factory=list)
     apex_emotions: list[str] = field(default_factory=list)
     without_apex: int = 0
-    length: int = 0
+    times_ns: dict[int, int] = field(default_factory=dict)
+    """Frame of the annotation -> capture time."""
+
+    @property
+    def length(self) -> int:
+        """Last frame + 1."""
+        return max(self.times_ns, default=-1) + 1
+
+    @property
+    def fps(self) -> float:
+        """By the median step from frame to frame; the published rate where there is no step."""
+        held = pairwise(sorted(self.times_ns.items()))
+        steps_ns = [(now_ns - before_ns) / (now - before) for (before, before_ns), (now, now_ns) in held
+                    if now_ns > before_ns]  # fmt: skip
+        return round(1e9 / median(steps_ns), 3) if steps_ns else PUBLISHED_FPS
 
 
 def measure_clip(task: ClipTask) -> ClipRecord:
@@ -108,6 +127,7 @@ def measure_clip(task: ClipTask) -> ClipRecord:
         folder=task.clip.name,
         content_hash=hashed,
         frames=measured.length,
+        fps=measured.fps,
         windows=len(measured.frames),
         intervals=tuple(asdict(one) for one in task.clip.intervals),
         apex_emotions=tuple(measured.apex_emotions),
@@ -149,7 +169,7 @@ def _measure(clip: Clip, source: FrameSource, analysis: Analysis) -> _Measured:
             wanted.setdefault(one.apex, []).append(one)
     for number, frame in _numbered(clip, source):
         sequences[number] = frame.sequence
-        measured.length = number + 1
+        measured.times_ns[number] = frame.t_capture_ns
         windows = analysis.push(frame)
         for window in windows[:1]:
             measured.maps.append(window.maps.copy())
@@ -188,7 +208,9 @@ def content_hash(task: ClipTask) -> str:
     """SHA-256 over the clip's bytes, its annotation, the settings and this program's version."""
     total = hashlib.sha256()
     recording = task.clip.recording
-    inside = sorted(path for path in recording.rglob("*") if path.is_file()) if recording.is_dir() else [recording]
+    inside = [recording]
+    if recording.is_dir():  # of a session only its recording: reports and exports come and go beside it
+        inside = part_files(recording) or sorted(path for path in recording.rglob("*") if path.is_file())
     for path in inside:
         try:
             total.update(f"{path.relative_to(recording).as_posix()} {path.stat().st_size}\n".encode())

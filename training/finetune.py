@@ -20,7 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from sfam.engine.decoding import RunsSpec
 from sfam.engine.events import Score
-from sfam.engine.export import ModelText, write_model
+from sfam.engine.export import ModelText, check_replaceable, write_model
 from sfam.engine.model import ModelArtifact, load_model
 from sfam.engine.network import SFAMNet, networks_from
 from sfam.engine.spotting import runs_offline
@@ -33,7 +33,6 @@ from .metrics import Counts, spotting_counts
 
 UNUSED = -1
 IGNORED_EMOTION = -100
-FRAME_NS = 1_000_000_000 / 30
 SCORED_AT_ONCE = 512
 
 
@@ -86,8 +85,8 @@ def finetune(
 
     Args:
         model: name or folder of a single network with the `runs` decoding.
-        clips: measured with the model's own window length.
-        out: artifact folder to write; replaced if it is there.
+        clips: measured with the model's own window length (`read_features` checks it).
+        out: artifact folder to write; a model that is there is replaced.
         recipe: other constants.
         seed: of the draws.
         progress: called with a line now and then.
@@ -95,9 +94,10 @@ def finetune(
 
     Raises:
         DataSetError: fewer than two subjects, nothing annotated, or a model of another kind.
-        ModelError: unknown or damaged model.
+        ModelError: unknown or damaged model, or `out` holds something else than one.
         FloatingPointError: weights or loss became non-finite.
     """
+    check_replaceable(out)
     artifact = load_model(model)
     if len(artifact.folds) != 1 or not isinstance(artifact.spec, RunsSpec) or not artifact.weights_path.exists():
         raise DataSetError(f"model {artifact.name}: only a single network with the 'runs' decoding can learn further")
@@ -122,7 +122,7 @@ def finetune(
         Counts(*(sum(getattr(pair[side], name) for pair in per_subject.values()) for name in ("tp", "fp", "fn")))
         for side in (0, 1)
     ]
-    minutes = sum(clip.length for clip in clips) * FRAME_NS / 60e9
+    minutes = sum(clip.length / clip.fps for clip in clips) / 60
     comparison = Comparison(sums[0], sums[1], per_subject, minutes)
     progress("learning from all subjects")
     _write(learn(clips), artifact, out, comparison, len(clips))
@@ -137,8 +137,7 @@ def labels(clip: ClipWindows, artifact: ModelArtifact) -> tuple[NDArray[np.int64
     """
     spec = artifact.spec
     assert isinstance(spec, RunsSpec)
-    rate = 1e9 / FRAME_NS
-    begin, end = round(spec.onset_shift_s * rate), round(spec.offset_shift_s * rate)
+    begin, end = round(spec.onset_shift_s * clip.fps), round(spec.offset_shift_s * clip.fps)
     spot = np.zeros(len(clip.frames), np.int64)
     emotion = np.full(len(clip.frames), len(artifact.classes) - 1, np.int64)
     for one in clip.intervals:
@@ -213,7 +212,8 @@ def spotted(network: SFAMNet, clip: ClipWindows, artifact: ModelArtifact) -> lis
     """Micro spans of one clip."""
     spec = artifact.spec
     assert isinstance(spec, RunsSpec)
-    lag = round(artifact.window_ms * 1e6 / FRAME_NS)
+    frame_ns = 1e9 / clip.fps
+    lag = round(artifact.window_ms * 1e6 / frame_ns)
     scores, windows = [], []
     with torch.inference_mode():
         for start in range(0, len(clip.maps), SCORED_AT_ONCE):
@@ -222,7 +222,7 @@ def spotted(network: SFAMNet, clip: ClipWindows, artifact: ModelArtifact) -> lis
             chances = torch.softmax(logits, dim=1).numpy()
             for maps, frame, spot, chance in zip(part, clip.frames[start:], spots.numpy(), chances, strict=False):
                 now, before = int(frame), int(frame) - lag
-                at_ns, from_ns = round(now * FRAME_NS), round(before * FRAME_NS)
+                at_ns, from_ns = round(now * frame_ns), round(before * frame_ns)
                 emotion = tuple(float(value) for value in chance)
                 scores.append(Score(now, at_ns, float(spot), emotion, from_frame=before, t_from_ns=from_ns))
                 windows.append(FlowWindow(0, before, now, from_ns, at_ns, maps))

@@ -22,7 +22,7 @@ from sfam.engine.checkpoint import CheckpointError, read_checkpoint
 from sfam.engine.fold_origin import begin_origin
 from sfam.engine.network import SFAMNet
 
-from .clip_windows import FRAME_SKIP, ClipWindows, MapStore, scored_frames, subjects_of
+from .clip_windows import FRAME_SKIP, ClipWindows, MapStore, at_published_rate, scored_frames, subjects_of
 from .dataset import DataSetError, emotion_class, subject_key
 from .executor import Executor
 from .feature_set import SUMMARY, read_features
@@ -88,10 +88,11 @@ def load_clips(data: Path, annotation: Path | None) -> list[ClipWindows]:
     """Clips of a feature folder or of the authors' processed files.
 
     Raises:
-        DataSetError: neither is there; one sentence says that the authors have hidden the download.
+        DataSetError: neither is there; one sentence says that the authors have hidden the download. Or a clip has
+            another frame rate than the published protocol counts by.
     """
     if (data / SUMMARY).exists():
-        return read_features(data)
+        return at_published_rate(read_features(data))
     folder = find_processed(data)
     if folder is None:
         read_pickle(data / SPOTTING_FILE if data.name == FOLDER else data / FOLDER / SPOTTING_FILE)

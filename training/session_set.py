@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sfam.capture.recorded_parts import RECORDING, own_recording
 from sfam.sinks.session_folder import SESSION
 from sfam.sinks.session_reader import SessionRecord, read_session
 
@@ -13,15 +14,17 @@ from .dataset import Clip, DataSet, DataSetError, Finding, group_by_subject
 NAME = "corrected sessions"
 CORRECTIONS = ("corrections.csv", "corrections.eaf", "corrections.boris", "corrections.tsv", "*_review.csv")
 """The last is what report.html saves."""
-RECORDING = "recording.mcap"
 
 
 def read_sessions(root: Path) -> DataSet:
     """Sessions below a folder whose corrections lie in them: `corrections.csv | .eaf | .boris | .tsv`, or the file
     that report.html saves.
 
-    A session without corrections is left out and named: what a model spotted is no truth to train on. The recording is
-    `recording.mcap` in the folder, else the file that the session was made from.
+    A session without corrections is left out and named: what a model spotted is no truth to train on. So is one with
+    events of two faces at once: corrections do not say whose they are, and windows are of one face.
+
+    The recording is `recording.mcap` in the folder with what a recorder that was started again wrote beside it, else
+    the file that the session was made from.
 
     Raises:
         DataSetError: no session, or none that can be used.
@@ -34,10 +37,12 @@ def read_sessions(root: Path) -> DataSet:
     for folder in folders:
         record = read_session(folder)
         given = [path for name in CORRECTIONS for path in sorted(folder.glob(name))]
-        recording = _recording(record)
-        if len(given) != 1 or recording is None:
-            findings.append(Finding(folder.name, _why_not(given, record), False))
+        recording, faces = _recording(record), _faces_at_once(record)
+        if len(given) != 1 or recording is None or len(faces) > 1:
+            findings.append(Finding(folder.name, _why_not(given, recording, faces, record), False))
             continue
+        if len({event.track_id for event in record.events}) > 1:
+            findings.append(Finding(folder.name, "events of several faces, never two at once: taken for one", True))
         intervals, odd = read_corrections(given[0], record)
         findings += odd
         clips.append(Clip(record.subject, record.video or folder.name, recording, tuple(intervals)))
@@ -47,15 +52,27 @@ def read_sessions(root: Path) -> DataSet:
 
 
 def _recording(record: SessionRecord) -> Path | None:
-    inside, source = record.path / RECORDING, Path(str(record.summary.get("source", "")))
-    if inside.exists():
+    inside, source = own_recording(record.path), Path(str(record.summary.get("source", "")))
+    if inside is not None:
         return inside
     return source if source.is_absolute() and source.exists() else None
 
 
-def _why_not(given: list[Path], record: SessionRecord) -> str:
+def _faces_at_once(record: SessionRecord) -> list[str]:
+    """The faces with events that were followed in one frame, of the frame with most."""
+    with_events = {str(event.track_id) for event in record.events}
+    together: dict[str, set[str]] = {}
+    for row in record.scores:
+        if row["success"] == "1" and row["face_id"] in with_events:
+            together.setdefault(row["frame"], set()).add(row["face_id"])
+    return max((sorted(faces) for faces in together.values()), key=len, default=[])
+
+
+def _why_not(given: list[Path], recording: Path | None, faces: list[str], record: SessionRecord) -> str:
     if not given:
         return f"no corrections: put one of {', '.join(CORRECTIONS)} into the session folder"
     if len(given) > 1:
         return f"several corrections ({', '.join(path.name for path in given)}); keep one"
-    return f"no recording: neither {RECORDING} nor its source {record.summary.get('source')!r} exists"
+    if recording is None:
+        return f"no recording: neither {RECORDING} nor its source {record.summary.get('source')!r} exists"
+    return f"events of faces {', '.join(faces)} at once, and corrections do not say whose they are: record one face"

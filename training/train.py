@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from sfam.engine.decoding import RunsSpec
-from sfam.engine.export import default_parity_maps, write_model
+from sfam.engine.export import check_replaceable, default_parity_maps, write_model
 from sfam.engine.network import SFAMNet
 from sfam.engine.normalisation import Normalisation
 from sfam.stream.config import StreamConfig
@@ -166,7 +166,7 @@ def train_preset(
 
     Args:
         name: of a preset.
-        out: folder to write; replaced if it is there.
+        out: folder to write; a model that is there is replaced.
         seed: of data, weights and order; the same seed gives the same model on the same machine and versions.
         progress: called with a line of text now and then.
         preset: a changed recipe instead of the named one.
@@ -178,8 +178,10 @@ def train_preset(
 
     Raises:
         ValueError: unknown preset, or one that there is no honest way to train; the text says why.
+        ModelError: `out` holds something else than a model.
     """
     chosen = preset or named_preset(name)
+    check_replaceable(out)
     say, runner = progress or (lambda line: None), executor or LocalExecutor()
     torch.set_num_threads(1)
     work = out.with_name(f".{out.name}.unfinished")

@@ -46,6 +46,18 @@ def test_what_cannot_be_is_refused_at_once(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", [("train", "--finetune", "synthetic-4"), ("model", "distill", "synthetic-4")])
+def test_windows_of_another_length_than_the_models_are_refused(command: tuple[str, ...], tmp_path: Path) -> None:
+    windows = tmp_path / "windows"
+    windows.mkdir()
+    (windows / "features.json").write_text('{"window_ms": 300.0}')
+    (windows / "index.csv").write_text("subject,video,folder\n")
+    done = run("sfam", *command, "--data", windows, "--out", tmp_path / "new")
+    assert done.returncode == 3, done.stdout
+    assert "windows of 300 ms, but the model reads windows of 200 ms" in done.stderr
+    assert list(tmp_path.iterdir()) == [windows]
+
+
 @pytest.mark.slow  # a whole recording through the flow
 def test_an_imported_models_gain_is_fitted_on_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))

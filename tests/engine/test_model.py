@@ -152,6 +152,19 @@ def test_an_artifact_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         artifact(tmp_path)
 
 
+def test_only_a_model_or_an_empty_folder_makes_way_for_a_model(tmp_path: Path) -> None:
+    text = ModelText("tiny", "1", ("a", "neutral"), "none", "none", ())
+    (tmp_path / "study" / "clips").mkdir(parents=True)
+    (tmp_path / "note").write_text("mine")
+    for taken in ("study", "note"):
+        with pytest.raises(ModelError, match=f"{taken} is there and no model"):
+            write_model(seeded(0, 2), text, PaperSpec(), tmp_path / taken, overwrite=True)
+    assert (tmp_path / "study" / "clips").is_dir()
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):
+        assert write_model(seeded(0, 2), text, PaperSpec(), tmp_path / "empty", overwrite=True).name == "tiny"
+
+
 def test_spotting_parameters_survive_model_json_and_unknown_ones_are_refused() -> None:
     for name, spec in (("paper", PaperSpec(height=0.5)), ("runs", RunsSpec(hi=0.7, join_s=0.3))):
         assert spec_from_json(name, json.loads(json.dumps(spec_to_json(spec)))) == spec

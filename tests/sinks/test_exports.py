@@ -167,9 +167,10 @@ def test_boris_with_a_video_names_it_and_its_frames(record: SessionRecord, tmp_p
     project_file, pasted = export_boris(record, tmp_path, Path("take one.mp4"), media_offset_s=2.0)
     rows = [line.split("\t") for line in pasted.read_text().split("\n")]
     assert {len(row) for row in rows} == {6}
-    assert (rows[0][0], rows[0][5]) == ("2.333", "10")
+    assert (rows[0][0], rows[0][5]) == ("0.333", "10"), "seconds of the session"
     observation = json.loads(project_file.read_text())["observations"]["face, a"]
     assert (observation["type"], observation["file"]) == ("MEDIA", {"1": ["take one.mp4"]})
+    assert observation["time offset"] == -2.0, "what BORIS adds to a place in the video"
     assert observation["media_info"]["fps"]["take one.mp4"] == pytest.approx(30, abs=0.01)
 
 

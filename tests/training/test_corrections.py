@@ -70,13 +70,28 @@ def test_verdicts_of_a_table_decide(record: SessionRecord, tmp_path: Path) -> No
 
 
 def test_our_elan_export_comes_back_as_it_went_out(record: SessionRecord, tmp_path: Path) -> None:
-    path = export_elan(record, tmp_path / "out")[0]
-    assert read_corrections(path, record) == (spotted(record), [])
+    video = tmp_path / "out" / "video.mp4"
+    for path in (*export_elan(record, tmp_path / "out"), *export_elan(record, tmp_path / "linked", video, 12.5)):
+        assert read_corrections(path, record) == (spotted(record), [])
 
 
 def test_our_boris_exports_come_back_as_they_went_out(record: SessionRecord, tmp_path: Path) -> None:
-    for path in export_boris(record, tmp_path / "out"):
+    linked = export_boris(record, tmp_path / "linked", tmp_path / "video.mp4", 12.5)
+    for path in (*export_boris(record, tmp_path / "out"), *linked):
         assert read_corrections(path, record) == (spotted(record), [])
+
+
+def test_boris_rows_of_two_subjects_are_paired_apart(tmp_path: Path) -> None:
+    """Two faces that show the same at once."""
+    path = tmp_path / "all" / "session"
+    with SessionFolder(path, session_info()) as folder:
+        for number in range(100):
+            folder.row(dataclasses.replace(frame_result(number), t_capture_ns=number * FRAME_NS))
+        for number, onset in enumerate((30, 36)):
+            folder.event(dataclasses.replace(event(number, "confirmed", onset), track_id=number))
+    record = read_session(path)
+    for exported in export_boris(record, tmp_path / "out"):
+        assert read_corrections(exported, record) == (spotted(record), [])
 
 
 def test_what_a_coder_left_unclear_is_reported(record: SessionRecord, tmp_path: Path) -> None:
@@ -85,6 +100,29 @@ def test_what_a_coder_left_unclear_is_reported(record: SessionRecord, tmp_path: 
     intervals, findings = read_corrections(path, record)
     assert intervals == []
     assert ["neither micro nor macro" in one.what or "never ends" in one.what for one in findings] == [True, True]
+
+
+def test_what_lies_beyond_the_session_is_reported_and_no_label(record: SessionRecord, tmp_path: Path) -> None:
+    """The session has frames 0 to 99, 3.3 s."""
+    table = csv_of(
+        tmp_path / "c.csv",
+        's01,"face, a",90,104,sad,micro,added,',
+        's01,"face, a",300,310,sad,micro,added,',
+    )
+    intervals, findings = read_corrections(table, record)
+    assert intervals == [AnnotatedInterval("micro", 90, 97, 99, "sad")]
+    assert [(one.where, one.kept) for one in findings] == [
+        ("c.csv frames 90-104", True),
+        ("c.csv frames 300-310", False),
+    ]
+    times = tmp_path / "x.tsv"
+    coded = ((-10.0, -9.6), (3.0, 3.4667), (10.0, 10.3333))
+    times.write_text("".join(f"{second}\ts01\tmicro sad\n" for span in coded for second in span))
+    intervals, findings = read_corrections(times, record)
+    assert intervals == [AnnotatedInterval("micro", 90, 97, 99, "sad")]
+    assert [one.kept for one in findings] == [False, True, False]
+    assert "no frames from onset to offset: (-300, -288)" in findings[0].what
+    assert "beyond the clip's last frame 99" in findings[2].what
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,13 @@ def test_without_clips_fields_stand_in_and_are_named(tmp_path: Path) -> None:
     assert "smooth random fields" in load_model(tmp_path / "x").training_data
 
 
+def test_a_folder_that_is_no_model_is_refused_before_anything_is_learnt(tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    with pytest.raises(ModelError, match="is there and no model"):
+        distill("synthetic-4", tmp_path, progress=lambda *_: pytest.fail("it has learnt"))
+    assert (tmp_path / "kept").exists()
+
+
 def test_unknown_teachers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model"):
         distill("nobody", tmp_path / "x")

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from sfam.engine.model import load_model  # noqa: E402
+from sfam.engine.model import ModelError, load_model  # noqa: E402
 from sfam.training.clip_windows import ClipWindows, no_maps  # noqa: E402
 from sfam.training.dataset import AnnotatedInterval, DataSetError  # noqa: E402
 from sfam.training.finetune import UNUSED, FinetuneRecipe, finetune, labels  # noqa: E402
@@ -68,6 +68,15 @@ def test_a_model_learns_what_it_could_not_see_and_says_so(tmp_path: Path) -> Non
     assert record["compared"]["new_tp"] == compared.new.tp
     assert written.classes == load_model(MODEL).classes
     assert "2 corrected clips of 2 subjects" in written.training_data
+
+
+def test_the_folder_of_the_windows_is_not_replaced_by_the_model(tmp_path: Path) -> None:
+    (tmp_path / "features.json").write_text("{}")
+    steps: list[tuple[int, int]] = []
+    with pytest.raises(ModelError, match="is there and no model"):
+        finetune(MODEL, [clip("a", 0), clip("b", 1)], tmp_path, steps=lambda *one: steps.append(one))
+    assert (tmp_path / "features.json").exists()
+    assert steps == []
 
 
 def test_too_little_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch: pip install 'sfam-live[train]'")
 
 from sfam.engine.backend import check_all_backends
-from sfam.engine.model import load_model
+from sfam.engine.model import ModelError, load_model
 from sfam.training import train
 from sfam.training.recipe import PRESETS, Preset
 from sfam.training.sequences import Conditions, draw_session
@@ -51,6 +51,13 @@ def run(out: Path, seed: int = 3, fails_at: int = 1 << 30) -> list[str]:
     here = Here(fails_at)
     train.train_preset("synthetic-4", out, seed=seed, preset=TINY, progress=lines.append, executor=here)
     return lines
+
+
+def test_a_folder_that_is_no_model_is_refused_before_anything_is_rendered(tmp_path: Path) -> None:
+    (tmp_path / "study" / "clips").mkdir(parents=True)
+    with pytest.raises(ModelError, match="study is there and no model"):
+        run(tmp_path / "study")
+    assert [path.name for path in tmp_path.rglob("*")] == ["study", "clips"]
 
 
 @pytest.mark.slow  # renders 9 s of faces twice: that the whole way repeats exactly shows only on the whole way
