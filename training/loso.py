@@ -23,9 +23,10 @@ from sfam.engine.fold_origin import begin_origin
 from sfam.engine.network import SFAMNet
 
 from .clip_windows import FRAME_SKIP, ClipWindows, MapStore, scored_frames, subjects_of
-from .dataset import DataSetError, emotion_class, subject_key
+from .dataset import DataSetError, emotion_class
 from .executor import Executor
 from .feature_set import SUMMARY, read_features
+from .fold_names import file_stem, refuse_shared_files, weights_file
 from .processed import FOLDER, SPOTTING_FILE, find_processed, read_pickle, read_processed
 from .published import PublishedRecipe, draw_samples, fit_published
 
@@ -46,7 +47,7 @@ class FoldTask:
     classes: int
     out: Path
     weights: Path | None = None
-    """Folder of `subject_<number>.pkl` to score with; None trains."""
+    """Folder of one checkpoint a subject to score with, see `weights_file`; None trains."""
     recipe: PublishedRecipe = field(default_factory=PublishedRecipe)
     seed: int = 0
     gain: float | None = 1.0
@@ -129,7 +130,7 @@ def run_folds(
         tell: called after each fold.
 
     Raises:
-        DataSetError: the data cannot be read, or fewer than two subjects.
+        DataSetError: the data cannot be read, fewer than two subjects, or two whose files would have one name.
     """
     tasks = fold_tasks(data, out, classes, annotation=annotation, weights=weights, recipe=recipe, seed=seed, gain=gain)
     results: dict[int, FoldResult] = {}
@@ -159,6 +160,7 @@ def fold_tasks(
     subjects = subjects_of(load_clips(data, annotation))
     if len(subjects) < 2:
         raise DataSetError(f"{data}: {len(subjects)} subject; leaving one out needs two or more")
+    refuse_shared_files(subjects, data)
     for name in (FOLDS, WEIGHTS):
         (out / name).mkdir(parents=True, exist_ok=True)
     if weights is None:
@@ -246,15 +248,10 @@ def _train(task: FoldTask, others: Sequence[ClipWindows]) -> tuple[SFAMNet, floa
     return network, float(np.mean(losses[-10:]))
 
 
-def weights_file(subject: str) -> str:
-    """Name of the checkpoint that never saw a subject, as the published ones are named."""
-    return f"subject_{_file_name(subject)}.pkl"
-
-
 def save_weights(task: FoldTask, network: SFAMNet) -> None:
     """Keep what a fold has learnt, in the form of the published checkpoints."""
     path = task.out / WEIGHTS / weights_file(task.subject)
-    beside = path.with_suffix(".new")
+    beside = path.with_suffix(f".{os.getpid()}.new")
     torch.save(network.state_dict(), beside)
     os.replace(beside, path)
 
@@ -337,8 +334,4 @@ def write_fold(task: FoldTask, result: FoldResult) -> None:
 
 
 def _path(task: FoldTask) -> Path:
-    return task.out / FOLDS / f"{_file_name(task.subject)}.json"
-
-
-def _file_name(subject: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in subject_key(subject))
+    return task.out / FOLDS / f"{file_stem(task.subject)}.json"
