@@ -227,15 +227,18 @@ def fold_network(weights: Path, subject: str, classes: int) -> SFAMNet:
     Raises:
         CheckpointError: there is none, it is not finite, or it has other classes.
     """
-    inside = weights / f"{classes}emo"
-    folder = inside if inside.is_dir() else weights
-    path = folder / weights_file(subject)
+    path = _fold_path(weights, subject, classes)
     if not path.exists():
         raise CheckpointError(f"{path}: no fold of subject {subject}")
     network = read_checkpoint(path)
     if network.classes != classes + 1:
         raise CheckpointError(f"{path}: has {network.classes} classes; {classes} and neutral were asked for")
     return network
+
+
+def _fold_path(weights: Path, subject: str, classes: int) -> Path:
+    inside = weights / f"{classes}emo"
+    return (inside if inside.is_dir() else weights) / weights_file(subject)
 
 
 def _train(task: FoldTask, others: Sequence[ClipWindows]) -> tuple[SFAMNet, float]:
@@ -298,15 +301,25 @@ def _score(
 
 
 def _identity(task: FoldTask) -> str:
-    """Hash of all that decides a fold's result."""
+    """Hash of all that decides a fold's result: what lies in the files, not only where they are."""
     listed = [task.data / SUMMARY, task.data / "index.csv"]
     files = [path for path in listed if path.exists()]
     parts: list[Any] = [path.read_text(encoding="utf-8") for path in files]
     processed = find_processed(task.data) if not files else None
     if processed is not None:
         parts += [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(processed.glob("*.pkl"))]
-    parts += [str(task.data), str(task.weights), task.subject, task.classes, asdict(task.recipe), task.seed, task.gain]
+        parts += [_bytes_hash(path) for path in sorted(task.annotation.glob("*.xls*"))] if task.annotation else []
+    network = None if task.weights is None else _bytes_hash(_fold_path(task.weights, task.subject, task.classes))
+    parts += [str(task.data), network, task.subject, task.classes, asdict(task.recipe), task.seed, task.gain]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _bytes_hash(path: Path) -> str:
+    """SHA-256 of a file; why not, where it cannot be read, so that a run with the file is another."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return type(error).__name__
 
 
 def read_fold(task: FoldTask) -> FoldResult | None:

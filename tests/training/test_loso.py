@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from openpyxl import load_workbook  # noqa: E402
 
 from sfam.engine.network import SFAMNet  # noqa: E402
 from sfam.training.batched_folds import run_folds_batched  # noqa: E402
@@ -222,6 +225,39 @@ def test_a_fold_without_weights_is_named(processed: Path, tmp_path: Path) -> Non
     (tmp_path / "out" / "folds").mkdir(parents=True)
     task = FoldTask("spNO.1", processed, shared("sfamnet/annotation"), 4, tmp_path / "out", tmp_path / "empty")
     assert run_fold(task).status == "no_weights"
+
+
+def test_folds_are_scored_again_when_their_weights_change(processed: Path, tmp_path: Path) -> None:
+    published, weights = shared("sfamnet/pretrained_weights/4emo"), tmp_path / "weights"
+    weights.mkdir()
+
+    def scored() -> FoldResult:
+        out, annotation = tmp_path / "out", shared("sfamnet/annotation")
+        return run_folds(processed, out, 4, InThisProcess(), annotation=annotation, weights=weights)[0]
+
+    assert scored().status == "no_weights"
+    shutil.copyfile(published / "subject_1.pkl", weights / "subject_1.pkl")
+    first = scored()
+    assert first.status == "scored"
+    shutil.copyfile(published / "subject_2.pkl", weights / "subject_1.pkl")
+    assert scored().traces != first.traces
+
+
+def test_folds_are_trained_again_when_the_tables_change(processed: Path, tmp_path: Path) -> None:
+    annotation = tmp_path / "tables"
+    annotation.mkdir()
+    for table in shared("sfamnet/annotation").iterdir():
+        shutil.copyfile(table, annotation / table.name)
+    first = run_folds(processed, tmp_path / "out", 4, InThisProcess(), annotation=annotation, recipe=SHORT)
+    (labels,) = annotation.glob("*ME_label*.xlsx")
+    book = load_workbook(labels)
+    column = [cell.value for cell in book.worksheets[0][1]].index("emotion") + 1
+    for row in range(2, book.worksheets[0].max_row + 1):
+        book.worksheets[0].cell(row, column, "happy")
+    book.save(labels)
+    load_clips.cache_clear()
+    again = run_folds(processed, tmp_path / "out", 4, InThisProcess(), annotation=annotation, recipe=SHORT)
+    assert [one.loss for one in again] != [one.loss for one in first]
 
 
 def test_missing_processed_data_is_one_sentence(tmp_path: Path) -> None:
