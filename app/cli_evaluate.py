@@ -129,14 +129,17 @@ def _report(run: _Run, folds: list[FoldResult], draws: int) -> None:
     from sfam.engine.fold_origin import write_origin
     from sfam.training.evaluation import evaluate as scores_of
     from sfam.training.folds_origin import folds_origin
+    from sfam.training.left_out import left_out
     from sfam.training.loso import WEIGHTS, load_clips
     from sfam.training.report import make_report, synthetic_mark, write_report
     from sfam.training.table_picture import write_pictures
 
     how = _how(run, folds)
-    result = scores_of(load_clips(run.data, run.annotation), folds, run.classes, draws=draws, seed=run.seed)
+    clips = load_clips(run.data, run.annotation)
+    result = scores_of(clips, folds, run.classes, draws=draws, seed=run.seed)
     name, real = _data_name(run.data)
-    written = write_report(make_report(result, folds, name, how, real=real), run.out)
+    missing = left_out(run.data, run.annotation, clips)
+    written = write_report(make_report(result, folds, name, how, real=real, left_out=missing), run.out)
     written += write_pictures(result, synthetic_mark(name, real), run.out)
     if run.weights is None:
         write_origin(run.out / WEIGHTS, folds_origin(result, folds, name, how, _window_ms(run.data)))

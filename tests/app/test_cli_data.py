@@ -70,7 +70,7 @@ def test_a_tree_becomes_features_and_a_report(lab: Lab, tmp_path: Path) -> None:
          "--out", str(tmp_path / "scored"), *SHORT],
     )  # fmt: skip
     assert scored.exit_code == 0, scored.output
-    assert "2 of 2 subjects scored" in (tmp_path / "scored" / "report.md").read_text()
+    assert "2 of 2 measured subjects scored" in (tmp_path / "scored" / "report.md").read_text()
 
 
 @pytest.mark.slow  # plays two clips
