@@ -37,6 +37,9 @@ def evaluate(
         str, typer.Option(help="local = processes of this machine, ray = a Ray cluster, batched = folds in one graph.")
     ] = "local",
     workers: Annotated[int | None, typer.Option(min=1, max=1024, help="Processes; default one a core.")] = None,
+    folds_at_once: Annotated[
+        int, typer.Option(min=1, help="Folds in one graph of --executor batched; each takes about 200 MB.")
+    ] = 8,
     gain: Annotated[
         str, typer.Option(help="Factor on all maps for --weights: a number, or auto = fitted without the subject.")
     ] = "1",
@@ -65,7 +68,7 @@ def evaluate(
         raise ConfigError("--train false scores with existing folds: give their folder with --weights")
     tables = annotation or (data / "annotation" if (data / "annotation").is_dir() else None)
     run = _Run(data, tables, out, emotion, None if retrain else weights, _gain(gain), steps, batch, seed)
-    _report(run, _folds_behind_bar(run, executor, workers), draws)
+    _report(run, _folds_behind_bar(run, executor, workers, folds_at_once), draws)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,7 @@ class _Run:
     seed: int
 
 
-def _folds_behind_bar(run: _Run, executor: str, workers: int | None) -> list[FoldResult]:
+def _folds_behind_bar(run: _Run, executor: str, workers: int | None, folds_at_once: int) -> list[FoldResult]:
     """Every fold, a line and a step of the bar for each."""
     from sfam.training.loso import fold_line
 
@@ -96,10 +99,10 @@ def _folds_behind_bar(run: _Run, executor: str, workers: int | None) -> list[Fol
             bar.at(done, total)
             bar.say(fold_line(done, total, result))
 
-        return _folds(run, executor, workers, tell)
+        return _folds(run, executor, workers, folds_at_once, tell)
 
 
-def _folds(run: _Run, executor: str, workers: int | None, tell: FoldTold) -> list[FoldResult]:
+def _folds(run: _Run, executor: str, workers: int | None, folds_at_once: int, tell: FoldTold) -> list[FoldResult]:
     """Every fold, by the chosen executor."""
     from sfam.training.executor import open_executor
     from sfam.training.loso import run_folds
@@ -112,7 +115,14 @@ def _folds(run: _Run, executor: str, workers: int | None, tell: FoldTold) -> lis
         from sfam.training.batched_folds import run_folds_batched
 
         return run_folds_batched(
-            run.data, run.out, run.classes, annotation=run.annotation, recipe=recipe, seed=run.seed, tell=tell
+            run.data,
+            run.out,
+            run.classes,
+            annotation=run.annotation,
+            recipe=recipe,
+            seed=run.seed,
+            folds_at_once=folds_at_once,
+            tell=tell,
         )
     try:
         runner = open_executor(executor, workers)
@@ -129,14 +139,17 @@ def _report(run: _Run, folds: list[FoldResult], draws: int) -> None:
     from sfam.engine.fold_origin import write_origin
     from sfam.training.evaluation import evaluate as scores_of
     from sfam.training.folds_origin import folds_origin
+    from sfam.training.left_out import left_out
     from sfam.training.loso import WEIGHTS, load_clips
     from sfam.training.report import make_report, synthetic_mark, write_report
     from sfam.training.table_picture import write_pictures
 
     how = _how(run, folds)
-    result = scores_of(load_clips(run.data, run.annotation), folds, run.classes, draws=draws, seed=run.seed)
+    clips = load_clips(run.data, run.annotation)
+    result = scores_of(clips, folds, run.classes, draws=draws, seed=run.seed)
     name, real = _data_name(run.data)
-    written = write_report(make_report(result, folds, name, how, real=real), run.out)
+    missing = left_out(run.data, run.annotation, clips)
+    written = write_report(make_report(result, folds, name, how, real=real, left_out=missing), run.out)
     written += write_pictures(result, synthetic_mark(name, real), run.out)
     if run.weights is None:
         write_origin(run.out / WEIGHTS, folds_origin(result, folds, name, how, _window_ms(run.data)))

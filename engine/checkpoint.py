@@ -184,7 +184,8 @@ def _read_all(
     networks: dict[str, SFAMNet] = {}
     skipped: dict[str, str] = {}
     for file in files:
-        if exclude is not None and exclude in (file.stem, _subject(file)):
+        known_as = (file.stem, file.stem.removeprefix("subject_"), _subject(file))
+        if exclude is not None and exclude.lower() in map(str.lower, known_as):
             skipped[file.name] = f"subject {exclude} excluded"
             continue
         if known is not None and file.name not in known:

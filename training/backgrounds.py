@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zipfile
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from sfam.stream.flow_window import MAP_PX, FlowWindow
 from sfam.stream.roi import RegionFinder, Regions, to_crop
 
 from .overlays import Background
+from .program import program_hash
 from .sequences import FPS, Scene, frames, lookalikes
 
 
@@ -86,38 +88,46 @@ class BackgroundTask:
     scene: Scene
     stream: StreamConfig
     saved: Path | None = None
-    """File that keeps the result, or has it from a run that was broken off."""
+    """File that keeps the result, or has it from an earlier run of the same scene, settings and program."""
+
+    @property
+    def identity(self) -> str:
+        """Hash of all that decides the result."""
+        program = program_hash("capture", "stream", "training")
+        return hashlib.sha256(repr((self.scene, self.stream, program)).encode()).hexdigest()
 
 
 def measure_background(task: BackgroundTask) -> Background:
-    """Render and measure one scene, unless that has been done already."""
+    """Render and measure one scene, unless its file holds that already."""
     cv2.setNumThreads(1)
-    done = None if task.saved is None else read_background(task.saved)
+    done = None if task.saved is None else read_background(task.saved, task.identity)
     if done is not None:
         return done
     measured = as_background(measure(frames(task.scene), task.stream, FPS), lookalikes(task.scene))
     if task.saved is not None:
-        write_background(measured, task.saved)
+        write_background(measured, task.saved, task.identity)
     return measured
 
 
-def write_background(background: Background, path: Path) -> None:
+def write_background(background: Background, path: Path, identity: str) -> None:
     """Write a background under its name only once it is whole."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     at = background.regions
     boxes = np.array([at.upper, at.lower, *at.eyes, at.upper_lip, at.jaw], np.int64)
     arrays = {name: getattr(background, name) for name in ("maps", "usable", "lag", "lookalikes", "landmarks")}
     with beside.open("wb") as file:
-        np.savez(file, regions=boxes, **arrays)
+        np.savez(file, identity=np.array(identity), regions=boxes, **arrays)
     os.replace(beside, path)
 
 
-def read_background(path: Path) -> Background | None:
-    """A background as it was written; None where there is none or it is damaged."""
+def read_background(path: Path, identity: str) -> Background | None:
+    """A background as it was written; None where there is none of this identity, or it is damaged."""
     try:
         with np.load(path) as content:
-            arrays = {name: content[name] for name in content.files}
-    except (OSError, ValueError, zipfile.BadZipFile):
+            if str(content["identity"]) != identity:
+                return None
+            arrays = {name: content[name] for name in content.files if name != "identity"}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
     upper, lower, left, right, lip, jaw = ((int(x), int(y), int(w), int(h)) for x, y, w, h in arrays.pop("regions"))
     return Background(regions=Regions(upper, lower, (left, right), lip, jaw), **arrays)

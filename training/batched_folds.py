@@ -33,8 +33,6 @@ from .loso import (
 )
 from .published import PublishedRecipe, Samples, draw_samples
 
-FOLDS_AT_ONCE = 8
-"""Folds in one graph where nobody says another number; each holds its balanced windows in memory (about 200 MB)."""
 SMALLEST_WEIGHT = 1e-12
 
 
@@ -67,7 +65,7 @@ def run_folds_batched(
     recipe: PublishedRecipe | None = None,
     seed: int = 0,
     device: str = "",
-    folds_at_once: int = FOLDS_AT_ONCE,
+    folds_at_once: int,
     tell: FoldTold = lambda *_: None,
 ) -> list[FoldResult]:
     """Train and score every fold that is not done yet, many in one graph; arguments and results as `run_folds`.
@@ -80,7 +78,7 @@ def run_folds_batched(
         recipe: as `run_folds`.
         seed: as `run_folds`.
         device: of torch; '' = a GPU where there is one.
-        folds_at_once: folds in one graph.
+        folds_at_once: folds in one graph; each holds its balanced windows in memory (about 200 MB).
         tell: called after each fold that was not done before.
     """
     tasks = fold_tasks(data, out, classes, annotation=annotation, recipe=recipe, seed=seed)

@@ -49,8 +49,8 @@ def read_casme3(root: Path, annotation: Path | None = None, depth_unit_m: float 
     unreadable, odd = read_exceptions(root / EXCEPTIONS)
     findings = [*tables.findings, *odd]
     findings += [
-        Finding("/".join(tables.names[key]), f"annotated, but there is no such clip below {root}", False)
-        for key in tables.intervals
+        Finding("/".join(tables.names[key]), f"{len(rows)} annotated, but there is no such clip below {root}", False)
+        for key, rows in tables.intervals.items()
         if key not in folders
     ]
     clips = [

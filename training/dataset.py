@@ -5,6 +5,7 @@ Every reader gives the same `DataSet`, so features, training and evaluation neve
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -72,8 +73,10 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """Subject and video, as a file name."""
-        return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{self.subject}__{self.video}")
+        """Subject and video, as a file name; where characters had to give way, a hash keeps it apart from others."""
+        said = f"{self.subject}__{self.video}"
+        safe = re.sub(r"[^A-Za-z0-9._-]+", "_", said)
+        return safe if safe == said else f"{safe}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,19 @@ class DataSet:
 
 
 def group_by_subject(clips: list[Clip]) -> tuple[Subject, ...]:
-    """Clips by subject, in natural order of names."""
+    """Clips by subject, in natural order of names.
+
+    Raises:
+        DataSetError: two clips have one name, in upper or lower case; the windows of one would replace the other's.
+    """
+    names: dict[str, Clip] = {}
+    for clip in clips:
+        other = names.setdefault(clip.name.lower(), clip)
+        if other is not clip:
+            raise DataSetError(
+                f"{other.recording} and {clip.recording} would share the folder {clip.name}; give their subjects or "
+                "videos names that differ"
+            )
     found: dict[str, list[Clip]] = {}
     for clip in sorted(clips, key=lambda clip: (subject_order(clip.subject), clip.video)):
         found.setdefault(clip.subject, []).append(clip)

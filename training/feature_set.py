@@ -59,6 +59,7 @@ def write_features(
             failed[data.clips[number].name] = f"{type(outcome).__name__}: {outcome}"
             tell(None, f"{data.clips[number].name}: {outcome}")
     done = [records[number] for number in sorted(records)]
+    measured = {record.subject for record in done}
     _remove_drafts(out / CLIPS, {record.folder for record in done})
     _write_table(out / FINDINGS, ("where", "what", "kept"), [(f.where, f.what, f.kept) for f in data.findings])
     columns = ("subject", "video", "folder", "frames", "windows", "without_apex", "content_hash")
@@ -67,7 +68,10 @@ def write_features(
         "data_set": data.name,
         "clips": len(done),
         "failed": failed,
+        "failed_expressions": sum(len(clip.intervals) for clip in data.clips if clip.name in failed),
+        "subjects_without_clip": [one.name for one in data.subjects if one.name not in measured],
         "findings": len(data.findings),
+        "findings_not_used": sum(not finding.kept for finding in data.findings),
         "window_ms": stream.window_ms,
         **totals(done),
     }

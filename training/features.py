@@ -14,7 +14,6 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -34,6 +33,7 @@ from sfam.stream.roi import cut_maps, find_regions, to_crop
 
 from .clip_windows import PUBLISHED_FPS, Maps, no_maps
 from .dataset import AnnotatedInterval, Clip
+from .program import program_hash
 
 CLIPS = "clips"
 RECORD = "clip.json"
@@ -205,7 +205,7 @@ def _apex_maps(analysis: Analysis, windows: list[FlowWindow], onset: int | None,
 
 
 def content_hash(task: ClipTask) -> str:
-    """SHA-256 over the clip's bytes, its annotation, the settings and this program's version."""
+    """SHA-256 over the clip's bytes, its annotation, the settings and the program that measures it."""
     total = hashlib.sha256()
     recording = task.clip.recording
     inside = [recording]
@@ -220,7 +220,8 @@ def content_hash(task: ClipTask) -> str:
         except FileNotFoundError as error:
             raise SourceError(f"{recording}: no such clip") from error
     said = [asdict(one) for one in task.clip.intervals], sorted(task.clip.unreadable), task.clip.depth_unit_m
-    parts = (FORMAT, version("sfam-live"), said, task.clip.first_number, task.stream.model_dump(mode="json"))
+    program = program_hash("capture", "stream")
+    parts = (FORMAT, program, said, task.clip.first_number, task.stream.model_dump(mode="json"))
     total.update(json.dumps(parts, sort_keys=True).encode())
     return total.hexdigest()
 

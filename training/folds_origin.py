@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from sfam.engine.fold_origin import FoldOrigin
 
 from .evaluation import Evaluation
-from .loso import FoldResult, weights_file
+from .fold_names import weights_file
+from .loso import FoldResult
 
 LICENCE = "whoever trained it decides, within the terms of the training data"
 LIMITS = (

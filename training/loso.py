@@ -23,9 +23,10 @@ from sfam.engine.fold_origin import begin_origin
 from sfam.engine.network import SFAMNet
 
 from .clip_windows import FRAME_SKIP, ClipWindows, MapStore, at_published_rate, scored_frames, subjects_of
-from .dataset import DataSetError, emotion_class, subject_key
+from .dataset import DataSetError, emotion_class
 from .executor import Executor
 from .feature_set import SUMMARY, read_features
+from .fold_names import file_stem, refuse_shared_files, weights_file
 from .processed import FOLDER, SPOTTING_FILE, find_processed, read_pickle, read_processed
 from .published import PublishedRecipe, draw_samples, fit_published
 
@@ -46,7 +47,7 @@ class FoldTask:
     classes: int
     out: Path
     weights: Path | None = None
-    """Folder of `subject_<number>.pkl` to score with; None trains."""
+    """Folder of one checkpoint a subject to score with, see `weights_file`; None trains."""
     recipe: PublishedRecipe = field(default_factory=PublishedRecipe)
     seed: int = 0
     gain: float | None = 1.0
@@ -130,7 +131,7 @@ def run_folds(
         tell: called after each fold.
 
     Raises:
-        DataSetError: the data cannot be read, or fewer than two subjects.
+        DataSetError: the data cannot be read, fewer than two subjects, or two whose files would have one name.
     """
     tasks = fold_tasks(data, out, classes, annotation=annotation, weights=weights, recipe=recipe, seed=seed, gain=gain)
     results: dict[int, FoldResult] = {}
@@ -160,6 +161,7 @@ def fold_tasks(
     subjects = subjects_of(load_clips(data, annotation))
     if len(subjects) < 2:
         raise DataSetError(f"{data}: {len(subjects)} subject; leaving one out needs two or more")
+    refuse_shared_files(subjects, data)
     for name in (FOLDS, WEIGHTS):
         (out / name).mkdir(parents=True, exist_ok=True)
     if weights is None:
@@ -226,15 +228,18 @@ def fold_network(weights: Path, subject: str, classes: int) -> SFAMNet:
     Raises:
         CheckpointError: there is none, it is not finite, or it has other classes.
     """
-    inside = weights / f"{classes}emo"
-    folder = inside if inside.is_dir() else weights
-    path = folder / weights_file(subject)
+    path = _fold_path(weights, subject, classes)
     if not path.exists():
         raise CheckpointError(f"{path}: no fold of subject {subject}")
     network = read_checkpoint(path)
     if network.classes != classes + 1:
         raise CheckpointError(f"{path}: has {network.classes} classes; {classes} and neutral were asked for")
     return network
+
+
+def _fold_path(weights: Path, subject: str, classes: int) -> Path:
+    inside = weights / f"{classes}emo"
+    return (inside if inside.is_dir() else weights) / weights_file(subject)
 
 
 def _train(task: FoldTask, others: Sequence[ClipWindows]) -> tuple[SFAMNet, float]:
@@ -247,15 +252,10 @@ def _train(task: FoldTask, others: Sequence[ClipWindows]) -> tuple[SFAMNet, floa
     return network, float(np.mean(losses[-10:]))
 
 
-def weights_file(subject: str) -> str:
-    """Name of the checkpoint that never saw a subject, as the published ones are named."""
-    return f"subject_{_file_name(subject)}.pkl"
-
-
 def save_weights(task: FoldTask, network: SFAMNet) -> None:
     """Keep what a fold has learnt, in the form of the published checkpoints."""
     path = task.out / WEIGHTS / weights_file(task.subject)
-    beside = path.with_suffix(".new")
+    beside = path.with_suffix(f".{os.getpid()}.new")
     torch.save(network.state_dict(), beside)
     os.replace(beside, path)
 
@@ -302,15 +302,25 @@ def _score(
 
 
 def _identity(task: FoldTask) -> str:
-    """Hash of all that decides a fold's result."""
+    """Hash of all that decides a fold's result: what lies in the files, not only where they are."""
     listed = [task.data / SUMMARY, task.data / "index.csv"]
     files = [path for path in listed if path.exists()]
     parts: list[Any] = [path.read_text(encoding="utf-8") for path in files]
     processed = find_processed(task.data) if not files else None
     if processed is not None:
         parts += [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(processed.glob("*.pkl"))]
-    parts += [str(task.data), str(task.weights), task.subject, task.classes, asdict(task.recipe), task.seed, task.gain]
+        parts += [_bytes_hash(path) for path in sorted(task.annotation.glob("*.xls*"))] if task.annotation else []
+    network = None if task.weights is None else _bytes_hash(_fold_path(task.weights, task.subject, task.classes))
+    parts += [str(task.data), network, task.subject, task.classes, asdict(task.recipe), task.seed, task.gain]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _bytes_hash(path: Path) -> str:
+    """SHA-256 of a file; why not, where it cannot be read, so that a run with the file is another."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return type(error).__name__
 
 
 def read_fold(task: FoldTask) -> FoldResult | None:
@@ -338,8 +348,4 @@ def write_fold(task: FoldTask, result: FoldResult) -> None:
 
 
 def _path(task: FoldTask) -> Path:
-    return task.out / FOLDS / f"{_file_name(task.subject)}.json"
-
-
-def _file_name(subject: str) -> str:
-    return "".join(letter if letter.isalnum() else "_" for letter in subject_key(subject))
+    return task.out / FOLDS / f"{file_stem(task.subject)}.json"

@@ -65,7 +65,9 @@ class Report:
     notes: tuple[str, ...]
 
 
-def make_report(evaluation: Evaluation, folds: Sequence[FoldResult], data_name: str, how: str, *, real: bool) -> Report:
+def make_report(
+    evaluation: Evaluation, folds: Sequence[FoldResult], data_name: str, how: str, *, real: bool, left_out: str = ""
+) -> Report:
     """Tables and figures of a run.
 
     Args:
@@ -74,6 +76,7 @@ def make_report(evaluation: Evaluation, folds: Sequence[FoldResult], data_name: 
         data_name: what was evaluated.
         how: training and weights, in words.
         real: the data are CAS(ME)^3 itself; otherwise our figures do not stand beside the published ones.
+        left_out: what of the data is in no figure, in words.
     """
     mark = synthetic_mark(data_name, real)
     tables = (
@@ -89,8 +92,9 @@ def make_report(evaluation: Evaluation, folds: Sequence[FoldResult], data_name: 
     return Report(
         title=f"{mark}leave one subject out, {evaluation.classes} emotions",
         paragraphs=(
-            f"Data: {data_name}; {len(evaluation.tallies)} of {len(evaluation.tallies) + len(failed)} subjects scored, "
-            f"{len(evaluation.verdicts)} videos, {hours:.2f} h. {how}",
+            f"Data: {data_name}; {len(evaluation.tallies)} of {len(evaluation.tallies) + len(failed)} measured "
+            f"subjects scored, {len(evaluation.verdicts)} videos, {hours:.2f} h. {how}",
+            *([left_out] if left_out else []),
             "Base rates are tiny: most detections of any such system on long recordings are false alarms.",
             *failed,
         ),

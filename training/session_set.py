@@ -45,7 +45,11 @@ def read_sessions(root: Path) -> DataSet:
             findings.append(Finding(folder.name, "events of several faces, never two at once: taken for one", True))
         intervals, odd = read_corrections(given[0], record)
         findings += odd
-        clips.append(Clip(record.subject, record.video or folder.name, recording, tuple(intervals)))
+        video, place = record.video or folder.name, folder.relative_to(root).as_posix()
+        if any((one.subject, one.video) == (record.subject, video) for one in clips):
+            findings.append(Finding(place, f"one more {video!r} of subject {record.subject!r}: called {place!r}", True))
+            video = place
+        clips.append(Clip(record.subject, video, recording, tuple(intervals)))
     if not clips:
         raise DataSetError(f"{root}: none of {len(folders)} sessions can be used; the first: {findings[0].what}")
     return DataSet(NAME, group_by_subject(clips), tuple(findings))

@@ -11,7 +11,6 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from .decoding import Tally
 from .executor import Executor, LocalExecutor
 from .fit import Run, Schedule, fit
 from .overlays import Background, Batch, Corpus, Overlay, draw_overlay
+from .program import program_hash
 from .recipe import PRESETS, REFUSED, Preset
 from .sequences import Conditions, Scene, draw_background, draw_session
 from .tuning import Judged, calibrate, judge_sequence, tune
@@ -256,7 +256,8 @@ def named_preset(name: str) -> Preset:
 
 def _begin_anew_if_other(work: Path, preset: Preset, seed: int) -> None:
     """Clear what an earlier run left, unless it was of the same recipe, seed and program."""
-    content = json.dumps([asdict(preset), seed, version("sfam-live")], sort_keys=True, default=str)
+    program = program_hash("capture", "stream", "engine", "training")
+    content = json.dumps([asdict(preset), seed, program], sort_keys=True, default=str)
     identity = hashlib.sha256(content.encode()).hexdigest()
     note = work / "recipe.txt"
     if note.exists() and note.read_text(encoding="utf-8") == identity:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +22,10 @@ from tests.training.stand_in import tree
 
 pytest.importorskip("torch")
 pytest.importorskip("openpyxl")
+from sfam.engine.network import SFAMNet
+from sfam.training import batched_folds
+from sfam.training.batched_folds import FoldFit, fit_batched
+
 RUNNER = CliRunner()
 
 
@@ -70,7 +76,25 @@ def test_a_tree_becomes_features_and_a_report(lab: Lab, tmp_path: Path) -> None:
          "--out", str(tmp_path / "scored"), *SHORT],
     )  # fmt: skip
     assert scored.exit_code == 0, scored.output
-    assert "2 of 2 subjects scored" in (tmp_path / "scored" / "report.md").read_text()
+    assert "2 of 2 measured subjects scored" in (tmp_path / "scored" / "report.md").read_text()
+
+
+@pytest.mark.slow  # trains two short folds
+def test_folds_in_one_graph_are_so_many_as_asked_for(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs: list[int] = []
+
+    def counted(networks: Sequence[SFAMNet], *rest: Any, **named: Any) -> list[FoldFit]:
+        graphs.append(len(networks))
+        return fit_batched(networks, *rest, **named)
+
+    monkeypatch.setattr(batched_folds, "fit_batched", counted)
+    command = ["evaluate", str(lab.windows), "--executor", "batched", "--out", str(tmp_path), *SHORT]
+    done = RUNNER.invoke(app, [*command, "--folds-at-once", "1"])
+    assert done.exit_code == 0, done.output
+    assert graphs == [1, 1]
+    for name in ("1.json", "2.json"):
+        one, alone = (json.loads((out / "folds" / name).read_text())["result"] for out in (tmp_path, lab.trained))
+        assert one["loss"] == pytest.approx(alone["loss"], rel=1e-3)
 
 
 @pytest.mark.slow  # plays two clips

@@ -85,6 +85,16 @@ def _without_head(path: Path) -> Path:
     return path
 
 
+def test_a_fold_is_left_out_by_the_name_of_its_subject(tmp_path: Path) -> None:
+    folder = tmp_path / "folds"
+    folder.mkdir()
+    for subject in ("p01", "c01", "c02"):
+        save(folder / f"subject_{subject}.pkl")
+    report = import_checkpoints(folder, "x", tmp_path / "m", exclude_subject="P01")
+    assert report.skipped == {"subject_p01.pkl": "subject P01 excluded"}
+    assert len(report.used) == 2
+
+
 def test_folds_of_different_class_counts_are_no_ensemble(tmp_path: Path) -> None:
     folder = tmp_path / "folds"
     folder.mkdir()

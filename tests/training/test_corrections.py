@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,13 @@ def test_sessions_without_corrections_or_recording_are_left_out_and_named(
     (record.path / "corrections.csv").rename(record.path / "test_review.csv")
     assert read_sessions(tmp_path).clips == data.clips
     assert json.loads((record.path / "session.json").read_text())["subject"] == "s01"
+
+
+def test_two_sessions_of_one_video_are_two_clips(record: SessionRecord, tmp_path: Path) -> None:
+    csv_of(record.path / "corrections.csv", 's01,"face, a",20,30,sad,micro,added,')
+    (record.path / "recording.mcap").touch()
+    shutil.copytree(record.path, tmp_path / "more" / "session")
+    data = read_sessions(tmp_path)
+    assert [(one.subject, one.video) for one in data.clips] == [("s01", "face, a"), ("s01", "more/session")]
+    assert len({one.name for one in data.clips}) == 2
+    assert any("one more 'face, a'" in finding.what and finding.kept for finding in data.findings)

@@ -15,6 +15,7 @@ from sfam.capture.config import CaptureConfig
 from sfam.capture.source import open_source
 from sfam.stream.analysis import Analysis
 from sfam.stream.config import StreamConfig
+from sfam.training import features
 from sfam.training.dataset import DataSet, DataSetError, group_by_subject
 from sfam.training.feature_set import read_features, write_features
 from sfam.training.features import ClipTask, content_hash, measure_clip
@@ -75,7 +76,9 @@ def test_opencv_takes_the_threads_that_are_set(data: DataSet, tmp_path: Path) ->
         cv2.setNumThreads(before)
 
 
-def test_nothing_is_computed_twice_and_changes_are_noticed(data: DataSet, tmp_path: Path) -> None:
+def test_nothing_is_computed_twice_and_changes_are_noticed(
+    data: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     part = only(data, 1)
     first = write_features(part, tmp_path, STREAM, InThisProcess()).records[0]
     again = write_features(part, tmp_path, STREAM, InThisProcess()).records[0]
@@ -89,6 +92,9 @@ def test_nothing_is_computed_twice_and_changes_are_noticed(data: DataSet, tmp_pa
     image.write_bytes(kept + b"\0")
     assert content_hash(task) != first.content_hash
     image.write_bytes(kept)
+    assert content_hash(task) == first.content_hash
+    monkeypatch.setattr(features, "program_hash", lambda *rooms: f"another {rooms}")
+    assert content_hash(task) != first.content_hash
 
 
 def test_an_interrupted_clip_is_not_taken_for_whole(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+
+from openpyxl import load_workbook  # noqa: E402
 
 from sfam.engine.network import SFAMNet  # noqa: E402
 from sfam.training.batched_folds import run_folds_batched  # noqa: E402
@@ -25,10 +27,9 @@ from sfam.training.loso import (  # noqa: E402
     run_folds,
     score_subject,
 )
-from sfam.training.processed import RECOGNITION_FILE, SPOTTING_FILE  # noqa: E402
 from sfam.training.published import PublishedRecipe, Samples, draw_samples, fit_published  # noqa: E402
 from tests.shared_data import shared  # noqa: E402
-from tests.training.stand_in import InThisProcess  # noqa: E402
+from tests.training.stand_in import InThisProcess, write_processed  # noqa: E402
 
 EMOTIONS = ("happy", "sad", "surprise", "others")
 SHORT = PublishedRecipe(steps=3, batch=32)
@@ -113,16 +114,14 @@ def test_nothing_annotated_is_said() -> None:
 
 @pytest.fixture
 def processed(tmp_path: Path) -> Path:
-    """The two published files for subjects 1, 2, 3 (the set of four NaN folds holds 3), random maps."""
-    rng = np.random.default_rng(0)
-    folder = tmp_path / "processed_data"
-    folder.mkdir()
-    subjects = ["spNO.1", "spNO.2", "spNO.3"]
-    maps = [rng.normal(0, 0.5, (n, 42, 42, 3)).astype(np.float32) for n in (400, 300, 300)]
-    (folder / SPOTTING_FILE).write_bytes(pickle.dumps([maps, subjects, [["a"], ["a"], ["c"]]]))
-    apex = [rng.normal(0, 0.5, (42, 42, 3)).astype(np.float32) for _ in range(3)]
-    (folder / RECOGNITION_FILE).write_bytes(pickle.dumps([apex, subjects, ["a", "a", "c"], ["sad", "happy", "Others"]]))
-    return tmp_path
+    """Subjects 1, 2, 3: the set of four NaN folds holds 3."""
+    return write_processed(tmp_path, ("spNO.1", "spNO.2", "spNO.3"))
+
+
+@pytest.fixture
+def patients_and_controls(tmp_path: Path) -> Path:
+    """Three people with one number."""
+    return write_processed(tmp_path, ("P01", "C01", "spNO.1"))
 
 
 @pytest.mark.parametrize("classes", [4, 7])
@@ -158,6 +157,30 @@ def test_folds_train_without_their_subject_and_resume(processed: Path, tmp_path:
     scored = run_folds(processed, tmp_path / "s", 4, InThisProcess(), annotation=annotation, weights=out / "weights")
     assert [one.predicted for one in scored] == [one.predicted for one in first]
     assert json.loads((out / "folds" / "1.json").read_text())["result"]["subject"] == "spNO.1"
+
+
+def test_two_people_with_one_number_are_two_folds_each_scored_by_the_network_that_never_saw_them(
+    patients_and_controls: Path, tmp_path: Path
+) -> None:
+    annotation, out = shared("sfamnet/annotation"), tmp_path / "out"
+    trained = run_folds(patients_and_controls, out, 4, InThisProcess(), annotation=annotation, recipe=SHORT)
+    assert [one.subject for one in trained] == ["C01", "P01", "spNO.1"]
+    assert {path.name for path in (out / "weights").glob("*.pkl")} == {
+        "subject_1.pkl", "subject_c01.pkl", "subject_p01.pkl"
+    }  # fmt: skip
+    scored = run_folds(
+        patients_and_controls, tmp_path / "s", 4, InThisProcess(), annotation=annotation, weights=out / "weights"
+    )
+    for one, other in zip(scored, trained, strict=True):
+        np.testing.assert_allclose(one.traces[0].spot, other.traces[0].spot, atol=1e-6)
+
+
+@pytest.mark.parametrize("other", ["1", "spno.1", "sub-01"])
+def test_one_person_under_two_names_is_refused(tmp_path: Path, other: str) -> None:
+    data = write_processed(tmp_path, ("spNO.1", other))
+    with pytest.raises(DataSetError, match=f"'{other}'.*would both be kept in subject_1.pkl"):
+        run_folds(data, tmp_path / "out", 4, InThisProcess(), annotation=shared("sfamnet/annotation"), recipe=SHORT)
+    assert not (tmp_path / "out").exists()
 
 
 def test_folds_in_one_graph_give_what_folds_alone_give_and_resume(processed: Path, tmp_path: Path) -> None:
@@ -202,6 +225,39 @@ def test_a_fold_without_weights_is_named(processed: Path, tmp_path: Path) -> Non
     (tmp_path / "out" / "folds").mkdir(parents=True)
     task = FoldTask("spNO.1", processed, shared("sfamnet/annotation"), 4, tmp_path / "out", tmp_path / "empty")
     assert run_fold(task).status == "no_weights"
+
+
+def test_folds_are_scored_again_when_their_weights_change(processed: Path, tmp_path: Path) -> None:
+    published, weights = shared("sfamnet/pretrained_weights/4emo"), tmp_path / "weights"
+    weights.mkdir()
+
+    def scored() -> FoldResult:
+        out, annotation = tmp_path / "out", shared("sfamnet/annotation")
+        return run_folds(processed, out, 4, InThisProcess(), annotation=annotation, weights=weights)[0]
+
+    assert scored().status == "no_weights"
+    shutil.copyfile(published / "subject_1.pkl", weights / "subject_1.pkl")
+    first = scored()
+    assert first.status == "scored"
+    shutil.copyfile(published / "subject_2.pkl", weights / "subject_1.pkl")
+    assert scored().traces != first.traces
+
+
+def test_folds_are_trained_again_when_the_tables_change(processed: Path, tmp_path: Path) -> None:
+    annotation = tmp_path / "tables"
+    annotation.mkdir()
+    for table in shared("sfamnet/annotation").iterdir():
+        shutil.copyfile(table, annotation / table.name)
+    first = run_folds(processed, tmp_path / "out", 4, InThisProcess(), annotation=annotation, recipe=SHORT)
+    (labels,) = annotation.glob("*ME_label*.xlsx")
+    book = load_workbook(labels)
+    column = [cell.value for cell in book.worksheets[0][1]].index("emotion") + 1
+    for row in range(2, book.worksheets[0].max_row + 1):
+        book.worksheets[0].cell(row, column, "happy")
+    book.save(labels)
+    load_clips.cache_clear()
+    again = run_folds(processed, tmp_path / "out", 4, InThisProcess(), annotation=annotation, recipe=SHORT)
+    assert [one.loss for one in again] != [one.loss for one in first]
 
 
 def test_missing_processed_data_is_one_sentence(tmp_path: Path) -> None:

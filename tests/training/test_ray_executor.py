@@ -18,6 +18,7 @@ from sfam.app.cli import app
 from sfam.training.executor import WorkerLostError, open_executor
 from sfam.training.feature_set import read_features
 from tests.shared_data import shared
+from tests.training.stand_in import write_processed
 
 ray: Any = pytest.importorskip("ray", reason="Ray is an extra")
 
@@ -101,3 +102,20 @@ def test_features_of_a_cluster_whose_worker_is_killed_are_those_of_this_machine(
     assert sum(Path(name).name == "maps.npy" for name in made) == clips
     assert made == contents(tmp_path / "local"), "no window is missing, doubled or other"
     assert all(len(clip.maps) for clip in read_features(tmp_path / "ray"))
+
+
+@pytest.mark.slow  # starts a cluster of two nodes, and trains three short folds twice
+def test_folds_trained_on_a_cluster_are_those_of_this_machine(two_nodes: Any, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    data = write_processed(tmp_path, ("spNO.1", "spNO.2", "spNO.3"))
+    short = ["--annotation", str(shared("sfamnet/annotation")), "--steps", "3", "--batch", "32", "--draws", "5"]
+    for executor in ("ray", "local"):
+        command = ["evaluate", str(data), "--out", str(tmp_path / executor), "--executor", executor, "--workers", "1"]
+        done = CliRunner().invoke(app, [*command, *short])
+        assert done.exit_code == 0, done.output
+    made = contents(tmp_path / "ray" / "folds")
+    assert sorted(made) == ["1.json", "2.json", "3.json"]
+    assert all(b'"status": "scored"' in content for content in made.values())
+    assert made == contents(tmp_path / "local" / "folds")
+    for name in ("report.md", "weights/origin.json"):
+        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
