@@ -10,6 +10,7 @@ import struct
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
@@ -48,6 +49,8 @@ class _Found:
     """What a file turned out to hold."""
 
     summary: Summary
+    size: int
+    """Of the file."""
     end: int
     """Behind the last whole record of the data section."""
     complete: bool
@@ -55,6 +58,16 @@ class _Found:
     """Index records that the last chunk lacks."""
     damaged: list[int]
     """Where chunks stand that do not open."""
+
+    @property
+    def was_whole(self) -> bool:
+        """Nothing is to be done."""
+        return self.complete and not self.damaged
+
+    @property
+    def torn_bytes(self) -> int:
+        """What stands behind the last whole record."""
+        return 0 if self.complete else self.size - self.end
 
 
 def repair(path: Path, out: Path | None = None) -> RepairReport:
@@ -68,39 +81,51 @@ def repair(path: Path, out: Path | None = None) -> RepairReport:
         out: where to write the mended file; None = in place.
 
     Raises:
-        RecordingError: no mcap file, or it cannot be written.
+        RecordingError: no mcap file, or it cannot be read or written.
     """
-    size = path.stat().st_size
-    found = _look(path)
-    if found.complete and not found.damaged and out is None:
-        return _report(path, found, 0, True)
-    removed = 0 if found.complete else size - found.end
-    if out is None and removed > LARGEST_TORN_BYTES:
-        raise RecordingError(
-            f"{path}: the records end at byte {found.end}, but {removed} bytes follow, more than a kill leaves; "
-            "write what is before the damage into a new file with --out"
-        )
     try:
-        if out is None:
-            _mend(path, found)
-            return _report(path, found, removed, False)
-        if out.exists():
-            raise RecordingError(f"{out}: exists already and is never overwritten; choose another name")
-        part = out.with_name(f"{out.name}.part")
-        shutil.copyfile(path, part)
-        if not found.complete or found.damaged:
-            _mend(part, found)
-        os.replace(part, out)
-        return _report(out, found, removed, found.complete and not found.damaged)
-    except RecordingError:
-        raise
+        file = path.open("rb")
     except OSError as error:
-        raise RecordingError(f"{out or path}: repair cannot write: {error.strerror}") from error
-
-
-def _report(path: Path, found: _Found, removed: int, was_whole: bool) -> RepairReport:
+        raise RecordingError(f"{path}: repair cannot read it: {error.strerror}") from error
+    with file:
+        found = _look(path, file)
+        if out is None and not found.was_whole:
+            _require_torn_end(path, found)
+        try:
+            if out is not None:
+                _mend_copy(path, out, found)
+            elif not found.was_whole:
+                _mend(path, found)
+        except RecordingError:
+            raise
+        except OSError as error:
+            raise RecordingError(f"{out or path}: repair cannot write: {error.strerror}") from error
     messages, chunks = sum(found.summary.counts.values()), found.summary.chunk_count
-    return RepairReport(path, was_whole, messages, chunks, len(found.damaged), removed)
+    return RepairReport(out or path, found.was_whole, messages, chunks, len(found.damaged), found.torn_bytes)
+
+
+def _require_torn_end(path: Path, found: _Found) -> None:
+    """Only what a kill leaves is cut off in place.
+
+    Raises:
+        RecordingError: there is more.
+    """
+    if found.torn_bytes > LARGEST_TORN_BYTES:
+        raise RecordingError(
+            f"{path}: the records end at byte {found.end}, but {found.torn_bytes} bytes follow, more than a kill "
+            "leaves; write what is before the damage into a new file with --out"
+        )
+
+
+def _mend_copy(path: Path, out: Path, found: _Found) -> None:
+    """The mended file under another name."""
+    if out.exists():
+        raise RecordingError(f"{out}: exists already and is never overwritten; choose another name")
+    part = out.with_name(f"{out.name}.part")
+    shutil.copyfile(path, part)
+    if not found.was_whole:
+        _mend(part, found)
+    os.replace(part, out)
 
 
 def _mend(path: Path, found: _Found) -> None:
@@ -116,18 +141,16 @@ def _mend(path: Path, found: _Found) -> None:
         os.fsync(file.fileno())
 
 
-def _look(path: Path) -> _Found:
+def _look(path: Path, file: BinaryIO) -> _Found:
     """Read the data section and check every chunk.
 
     Raises:
         RecordingError: no mcap file, or nothing whole in it.
     """
-    if path.stat().st_size < len(MAGIC):
-        raise RecordingError(f"{path}: no mcap file; it has {path.stat().st_size} bytes")
-    with path.open("rb") as file:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if content[: len(MAGIC)] != MAGIC:
-        raise RecordingError(f"{path}: no mcap file; its first bytes are {content[: len(MAGIC)]!r}")
+    head = file.read(len(MAGIC))
+    if head != MAGIC:
+        raise RecordingError(f"{path}: no mcap file; its first bytes are {head!r}")
+    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     view = memoryview(content)
     try:
         found = _Survey(view).found()
@@ -160,7 +183,7 @@ class _Survey:
             self._take(record)
             end = record.end
         tail = self._close_chunk(last=True, end=end)
-        return _Found(self._summary, end, scan.complete, tail, self._damaged)
+        return _Found(self._summary, len(self._view), end, scan.complete, tail, self._damaged)
 
     def _take(self, record: RawRecord) -> None:
         if record.opcode == Opcode.MESSAGE_INDEX:

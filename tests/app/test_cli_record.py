@@ -136,6 +136,10 @@ def test_repairing_what_is_no_recording_is_refused_in_a_sentence(tmp_path: Path)
     done = run("sfam", "repair", path)
     assert done.returncode == 5
     assert "no mcap file" in done.stderr
+    done = run("sfam", "repair", tmp_path / "missing.mcap")
+    assert done.returncode == 5
+    assert "missing.mcap: repair cannot read it: No such file" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_recording_faces_needs_the_full_privacy_tier(tmp_path: Path) -> None:

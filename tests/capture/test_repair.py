@@ -134,6 +134,13 @@ def test_what_is_no_mcap_file_is_said_so(tmp_path: Path, content: bytes) -> None
     assert path.read_bytes() == content
 
 
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"missing\.mcap: repair cannot read it: No such file or directory"):
+        repair(tmp_path / "missing.mcap")
+    with pytest.raises(RecordingError, match="repair cannot read it"):
+        repair(tmp_path)
+
+
 def test_damage_in_the_middle_never_costs_what_follows_it(
     tmp_path: Path, recorded: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
