@@ -68,6 +68,8 @@ def convert(
 ) -> None:
     """Write any recording as one of ours: the same pairs, stamps and pixels.
 
+    When frames arrived is kept of our own recordings alone; frames that their analysis skipped are left out.
+
     Example: `sfam convert interview.bag interview.mcap`
     """
     flags: dict[str, object] = {
@@ -90,6 +92,8 @@ def repair(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Write the index and summary of a cut recording anew; whole frames are never touched.
+
+    Damage in the middle is no torn end: such a file is left as it is, and --out writes what is before the damage.
 
     Example: `sfam repair session.mcap`
     """

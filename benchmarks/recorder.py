@@ -24,7 +24,7 @@ from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.recorder import Recorder, RecorderSettings
 from sfam.capture.source import SourceInfo, open_source
-from tests.capture.killed_recorder import kill_once
+from tests.capture.killed_recorder import FPS, kill_once
 
 ROUNDS = 3
 FORMS: dict[str, dict[str, Any]] = {
@@ -109,12 +109,14 @@ def kills(count: int, folder: Path) -> dict[str, Any]:
         path.unlink(missing_ok=True)
         results.append(kill_once(path, seed))
     missing = sorted(result.missing_s for result in results)
+    late = [result for result in results if result.missing_s > 0.5]
     return {
         "kills": count,
         "frames_recovered": sum(result.recovered for result in results),
         "missing_s_median": round(missing[len(missing) // 2], 3),
         "missing_s_most": round(missing[-1], 3),
-        "over_half_a_second": sum(value > 0.5 for value in missing),
+        "over_half_a_second": len(late),
+        "of_these_but_for_frames_that_waited": sum(one.missing_s - one.waiting / FPS > 0.5 for one in late),
     }
 
 
@@ -148,7 +150,7 @@ def main() -> None:
             if Path(arguments.recording).exists():
                 report[Path(arguments.recording).name] = speeds(arguments.recording, arguments.frames, folder)
     if arguments.save:
-        title = "Recorders killed at random moments" if arguments.kills else "The recorder"
+        title = "Recorders of 640x480 at 30 fps, killed at random moments" if arguments.kills else "The recorder"
         arguments.save.write_text(page(title, report))
     if arguments.json:
         print(json.dumps(report, indent=1))

@@ -28,11 +28,13 @@ QUEUE_FULL = "recorder_queue"
 """Cause under which frames are counted that came while the disk was behind."""
 OUTSIDE_CLIPS = "outside_clips"
 """Cause for frames that lie around no event."""
+CLIP_MEMORY = "clip_memory"
+"""Cause for frames around an event that were no longer held when it was decided."""
 WRITE_ERROR = "write_error"
 """Cause for frames that the disk did not take."""
 BLOCK_BYTES = 4 * 2**20
 BLOCK_S = 0.12
-"""A block is written once it holds so many bytes of pixels, or is so old: what a kill can cost."""
+"""A block is written once it holds so many bytes of pixels, or is so old: what a kill can cost, beside the queue."""
 CLOCK_EVERY_S = 10.0
 _LOOK_AROUND_S = 0.05
 _LOSSLESS_WAIT_S = 120.0
@@ -53,7 +55,7 @@ class RecorderSettings:
     lossless: bool = False
     """Frames wait for the disk instead of being dropped: for files, never for live cameras."""
     queue_frames: int = 48
-    """Frames that may wait for the disk."""
+    """Frames that may wait for the disk, 1.6 s at 30 fps; a kill loses them."""
     discard: bool = False
     """Encode everything and keep nothing, for a rehearsal; `path` says whose disk must have room."""
 
@@ -117,10 +119,10 @@ class Recorder:
 
     @property
     def drops(self) -> dict[str, int]:
-        """Frames that are not in the file, by cause: the source's and this recorder's; the last two when it is over."""
-        outside = self._clips.left_out if self._clips else 0
-        unwritten = self._accepted - self._frames - outside if self._error else 0
-        own = {QUEUE_FULL: self._queue_full, OUTSIDE_CLIPS: outside, WRITE_ERROR: unwritten}
+        """Frames that are not in the file, by cause: the source's and this recorder's; write errors once it is over."""
+        outside, too_late = (self._clips.left_out, self._clips.too_late) if self._clips else (0, 0)
+        unwritten = self._accepted - self._frames - outside - too_late if self._error else 0
+        own = {QUEUE_FULL: self._queue_full, OUTSIDE_CLIPS: outside, CLIP_MEMORY: too_late, WRITE_ERROR: unwritten}
         return {**self._source_drops, **{cause: count for cause, count in own.items() if count}}
 
     @property

@@ -10,22 +10,20 @@ import struct
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Attachment, AttachmentIndex, Channel, ChunkIndex, MessageIndex, Metadata, MetadataIndex, Schema
 
+from .file_lock import is_held
 from .mcap_chunk import index_records
 from .mcap_file import MAGIC, RecordingError, Summary
-from .mcap_scan import ChunkView, RawRecord, Scan
+from .mcap_scan import ChunkView, RawRecord, Scan, UnreadChunkError, chunk_behind
 
 _SET_ASIDE = 0x80
 """Record types from here on are private and passed over by every reader: a damaged chunk becomes one."""
-
-
-LARGEST_TORN_BYTES = 64 * 2**20
-"""A kill tears one block at most; a longer rest means damage in the middle, and is never cut off in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,8 @@ class _Found:
     """What a file turned out to hold."""
 
     summary: Summary
+    size: int
+    """Of the file."""
     end: int
     """Behind the last whole record of the data section."""
     complete: bool
@@ -55,52 +55,72 @@ class _Found:
     """Index records that the last chunk lacks."""
     damaged: list[int]
     """Where chunks stand that do not open."""
+    doubt: str
+    """Why what would be cut off or set aside may be whole; empty where it is not."""
+
+    @property
+    def was_whole(self) -> bool:
+        """Nothing is to be done."""
+        return self.complete and not self.damaged
+
+    @property
+    def torn_bytes(self) -> int:
+        """What stands behind the last whole record."""
+        return 0 if self.complete else self.size - self.end
 
 
 def repair(path: Path, out: Path | None = None) -> RepairReport:
     """Rebuild index and summary of an mcap file, ours or another's.
 
     In place nothing whole is ever rewritten: the torn end is cut and the index appended, so a kill in between leaves a
-    file that the next repair mends alike. A new file appears under its name only when it is complete.
+    file that the next repair mends alike. What may be more than a torn end is refused. A new file appears under its
+    name only when it is complete.
 
     Args:
         path: the damaged file.
         out: where to write the mended file; None = in place.
 
     Raises:
-        RecordingError: no mcap file, or it cannot be written.
+        RecordingError: no mcap file, still being written, it cannot be read or written, or not be mended in place
+            without loss.
     """
-    size = path.stat().st_size
-    found = _look(path)
-    if found.complete and not found.damaged and out is None:
-        return _report(path, found, 0, True)
-    removed = 0 if found.complete else size - found.end
-    if out is None and removed > LARGEST_TORN_BYTES:
-        raise RecordingError(
-            f"{path}: the records end at byte {found.end}, but {removed} bytes follow, more than a kill leaves; "
-            "write what is before the damage into a new file with --out"
-        )
     try:
-        if out is None:
-            _mend(path, found)
-            return _report(path, found, removed, False)
-        if out.exists():
-            raise RecordingError(f"{out}: exists already and is never overwritten; choose another name")
-        part = out.with_name(f"{out.name}.part")
-        shutil.copyfile(path, part)
-        if not found.complete or found.damaged:
-            _mend(part, found)
-        os.replace(part, out)
-        return _report(out, found, removed, found.complete and not found.damaged)
-    except RecordingError:
-        raise
+        file = path.open("rb")
     except OSError as error:
-        raise RecordingError(f"{out or path}: repair cannot write: {error.strerror}") from error
-
-
-def _report(path: Path, found: _Found, removed: int, was_whole: bool) -> RepairReport:
+        raise RecordingError(f"{path}: repair cannot read it: {error.strerror}") from error
+    with file:
+        if out is None and is_held(file):
+            raise RecordingError(
+                f"{path}: a program is still writing this file; end that recording first, or mend a copy of what is "
+                "there now with --out"
+            )
+        found = _look(path, file)
+        if out is None and found.doubt:
+            raise RecordingError(
+                f"{path}: {found.doubt}; nothing was changed, --out writes what can be mended into a new file"
+            )
+        try:
+            if out is not None:
+                _mend_copy(path, out, found)
+            elif not found.was_whole:
+                _mend(path, found)
+        except RecordingError:
+            raise
+        except OSError as error:
+            raise RecordingError(f"{out or path}: repair cannot write: {error.strerror}") from error
     messages, chunks = sum(found.summary.counts.values()), found.summary.chunk_count
-    return RepairReport(path, was_whole, messages, chunks, len(found.damaged), removed)
+    return RepairReport(out or path, found.was_whole, messages, chunks, len(found.damaged), found.torn_bytes)
+
+
+def _mend_copy(path: Path, out: Path, found: _Found) -> None:
+    """The mended file under another name."""
+    if out.exists():
+        raise RecordingError(f"{out}: exists already and is never overwritten; choose another name")
+    part = out.with_name(f"{out.name}.part")
+    shutil.copyfile(path, part)
+    if not found.was_whole:
+        _mend(part, found)
+    os.replace(part, out)
 
 
 def _mend(path: Path, found: _Found) -> None:
@@ -116,18 +136,16 @@ def _mend(path: Path, found: _Found) -> None:
         os.fsync(file.fileno())
 
 
-def _look(path: Path) -> _Found:
+def _look(path: Path, file: BinaryIO) -> _Found:
     """Read the data section and check every chunk.
 
     Raises:
         RecordingError: no mcap file, or nothing whole in it.
     """
-    if path.stat().st_size < len(MAGIC):
-        raise RecordingError(f"{path}: no mcap file; it has {path.stat().st_size} bytes")
-    with path.open("rb") as file:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    if content[: len(MAGIC)] != MAGIC:
-        raise RecordingError(f"{path}: no mcap file; its first bytes are {content[: len(MAGIC)]!r}")
+    head = file.read(len(MAGIC))
+    if head != MAGIC:
+        raise RecordingError(f"{path}: no mcap file; its first bytes are {head!r}")
+    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     view = memoryview(content)
     try:
         found = _Survey(view).found()
@@ -149,6 +167,9 @@ class _Survey:
         self._indexes: dict[int, int] = {}  # of the last chunk: channel -> offset
         self._open: tuple[RawRecord, ChunkView, dict[int, MessageIndex], Counter[int]] | None = None
         self._index_end = 0
+        self._opened_end = len(MAGIC)  # behind the last chunk that opened
+        self._unread = ""  # of a chunk that does not open here and may yet be sound
+        self._loose = False  # messages outside of chunks
 
     def found(self) -> _Found:
         """Everything whole in the file."""
@@ -160,7 +181,17 @@ class _Survey:
             self._take(record)
             end = record.end
         tail = self._close_chunk(last=True, end=end)
-        return _Found(self._summary, end, scan.complete, tail, self._damaged)
+        return _Found(self._summary, len(self._view), end, scan.complete, tail, self._damaged, self._doubt(scan))
+
+    def _doubt(self, scan: Scan) -> str:
+        if self._unread or scan.complete:
+            return self._unread
+        whole = chunk_behind(self._view, self._opened_end)
+        if whole is not None:
+            return f"damaged near byte {self._opened_end}, for a whole chunk follows at byte {whole}"
+        if self._loose and scan.data_end is None:
+            return f"cut off or damaged at byte {scan.end}; its messages are in no chunks, which would tell which"
+        return ""
 
     def _take(self, record: RawRecord) -> None:
         if record.opcode == Opcode.MESSAGE_INDEX:
@@ -177,6 +208,7 @@ class _Survey:
         elif record.opcode in (Opcode.ATTACHMENT, Opcode.METADATA):
             self._take_extra(record)
         elif record.opcode == Opcode.MESSAGE:
+            self._loose = True
             self._summary.counts[int.from_bytes(self._view[record.body : record.body + 2], "little")] += 1
 
     def _take_chunk(self, record: RawRecord) -> None:
@@ -191,9 +223,12 @@ class _Survey:
                 entries = indexes.setdefault(message.channel, MessageIndex(message.channel, [])).records
                 entries.append((message.t_ns, message.offset))
                 counts[message.channel] += 1
-        except ValueError:
+        except ValueError as error:
             self._damaged.append(record.start)
+            if isinstance(error, UnreadChunkError):
+                self._unread = str(error)
             return
+        self._opened_end = chunk.end
         self._open = (record, chunk, indexes, counts)
         self._indexes, self._index_end = {}, record.end
 

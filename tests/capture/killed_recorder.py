@@ -10,18 +10,23 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
-from sfam.capture.frame import RGBDFrame
+from sfam.capture.frame import Calibration, Intrinsics, RGBDFrame
 from sfam.capture.recorder import Recorder, RecorderSettings
 from sfam.capture.repair import repair
 from sfam.capture.source import SourceError, open_source
-from tests.capture.recorded_frames import FPS, INFO, assert_equal, seeded_frame
+from tests.capture.recorded_frames import INFO, assert_equal, seeded_frame
+
+FPS = 30.0
+CAMERA = Intrinsics(640, 480, 600.0, 600.0, 320.0, 240.0)
+CALIBRATION = Calibration(CAMERA, CAMERA, depth_aligned=True)
+"""Of full size: a block of images is 4 MiB, and its frames take a while to encode."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +35,20 @@ class KillResult:
     """Frames the recorder had been given when it was killed."""
     recovered: int
     """Frames in the repaired file, each compared to the byte."""
+    waiting: int
+    """Those of them that waited for the disk when the last one came."""
     missing_s: float
 
 
-def record_until_killed(path: str, pushed: Synchronized[int]) -> None:
-    """Child: frames at `FPS`; `pushed` counts those handed over."""
+def record_until_killed(path: str, pushed: Synchronized[int], waiting: Synchronized[int]) -> None:
+    """Child: frames at `FPS`; `pushed` counts those handed over, `waiting` those in the recorder's queue then."""
     recorder = Recorder(RecorderSettings(Path(path)))
-    recorder.begin(INFO, SessionClock.start())
+    recorder.begin(replace(INFO, fps=FPS, calibration=CALIBRATION), SessionClock.start())
     began_s = time.monotonic()
     for number in range(3600):
-        recorder.push(seeded_frame(number))
+        recorder.push(seeded_frame(number, CALIBRATION))
         with pushed.get_lock():
-            pushed.value = number + 1
+            pushed.value, waiting.value = number + 1, len(recorder._queue)
         time.sleep(max(0.0, began_s + (number + 1) / FPS - time.monotonic()))
 
 
@@ -52,7 +59,8 @@ def kill_once(path: Path, seed: int) -> KillResult:
     if sys.platform == "linux":
         context.set_forkserver_preload([__name__])
     pushed: Synchronized[int] = context.Value("q", 0)
-    child = context.Process(target=record_until_killed, args=(str(path), pushed))
+    waiting: Synchronized[int] = context.Value("q", 0)
+    child = context.Process(target=record_until_killed, args=(str(path), pushed, waiting))
     child.start()
     deadline_s = time.monotonic() + 60
     while pushed.value == 0 and time.monotonic() < deadline_s:
@@ -69,8 +77,8 @@ def kill_once(path: Path, seed: int) -> KillResult:
     recovered = 0
     with suppress(SourceError):  # killed before the first block: no frame in it
         for recovered, frame in enumerate(repaired_frames(path), 1):
-            assert_equal(seeded_frame(recovered - 1), frame)
-    return KillResult(count, recovered, (count - recovered) / FPS)
+            assert_equal(seeded_frame(recovered - 1, CALIBRATION), frame)
+    return KillResult(count, recovered, waiting.value, (count - recovered) / FPS)
 
 
 def repaired_frames(path: Path) -> Iterator[RGBDFrame]:
