@@ -37,8 +37,10 @@ class DeviceSource(FrameSource):
     details: dict[str, str | int | float | bool]
     warnings: list[str]
 
-    def __init__(self, config: CaptureConfig) -> None:
+    def __init__(self, config: CaptureConfig, sdk_error: type[Exception]) -> None:
+        """`sdk_error` is what the SDK raises where a camera refuses or is gone."""
         self.config = config
+        self._sdk_error = sdk_error
         self.details = {}
         self.warnings = []
         self._rate: float | None = None
@@ -85,12 +87,20 @@ class DeviceSource(FrameSource):
         raise AbsentError(f"{kind}: no camera{asked} is connected. {advice}")
 
     def start(self, stream: Callable[[], None]) -> None:
-        """Stream and warm up; whatever goes wrong leaves nothing open."""
+        """Stream and warm up; whatever goes wrong leaves nothing open.
+
+        Raises:
+            SourceError: the camera refuses, or gives no frames.
+        """
         try:
             stream()
             self.warm_up()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, self._sdk_error):
+                raise SourceError(
+                    f"{self.label}: refused while it was started ({error}); another program may use it, or replug it"
+                ) from error
             raise
 
     def freeze(self) -> None:

@@ -66,7 +66,7 @@ class OakSource(DeviceSource):
     """
 
     def __init__(self, config: CaptureConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, RuntimeError)
         self._dai = sdk()
         self._pipeline: Any = None
         found = self._find()

@@ -144,6 +144,38 @@ def test_an_orbbec_is_reset_before_the_start_where_asked(kind: Kind) -> None:
         assert any("no hardware reset" in warning for warning in warnings)
 
 
+def test_an_orbbec_that_cannot_be_asked_is_told_beside_those_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    def second_only(self: fake_pyorbbecsdk.DeviceList, index: int) -> fake_pyorbbecsdk.Device:
+        if index == 0:
+            raise fake_pyorbbecsdk.OBError("failed to open usb device: -3")
+        return fake_pyorbbecsdk.Device()
+
+    monkeypatch.setitem(sys.modules, "pyorbbecsdk", fake_pyorbbecsdk)
+    monkeypatch.setattr(fake_pyorbbecsdk.DeviceList, "get_count", lambda self: 2)
+    monkeypatch.setattr(fake_pyorbbecsdk.DeviceList, "get_device_by_index", second_only)
+    found, unusable = list_all()
+    assert fake_pyorbbecsdk.SERIAL in [one.serial for one in found if one.kind == "orbbec"]
+    assert "does not answer (failed to open usb device: -3). On Linux it needs the udev rule" in unusable["orbbec"]
+
+
+@pytest.mark.parametrize("refused", ["reboot", "Pipeline"])
+def test_an_orbbec_that_refuses_is_a_sentence(refused: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise fake_pyorbbecsdk.OBError("access denied")
+
+    monkeypatch.setitem(sys.modules, "pyorbbecsdk", fake_pyorbbecsdk)
+    config = CaptureConfig(camera="orbbec", warmup_frames=12, initial_reset=True)
+    if refused == "reboot":
+        monkeypatch.setattr(fake_pyorbbecsdk.Device, "reboot", refuse)
+        with open_source(config) as source:
+            assert "hardware reset was refused: access denied" in source.info.warnings
+            assert next(source.frames()).sequence == 0
+        return
+    monkeypatch.setattr(fake_pyorbbecsdk, "Pipeline", refuse)
+    with pytest.raises(SourceError, match=r"^orbbec CL8H741005J: refused while it was started .access denied"):
+        open_source(config)
+
+
 def test_a_missing_sdk_is_a_sentence_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     for one in KINDS:
         monkeypatch.setitem(sys.modules, one.module, None)
