@@ -141,7 +141,13 @@ class LiveFrames:
         else:
             wraps = 0
         self._wraps[role] = wraps
-        return replace(frame, t_device_ns=frame.t_device_ns + wraps * WRAP_NS) if wraps else frame
+        if not wraps:
+            return frame
+        device_ns, sensor_ns = frame.t_device_ns + wraps * WRAP_NS, frame.t_sensor_ns
+        if sensor_ns is not None:
+            # Mid-exposure lies before the device stamp: of the first frame after a wrap it has not wrapped yet.
+            sensor_ns += round((device_ns - sensor_ns) / WRAP_NS) * WRAP_NS
+        return replace(frame, t_device_ns=device_ns, t_sensor_ns=sensor_ns)
 
     def _pair_up(self, pairs: list[Pair[SensorFrame]]) -> list[RGBDFrame]:
         return [self._frame(pair) for pair in pairs]

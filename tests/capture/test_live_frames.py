@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -70,6 +71,17 @@ def test_a_wrapping_counter_goes_on_in_one_segment() -> None:
         out += frames.push(image("depth", number, stamp_ns)) + frames.push(image("color", number, stamp_ns))
     assert {frame.segment for frame in out} == {0}
     assert {b.t_device_ns - a.t_device_ns for a, b in pairwise(out)} == {PERIOD_NS}
+
+
+def test_the_stamp_of_mid_exposure_wraps_with_the_devices_or_a_frame_later() -> None:
+    frames = live()
+    out = []
+    for number in range(6):
+        stamp_ns = WRAP_NS + 1_000_000 + (number - 3) * PERIOD_NS
+        color = replace(image("color", number, stamp_ns % WRAP_NS), t_sensor_ns=(stamp_ns - 4_000_000) % WRAP_NS)
+        out += frames.push(image("depth", number, stamp_ns % WRAP_NS)) + frames.push(color)
+    assert out[3].t_device_ns == WRAP_NS + 1_000_000
+    assert [frame.t_device_ns - (frame.t_sensor_ns or 0) for frame in out] == [4_000_000] * 6
 
 
 def test_a_repeated_frame_is_dropped_and_counted() -> None:

@@ -186,6 +186,7 @@ def test_a_hardware_counter_that_wraps_goes_on(camera: SoftwareCamera) -> None:
     steps = [b.t_device_ns - a.t_device_ns for a, b in pairwise(frames)]
     assert all(step > 0 for step in steps)
     assert max(frame.t_device_ns for frame in frames) > WRAP_US * 1000
+    assert {frame.t_device_ns - (frame.t_sensor_ns or 0) for frame in frames} == {4_000_000}
 
 
 @pytest.mark.parametrize(
