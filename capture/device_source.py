@@ -17,6 +17,8 @@ READ_S = 0.2
 """Longest wait of one read, so that stops and stalls are noticed."""
 LOOK_S = 0.2
 """Between two looks for a camera that is not there yet."""
+EMPTIED_S = 1.0
+"""Longest emptying of the SDK's queue, where frames come as fast as they are read."""
 FIRST_FRAME_S = 4.0
 """A camera may take seconds to its first frame."""
 DeviceT = TypeVar("DeviceT")
@@ -49,6 +51,8 @@ class DeviceSource(FrameSource):
     @abstractmethod
     def read(self, timeout_s: float) -> list[SensorFrame]:
         """Copies of the frames that came within `timeout_s`; [] where none did.
+
+        With 0 those that wait already.
 
         Raises:
             SourceError: the camera is gone.
@@ -117,6 +121,7 @@ class DeviceSource(FrameSource):
             fps=round(self._rate or self.fps, 2),
             calibration=self.calibration,
             warnings=tuple(self.warnings),
+            stamped=True,
             details={"serial": self.serial, "fps_requested": self.fps, **self.details},
         )
 
@@ -126,12 +131,13 @@ class DeviceSource(FrameSource):
         return self._live.drops
 
     def frames(self) -> Iterator[RGBDFrame]:
-        """Pairs as they arrive.
+        """Pairs as they arrive, each with the host's time at which the later of its two images came.
 
         Raises:
             SourceError: the camera is gone, a stream stalled.
         """
         self._begin()
+        self._pass_over_the_queue()
         while not self._closed:
             for frame in self.read(READ_S):
                 yield from self._live.push(self._fitting(frame))
@@ -158,6 +164,13 @@ class DeviceSource(FrameSource):
             )
         if self.config.freeze_exposure:
             self.freeze()
+
+    def _pass_over_the_queue(self) -> None:
+        """Skip what came while nobody read: between warm-up and first frame the analysis gets ready, for seconds."""
+        until_s = time.monotonic() + EMPTIED_S
+        while time.monotonic() < until_s and (waiting := self.read(0.0)):
+            for frame in waiting:
+                self._live.pass_over(self._fitting(frame))
 
     def _fitting(self, frame: SensorFrame) -> SensorFrame:
         """The frame, if it has the size that its calibration is for."""

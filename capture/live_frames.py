@@ -58,6 +58,7 @@ class LiveFrames:
         self._paired_ns = began_ns
         self._recent: deque[tuple[int, int]] = deque(maxlen=_RATE_OVER)
         self._sequence = 0
+        self._old_until_ns = -1
         self._epoch = self._first_epoch = 0
         self._epochs: dict[Role, int] = {"color": 0, "depth": 0}
 
@@ -86,6 +87,16 @@ class LiveFrames:
         if frame.role == "color":
             self._recent.append((frame.number, frame.t_device_ns))
         return out + self._pair_up(self._pairer.push(frame))
+
+    def pass_over(self, frame: SensorFrame) -> None:
+        """Take a frame that waited in a queue for nobody knows how long.
+
+        It may become the partner of one that comes later, whose arrival is known; a pair of two such frames is not handed
+        out, and what was lost among them counts for nothing.
+        """
+        self._old_until_ns = frame.t_host_ns
+        self.push(frame)
+        self._earlier.subtract(self.drops)
 
     def trouble(self, now_ns: int, limit_s: float) -> str | None:
         """What has stalled for longer than `limit_s`, in words; None where all is well."""
@@ -150,13 +161,13 @@ class LiveFrames:
         return replace(frame, t_device_ns=device_ns, t_sensor_ns=sensor_ns)
 
     def _pair_up(self, pairs: list[Pair[SensorFrame]]) -> list[RGBDFrame]:
-        return [self._frame(pair) for pair in pairs]
+        arrivals = [(max(pair.color.t_host_ns, pair.depth.t_host_ns), pair) for pair in pairs]
+        return [self._frame(pair, arrived_ns) for arrived_ns, pair in arrivals if arrived_ns > self._old_until_ns]
 
-    def _frame(self, pair: Pair[SensorFrame]) -> RGBDFrame:
+    def _frame(self, pair: Pair[SensorFrame], arrived_ns: int) -> RGBDFrame:
         color, depth = pair.color, pair.depth
         if self._sequence == 0:
             self._first_epoch = self._epoch
-        arrived_ns = max(color.t_host_ns, depth.t_host_ns)
         self._paired_ns = arrived_ns
         frame = RGBDFrame(
             sequence=self._sequence,

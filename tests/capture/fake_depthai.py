@@ -100,18 +100,25 @@ class ImgFrame:
 
 
 class MessageQueue:
+    _newest = 0
+    """Number of the newest color image; depth comes with it, and nothing waits in either queue."""
+
     def __init__(self, role: str) -> None:
-        self._role, self._number, self._ready = role, 0, 0
+        self._role, self._number = role, 0
+        MessageQueue._newest = 0
 
     def get(self, timeout: timedelta) -> ImgFrame | None:
         if lost:
             raise RuntimeError("Communication exception - possible device error/misconfiguration")
-        time.sleep(timeout.total_seconds() if silent else 0.004)
-        return None if silent else self.tryGet()
+        if silent or not timeout:
+            time.sleep(timeout.total_seconds())
+            return None
+        time.sleep(0.004)
+        MessageQueue._newest += 1
+        return self.tryGet()
 
     def tryGet(self) -> ImgFrame | None:  # noqa: N802
-        self._ready = 1 - self._ready
-        if silent or not self._ready:
+        if silent or self._number == MessageQueue._newest:
             return None
         self._number += 1
         return ImgFrame(self._role, self._number)

@@ -142,7 +142,7 @@ class PyK4A:
     def get_capture(self, timeout: int = -1) -> PyK4ACapture:
         if lost:
             raise K4AException
-        if silent:
+        if silent or timeout == 0:  # nothing waits in its queue
             time.sleep(timeout / 1000)
             raise K4ATimeoutException
         time.sleep(0.004)

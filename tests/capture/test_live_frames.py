@@ -100,6 +100,18 @@ def test_drops_are_kept_over_a_new_segment() -> None:
     assert (frames.drops["lost"], frames.drops["lost_depth"]) == (3, 3)
 
 
+def test_what_is_lost_or_jumps_among_frames_that_are_passed_over_counts_for_nothing() -> None:
+    frames = live()
+    for number, stamp_ns in ((100, 10**12), (103, 10**12 + 3 * PERIOD_NS), (3, 3 * PERIOD_NS), (4, 4 * PERIOD_NS)):
+        frames.pass_over(image("depth", number, stamp_ns))
+        frames.pass_over(image("color", number, stamp_ns))
+    assert frames.drops == {}
+    frames.push(image("depth", 5, 5 * PERIOD_NS))
+    (first,) = frames.push(image("color", 5, 5 * PERIOD_NS))
+    assert (first.sequence, first.segment) == (0, 0)
+    assert frames.drops == {}
+
+
 def test_streams_that_run_but_never_meet_are_told_with_their_clocks() -> None:
     frames = live()
     for number in range(100):
