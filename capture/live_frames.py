@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
 from typing import cast
 
 from .frame import Calibration, ClockDomain, ColorImage, DepthImage, RGBDFrame
@@ -50,7 +52,7 @@ class LiveFrames:
         """Nothing has been seen yet at `began_ns` of the host's monotonic clock."""
         self._calibration = calibration
         self._period_ns = period_ns
-        self._pairer: Pairer[SensorFrame] = Pairer(period_ns)
+        self._pairer: Pairer[SensorFrame] = Pairer(period_ns, count_gaps=True)
         self._earlier: Counter[str] = Counter()
         self._last: dict[Role, SensorFrame] = {}
         self._wraps: dict[Role, int] = {"color": 0, "depth": 0}
@@ -69,11 +71,19 @@ class LiveFrames:
 
     @property
     def rate(self) -> float | None:
-        """Frames a second the color sensor really makes: its own counter over its own clock; None at the beginning."""
+        """Frames a second the color sensor really makes: its own counter over its own clock; None at the beginning.
+
+        Where it has no counter, gaps between its stamps are filled up.
+        """
         if len(self._recent) < 10:
             return None
         (first, began_ns), (last, ended_ns) = self._recent[0], self._recent[-1]
-        count = last - first if last > first >= 0 else len(self._recent) - 1
+        if last > first >= 0:
+            count = last - first
+        else:
+            gaps_ns = [after - before for (_, before), (_, after) in pairwise(self._recent)]
+            usual_ns = max(1.0, median(gaps_ns))
+            count = sum(max(1, round(gap_ns / usual_ns)) for gap_ns in gaps_ns)
         return count * 1e9 / (ended_ns - began_ns) if ended_ns > began_ns else None
 
     def push(self, frame: SensorFrame) -> list[RGBDFrame]:
@@ -123,7 +133,7 @@ class LiveFrames:
         """What is left of the old time; a new one begins."""
         rest = self._pair_up(self._pairer.flush())
         self._earlier.update(self._pairer.drops)
-        self._pairer = Pairer(self._period_ns)
+        self._pairer = Pairer(self._period_ns, count_gaps=True)
         self._recent.clear()
         self._epoch += 1
         return rest

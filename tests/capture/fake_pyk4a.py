@@ -14,6 +14,8 @@ busy = False
 silent = False
 present = True
 started: list[Any] = []
+never: set[int] = set()
+"""Numbers of captures that do not come."""
 
 
 class K4AException(Exception):  # noqa: N818
@@ -147,6 +149,8 @@ class PyK4A:
             raise K4ATimeoutException
         time.sleep(0.004)
         self._number += 1
+        while self._number in never:
+            self._number += 1
         return PyK4ACapture(self._number)
 
 

@@ -12,6 +12,7 @@ from sfam.capture.pairing import Role
 
 LENS = Intrinsics(4, 3, 5.0, 5.0, 2.0, 1.5)
 PERIOD_NS = 33_333_333
+ROLES: tuple[Role, Role] = ("depth", "color")
 HARDWARE, SYSTEM = ClockDomain.HARDWARE, ClockDomain.SYSTEM
 
 
@@ -110,6 +111,30 @@ def test_what_is_lost_or_jumps_among_frames_that_are_passed_over_counts_for_noth
     (first,) = frames.push(image("color", 5, 5 * PERIOD_NS))
     assert (first.sequence, first.segment) == (0, 0)
     assert frames.drops == {}
+
+
+def test_without_a_counter_losses_and_rate_are_told_by_the_stamps() -> None:
+    frames = live()
+    out = []
+    for place in [*range(20), *range(30, 50)]:  # ten captures never came
+        jitter_ns = place % 3 * 1_000_000
+        for role in ROLES:
+            one = replace(image(role, place + 1, place * PERIOD_NS + jitter_ns), number=-1)
+            out += frames.push(one)
+    assert frames.drops == {"lost": 10, "lost_depth": 10}
+    assert [frame.dropped_before for frame in out] == [0] * 20 + [10] + [0] * 19
+    assert {(frame.color_number, frame.depth_number, frame.segment) for frame in out} == {(-1, -1, 0)}
+    assert frames.rate == pytest.approx(30, abs=0.1)
+
+
+def test_a_camera_without_counter_that_slows_down_loses_few_and_then_none() -> None:
+    frames, drops = live(), list[int]()
+    for place in [*range(40), *range(40, 200, 2)]:  # in the dark: every second picture from here on
+        for role in ROLES:
+            frames.push(replace(image(role, place + 1, place * PERIOD_NS), number=-1))
+        drops.append(frames.drops.get("lost", 0))
+    assert drops[39] == 0
+    assert drops[-1] == drops[60] <= 17, "half of the 31 distances it knows its period from"
 
 
 def test_streams_that_run_but_never_meet_are_told_with_their_clocks() -> None:

@@ -93,6 +93,15 @@ def test_color_without_depth_is_counted(kind: Kind) -> None:
     assert source.drops.get("unpaired_color", 0) == (0 if kind.name == "oak" else 2)
 
 
+def test_captures_that_a_kinect_loses_are_counted_though_it_numbers_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyk4a", fake_pyk4a)
+    monkeypatch.setattr(fake_pyk4a, "never", set(range(31, 41)))
+    with open_source(CaptureConfig(camera="kinect", warmup_frames=20)) as source:
+        frames = [frame for frame, _ in zip(source.frames(), range(20), strict=False)]
+    assert source.drops["lost"] == 10
+    assert sum(frame.dropped_before for frame in frames if frame.dropped_before > 2) == 10
+
+
 def test_a_lost_camera_ends_the_frames_and_can_be_opened_again(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(kind) as source:
         frames = source.frames()
