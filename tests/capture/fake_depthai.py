@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +14,8 @@ lost = False
 busy = False
 silent = False
 present = True
+late = False
+"""Depth comes a moment after color."""
 started: list[Any] = []
 sent: list[Any] = []
 
@@ -101,24 +102,21 @@ class ImgFrame:
 
 class MessageQueue:
     _newest = 0
-    """Number of the newest color image; depth comes with it, and nothing waits in either queue."""
+    """Number of the newest color image; it comes at every third look, and depth with it or at the look after that."""
 
     def __init__(self, role: str) -> None:
-        self._role, self._number = role, 0
+        self._role, self._number, self._looks, self._heard_of = role, 0, 0, 0
         MessageQueue._newest = 0
 
-    def get(self, timeout: timedelta) -> ImgFrame | None:
+    def tryGet(self) -> ImgFrame | None:  # noqa: N802
         if lost:
             raise RuntimeError("Communication exception - possible device error/misconfiguration")
-        if silent or not timeout:
-            time.sleep(timeout.total_seconds())
-            return None
-        time.sleep(0.004)
-        MessageQueue._newest += 1
-        return self.tryGet()
-
-    def tryGet(self) -> ImgFrame | None:  # noqa: N802
-        if silent or self._number == MessageQueue._newest:
+        self._looks += 1
+        if self._role == "color" and not silent and self._looks % 3 == 0:
+            MessageQueue._newest += 1
+        heard_of, self._heard_of = self._heard_of, MessageQueue._newest
+        comes_later = late and self._role == "depth" and heard_of != MessageQueue._newest
+        if silent or comes_later or self._number == MessageQueue._newest:
             return None
         self._number += 1
         return ImgFrame(self._role, self._number)

@@ -11,6 +11,7 @@ import pytest
 
 from sfam.capture.camera_list import list_all, list_kind
 from sfam.capture.config import CaptureConfig
+from sfam.capture.device_source import DeviceSource
 from sfam.capture.frame import ClockDomain, Distortion
 from sfam.capture.source import AbsentError, FrameSource, SourceError, open_source
 from tests.capture import fake_depthai, fake_pyk4a, fake_pyorbbecsdk
@@ -100,6 +101,16 @@ def test_captures_that_a_kinect_loses_are_counted_though_it_numbers_none(monkeyp
         frames = [frame for frame, _ in zip(source.frames(), range(20), strict=False)]
     assert source.drops["lost"] == 10
     assert sum(frame.dropped_before for frame in frames if frame.dropped_before > 2) == 10
+
+
+def test_depth_of_an_oak_does_not_wait_for_the_next_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "depthai", fake_depthai)
+    monkeypatch.setattr(fake_depthai, "late", True)
+    with open_source(CaptureConfig(camera="oak", warmup_frames=3)) as source:
+        assert isinstance(source, DeviceSource)
+        (color,), (depth,) = source.read(0.2), source.read(0.2)
+    assert (color.role, depth.role) == ("color", "depth")
+    assert color.number == depth.number
 
 
 def test_a_lost_camera_ends_the_frames_and_can_be_opened_again(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
