@@ -101,8 +101,8 @@ class LiveFrames:
     def pass_over(self, frame: SensorFrame) -> None:
         """Take a frame that waited in a queue for nobody knows how long.
 
-        It may become the partner of one that comes later, whose arrival is known; a pair of two such frames is not handed
-        out, and what was lost among them counts for nothing.
+        It may become the partner of one that comes later, whose arrival is known. A pair of two such frames is not
+        handed out, and what was lost among them counts for nothing.
         """
         self._old_until_ns = frame.t_host_ns
         self.push(frame)

@@ -120,7 +120,7 @@ class Pairer(Generic[FrameT]):
 
     @property
     def drops(self) -> Mapping[str, int]:
-        """Frames that never became part of a pair, by cause; `lost` ones never reached us (numbers skipped, or gaps)."""
+        """Frames that never became part of a pair, by cause; `lost` ones never reached us (numbers or time skipped)."""
         return {cause: count for cause, count in self._drops.items() if count}
 
     @property
