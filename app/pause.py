@@ -98,6 +98,7 @@ class PauseGate:
         self._withheld = 0
         self._withheld_last = False
         self._pauses = 0
+        self._opened_ns = 0
 
     @property
     def closed(self) -> bool:
@@ -110,6 +111,7 @@ class PauseGate:
             self.close()
             return Hold(True, time.monotonic_ns())
         before = Hold(False, time.monotonic_ns())
+        self._opened_ns = before.at_ns
         self.open()
         return before
 
@@ -135,7 +137,8 @@ class PauseGate:
                 time.sleep(LOOK_S)
                 yield False
             with self._one_at_a_time():
-                passes = not self._closed
+                # A camera's pair may wait for its next frame: one that arrived during the pause comes when it is over.
+                passes = not self._closed and not (self._live and frame.t_host_ns < self._opened_ns)
                 if passes and not take(self._numbered(frame)):
                     return
             if not passes:

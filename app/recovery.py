@@ -130,9 +130,10 @@ class CameraRecovery:
             self._lost_s, self._cause = now_s, result.message
             if now_s - self._back_s > STABLE_S:
                 self._attempts, self._refusals, self._resets, self._reset_due = 0, 0, 0, False
-        elif ABSENT not in result.error_names:
-            self._refusals += 1
+        else:
+            # A camera that needs longer to come back from its reset than that waits is absent then, but has had it.
             self._resets += self._reset_due
+            self._refusals += ABSENT not in result.error_names
         if now_s - self._lost_s >= config.give_up_timeout:
             return None, None
         self._reset_due = self._refusals >= REFUSALS_BEFORE_RESET and not self._resets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import cast
@@ -36,23 +36,24 @@ class CameraListing:
     """'color 640x480@30' and so on, largest first."""
 
 
-def list_kind(kind: str) -> list[CameraListing]:
+def list_kind(kind: str) -> Iterable[CameraListing]:
     """Cameras of one kind.
 
     Raises:
-        SourceError: its SDK is not installed or does not work; the text says what to install.
+        SourceError: its SDK is not installed or does not work, the text says what to install; or, after those that
+            answer, a camera does not.
     """
     module, _, name = LISTERS[kind].partition(":")
-    return cast(Callable[[], list[CameraListing]], getattr(import_module(f".{module}", __package__), name))()
+    return cast(Callable[[], Iterable[CameraListing]], getattr(import_module(f".{module}", __package__), name))()
 
 
 def list_all() -> tuple[list[CameraListing], dict[str, str]]:
-    """Every camera that answers, and for each kind that cannot be asked the reason."""
+    """Every camera that answers, and for each kind that cannot be asked, or not wholly, the reason."""
     found: list[CameraListing] = []
     unusable: dict[str, str] = {}
     for kind in LISTERS:
         try:
-            found += list_kind(kind)
+            found.extend(list_kind(kind))  # keeps those that answer, before one that does not
         except SourceError as error:
             unusable[kind] = str(error)
     return found, unusable

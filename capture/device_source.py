@@ -17,6 +17,8 @@ READ_S = 0.2
 """Longest wait of one read, so that stops and stalls are noticed."""
 LOOK_S = 0.2
 """Between two looks for a camera that is not there yet."""
+EMPTIED_S = 1.0
+"""Longest emptying of the SDK's queue, where frames come as fast as they are read."""
 FIRST_FRAME_S = 4.0
 """A camera may take seconds to its first frame."""
 DeviceT = TypeVar("DeviceT")
@@ -37,8 +39,10 @@ class DeviceSource(FrameSource):
     details: dict[str, str | int | float | bool]
     warnings: list[str]
 
-    def __init__(self, config: CaptureConfig) -> None:
+    def __init__(self, config: CaptureConfig, sdk_error: type[Exception]) -> None:
+        """`sdk_error` is what the SDK raises where a camera refuses or is gone."""
         self.config = config
+        self._sdk_error = sdk_error
         self.details = {}
         self.warnings = []
         self._rate: float | None = None
@@ -47,6 +51,8 @@ class DeviceSource(FrameSource):
     @abstractmethod
     def read(self, timeout_s: float) -> list[SensorFrame]:
         """Copies of the frames that came within `timeout_s`; [] where none did.
+
+        With 0 those that wait already.
 
         Raises:
             SourceError: the camera is gone.
@@ -85,12 +91,20 @@ class DeviceSource(FrameSource):
         raise AbsentError(f"{kind}: no camera{asked} is connected. {advice}")
 
     def start(self, stream: Callable[[], None]) -> None:
-        """Stream and warm up; whatever goes wrong leaves nothing open."""
+        """Stream and warm up; whatever goes wrong leaves nothing open.
+
+        Raises:
+            SourceError: the camera refuses, or gives no frames.
+        """
         try:
             stream()
             self.warm_up()
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, self._sdk_error):
+                raise SourceError(
+                    f"{self.label}: refused while it was started ({error}); another program may use it, or replug it"
+                ) from error
             raise
 
     def freeze(self) -> None:
@@ -107,6 +121,7 @@ class DeviceSource(FrameSource):
             fps=round(self._rate or self.fps, 2),
             calibration=self.calibration,
             warnings=tuple(self.warnings),
+            stamped=True,
             details={"serial": self.serial, "fps_requested": self.fps, **self.details},
         )
 
@@ -116,12 +131,13 @@ class DeviceSource(FrameSource):
         return self._live.drops
 
     def frames(self) -> Iterator[RGBDFrame]:
-        """Pairs as they arrive.
+        """Pairs as they arrive, each with the host's time at which the later of its two images came.
 
         Raises:
             SourceError: the camera is gone, a stream stalled.
         """
         self._begin()
+        self._pass_over_the_queue()
         while not self._closed:
             for frame in self.read(READ_S):
                 yield from self._live.push(self._fitting(frame))
@@ -148,6 +164,13 @@ class DeviceSource(FrameSource):
             )
         if self.config.freeze_exposure:
             self.freeze()
+
+    def _pass_over_the_queue(self) -> None:
+        """Skip what came while nobody read: between warm-up and first frame the analysis gets ready, for seconds."""
+        until_s = time.monotonic() + EMPTIED_S
+        while time.monotonic() < until_s and (waiting := self.read(0.0)):
+            for frame in waiting:
+                self._live.pass_over(self._fitting(frame))
 
     def _fitting(self, frame: SensorFrame) -> SensorFrame:
         """The frame, if it has the size that its calibration is for."""

@@ -79,8 +79,8 @@ class KinectSource(DeviceSource):
     """
 
     def __init__(self, config: CaptureConfig) -> None:
-        super().__init__(config)
         self._k4a = sdk()
+        super().__init__(config, self._k4a.K4AException)
         index, self.serial = self._find()
         self.label = f"kinect {self.serial}"
         self._device = self._k4a.PyK4A(config=self._settings(), device_id=index)

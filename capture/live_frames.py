@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
 from typing import cast
 
 from .frame import Calibration, ClockDomain, ColorImage, DepthImage, RGBDFrame
@@ -50,7 +52,7 @@ class LiveFrames:
         """Nothing has been seen yet at `began_ns` of the host's monotonic clock."""
         self._calibration = calibration
         self._period_ns = period_ns
-        self._pairer: Pairer[SensorFrame] = Pairer(period_ns)
+        self._pairer: Pairer[SensorFrame] = Pairer(period_ns, count_gaps=True)
         self._earlier: Counter[str] = Counter()
         self._last: dict[Role, SensorFrame] = {}
         self._wraps: dict[Role, int] = {"color": 0, "depth": 0}
@@ -58,6 +60,7 @@ class LiveFrames:
         self._paired_ns = began_ns
         self._recent: deque[tuple[int, int]] = deque(maxlen=_RATE_OVER)
         self._sequence = 0
+        self._old_until_ns = -1
         self._epoch = self._first_epoch = 0
         self._epochs: dict[Role, int] = {"color": 0, "depth": 0}
 
@@ -68,11 +71,19 @@ class LiveFrames:
 
     @property
     def rate(self) -> float | None:
-        """Frames a second the color sensor really makes: its own counter over its own clock; None at the beginning."""
+        """Frames a second the color sensor really makes: its own counter over its own clock; None at the beginning.
+
+        Where it has no counter, gaps between its stamps are filled up.
+        """
         if len(self._recent) < 10:
             return None
         (first, began_ns), (last, ended_ns) = self._recent[0], self._recent[-1]
-        count = last - first if last > first >= 0 else len(self._recent) - 1
+        if last > first >= 0:
+            count = last - first
+        else:
+            gaps_ns = [after - before for (_, before), (_, after) in pairwise(self._recent)]
+            usual_ns = max(1.0, median(gaps_ns))
+            count = sum(max(1, round(gap_ns / usual_ns)) for gap_ns in gaps_ns)
         return count * 1e9 / (ended_ns - began_ns) if ended_ns > began_ns else None
 
     def push(self, frame: SensorFrame) -> list[RGBDFrame]:
@@ -86,6 +97,16 @@ class LiveFrames:
         if frame.role == "color":
             self._recent.append((frame.number, frame.t_device_ns))
         return out + self._pair_up(self._pairer.push(frame))
+
+    def pass_over(self, frame: SensorFrame) -> None:
+        """Take a frame that waited in a queue for nobody knows how long.
+
+        It may become the partner of one that comes later, whose arrival is known. A pair of two such frames is not
+        handed out, and what was lost among them counts for nothing.
+        """
+        self._old_until_ns = frame.t_host_ns
+        self.push(frame)
+        self._earlier.subtract(self.drops)
 
     def trouble(self, now_ns: int, limit_s: float) -> str | None:
         """What has stalled for longer than `limit_s`, in words; None where all is well."""
@@ -112,7 +133,7 @@ class LiveFrames:
         """What is left of the old time; a new one begins."""
         rest = self._pair_up(self._pairer.flush())
         self._earlier.update(self._pairer.drops)
-        self._pairer = Pairer(self._period_ns)
+        self._pairer = Pairer(self._period_ns, count_gaps=True)
         self._recent.clear()
         self._epoch += 1
         return rest
@@ -141,16 +162,22 @@ class LiveFrames:
         else:
             wraps = 0
         self._wraps[role] = wraps
-        return replace(frame, t_device_ns=frame.t_device_ns + wraps * WRAP_NS) if wraps else frame
+        if not wraps:
+            return frame
+        device_ns, sensor_ns = frame.t_device_ns + wraps * WRAP_NS, frame.t_sensor_ns
+        if sensor_ns is not None:
+            # Mid-exposure lies before the device stamp: of the first frame after a wrap it has not wrapped yet.
+            sensor_ns += round((device_ns - sensor_ns) / WRAP_NS) * WRAP_NS
+        return replace(frame, t_device_ns=device_ns, t_sensor_ns=sensor_ns)
 
     def _pair_up(self, pairs: list[Pair[SensorFrame]]) -> list[RGBDFrame]:
-        return [self._frame(pair) for pair in pairs]
+        arrivals = [(max(pair.color.t_host_ns, pair.depth.t_host_ns), pair) for pair in pairs]
+        return [self._frame(pair, arrived_ns) for arrived_ns, pair in arrivals if arrived_ns > self._old_until_ns]
 
-    def _frame(self, pair: Pair[SensorFrame]) -> RGBDFrame:
+    def _frame(self, pair: Pair[SensorFrame], arrived_ns: int) -> RGBDFrame:
         color, depth = pair.color, pair.depth
         if self._sequence == 0:
             self._first_epoch = self._epoch
-        arrived_ns = max(color.t_host_ns, depth.t_host_ns)
         self._paired_ns = arrived_ns
         frame = RGBDFrame(
             sequence=self._sequence,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
 from .camera_list import CameraListing
@@ -12,11 +11,14 @@ from .config import CaptureConfig
 from .device_source import DeviceSource
 from .frame import Calibration, ClockDomain, Intrinsics
 from .live_frames import SensorFrame
+from .pairing import Role
 from .source import SourceError
 
 SIZE = (640, 480)
 """Color, and depth which the camera itself lays on the color image."""
 QUEUE_FRAMES = 8
+POLL_S = 0.002
+"""Between two looks into the queues: of two at once the SDK cannot wait for the first."""
 RATES = (60, 30, 15)
 _UDEV = (
     'On Linux it needs the udev rule \'SUBSYSTEM=="usb", ATTRS{idVendor}=="03e7", MODE="0666"\' in '
@@ -66,7 +68,7 @@ class OakSource(DeviceSource):
     """
 
     def __init__(self, config: CaptureConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, RuntimeError)
         self._dai = sdk()
         self._pipeline: Any = None
         found = self._find()
@@ -83,21 +85,23 @@ class OakSource(DeviceSource):
         self.start(self._stream)
 
     def read(self, timeout_s: float) -> list[SensorFrame]:
-        """What both queues hold, after waiting for the color one."""
-        frames: list[SensorFrame] = []
+        """What both queues hold, as soon as one of them holds something: depth comes when color is long there."""
+        until_s = time.monotonic() + timeout_s
         try:
-            color = self._color.get(timedelta(seconds=timeout_s))
-            while color is not None:
-                frames.append(self._frame("color", color))
-                color = self._color.tryGet()
-            depth = self._depth.tryGet()
-            while depth is not None:
-                frames.append(self._frame("depth", depth))
-                depth = self._depth.tryGet()
+            while not (frames := self._waiting("color", self._color) + self._waiting("depth", self._depth)):
+                if time.monotonic() >= until_s:
+                    break
+                time.sleep(POLL_S)
             if not frames and (self._device.isClosed() or not self._pipeline.isRunning()):
                 raise SourceError(f"{self.label}: lost while streaming; look at cable and power")
         except RuntimeError as error:
             raise SourceError(f"{self.label}: lost while streaming ({error}); look at cable and power") from error
+        return frames
+
+    def _waiting(self, role: Role, queue: Any) -> list[SensorFrame]:
+        frames = []
+        while (message := queue.tryGet()) is not None:
+            frames.append(self._frame(role, message))
         return frames
 
     def freeze(self) -> None:
@@ -155,7 +159,7 @@ class OakSource(DeviceSource):
         if self._device.getUsbSpeed().name in ("LOW", "FULL", "HIGH"):
             self.warnings.append("USB 2 CONNECTION: use a USB 3 port and cable, then start again")
 
-    def _frame(self, role: Any, message: Any) -> SensorFrame:
+    def _frame(self, role: Role, message: Any) -> SensorFrame:
         stamp_ns = round(message.getTimestampDevice().total_seconds() * 1e9)
         return SensorFrame(
             role=role,

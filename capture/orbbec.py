@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -52,33 +53,37 @@ def sdk() -> Any:
     return pyorbbecsdk
 
 
-def list_cameras() -> list[CameraListing]:
+def list_cameras() -> Iterator[CameraListing]:
     """Orbbec cameras that answer.
 
     Raises:
-        SourceError: the SDK is missing.
+        SourceError: the SDK is missing; after those that answer: one that is plugged in does not.
     """
     ob = sdk()
+    refusals = []
     devices = ob.Context().query_devices()
-    listings = []
     for index in range(devices.get_count()):
-        device = devices.get_device_by_index(index)
-        about = device.get_device_info()
-        pipeline = ob.Pipeline(device)
-        modes = sorted(
-            {(role, mode) for role in ("color", "depth") for mode in _profiles(ob, pipeline, role)}, reverse=True
-        )
-        listings.append(
-            CameraListing(
-                "orbbec",
-                about.get_serial_number(),
-                about.get_name(),
-                about.get_firmware_version(),
-                about.get_connection_type().removeprefix("USB"),
-                tuple(f"{role} {mode}" for role, mode in modes),
-            )
-        )
-    return listings
+        try:
+            listing = _listing(ob, devices.get_device_by_index(index))
+        except ob.OBError as error:
+            refusals.append(str(error))
+        else:
+            yield listing
+    if refusals:
+        raise SourceError(f"orbbec: a camera is plugged in but does not answer ({'; '.join(refusals)}). {_UDEV}")
+
+
+def _listing(ob: Any, device: Any) -> CameraListing:
+    about, pipeline = device.get_device_info(), ob.Pipeline(device)
+    modes = {(role, mode) for role in ("color", "depth") for mode in _profiles(ob, pipeline, role)}
+    return CameraListing(
+        "orbbec",
+        about.get_serial_number(),
+        about.get_name(),
+        about.get_firmware_version(),
+        about.get_connection_type().removeprefix("USB"),
+        tuple(f"{role} {mode}" for role, mode in sorted(modes, reverse=True)),
+    )
 
 
 def _profiles(ob: Any, pipeline: Any, role: str) -> dict[Mode, Any]:
@@ -110,16 +115,16 @@ class OrbbecSource(DeviceSource):
     """
 
     def __init__(self, config: CaptureConfig) -> None:
-        super().__init__(config)
         self._ob = sdk()
+        super().__init__(config, self._ob.OBError)
         self._context = self._ob.Context()
+        self._pipeline: Any = None
         device = self._find(config.wait_for_device_timeout)
         self.serial = str(device.get_device_info().get_serial_number())
         self.label = f"orbbec {self.serial}"
         if config.initial_reset:
             device = self._reset(device)
         self._device = device
-        self._pipeline = self._ob.Pipeline(device)
         self.start(self._stream)
 
     def read(self, timeout_s: float) -> list[SensorFrame]:
@@ -146,8 +151,9 @@ class OrbbecSource(DeviceSource):
 
     def stop(self) -> None:
         """Stop; an unplugged one refuses and needs it not."""
-        with suppress(self._ob.OBError):
-            self._pipeline.stop()
+        if self._pipeline is not None:
+            with suppress(self._ob.OBError):
+                self._pipeline.stop()
 
     def _find(self, wait_s: float) -> Any:
         def listed() -> dict[str, tuple[Any, str]]:
@@ -155,20 +161,25 @@ class OrbbecSource(DeviceSource):
             serials = [devices.get_device_serial_number_by_index(index) for index in range(devices.get_count())]
             return {serial: (devices, serial) for serial in serials}
 
-        devices, serial = self.find("orbbec", listed, wait_s, _UDEV)
         try:
+            devices, serial = self.find("orbbec", listed, wait_s, _UDEV)
             return devices.get_device_by_serial_number(serial)
         except self._ob.OBError as error:
-            raise SourceError(f"orbbec {serial}: another program uses it ({error})") from error
+            raise SourceError(f"orbbec: cannot be opened, another program may use it ({error}). {_UDEV}") from error
 
     def _reset(self, device: Any) -> Any:
-        device.reboot()
+        try:
+            device.reboot()
+        except self._ob.OBError as error:
+            self.warnings.append(f"hardware reset was refused: {error}")
+            return device
         time.sleep(1.0)  # it takes a moment to go away
         self.config = self.config.model_copy(update={"serial_no": self.serial})
         return self._find(10.0)
 
     def _stream(self) -> None:
         ob, config = self._ob, self.config
+        self._pipeline = ob.Pipeline(self._device)
         fps = config.fps or WANTED.color.fps
         wanted = ModePair(
             Mode(*(config.color_size or WANTED.color.size), fps), Mode(*(config.depth_size or WANTED.depth.size), fps)

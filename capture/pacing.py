@@ -165,7 +165,7 @@ class _Timeline:
 
 
 def stamp_live(frame: RGBDFrame, clock: SessionClock) -> RGBDFrame:
-    """The frame with the time of its arrival: now."""
+    """The frame of a source that does not stamp it: it arrives now."""
     now_ns = clock.now_ns()
     return replace(frame, t_capture_ns=now_ns, t_host_ns=now_ns, t_utc_ns=clock.utc_ns(now_ns))
 

@@ -52,7 +52,9 @@ class Pair(Generic[FrameT]):
 class _Stream(Generic[FrameT]):
     """One side: frames that wait, and what its stamps and numbers have said so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, nominal_ns: int | None) -> None:
+        """`nominal_ns`: the period before one is measured, where gaps count as losses; None = they do not."""
+        self._nominal_ns = nominal_ns
         self.waiting: deque[tuple[FrameT, int]] = deque()  # frame, numbers lost directly before it
         self.last: tuple[int, int] | None = None  # (number, stamp)
         self.repeats = 0
@@ -66,20 +68,25 @@ class _Stream(Generic[FrameT]):
         return repeated
 
     def note(self, frame: FrameT) -> int:
-        """Remember number, stamp and interval; returns how many numbers were skipped before this frame."""
+        """Remember number, stamp and interval; returns how many frames are missing before this one."""
         lost = 0
         if self.last is not None:
             number, stamp = self.last
-            if number >= 0 and frame.number > number:
-                # a repeat was delivered in the place of a lost frame and is counted as a repeat already
-                lost = max(0, frame.number - number - 1 - self.repeats)
             interval = frame.t_device_ns - stamp
+            # a repeat was delivered in the place of a lost frame and is counted as a repeat already
+            lost = max(0, self._missing(number, frame.number, interval) - self.repeats)
             if interval > 0:
                 self.intervals.append(interval)
                 if len(self.intervals) >= _MEASURED_FROM:
                     self.period_ns = int(median(self.intervals))
         self.last, self.repeats = (frame.number, frame.t_device_ns), 0
         return lost
+
+    def _missing(self, before: int, number: int, interval_ns: int) -> int:
+        """Frames between two by their numbers; where they have none, by the time between them."""
+        if before >= 0:
+            return number - before - 1
+        return round(interval_ns / (self.period_ns or self._nominal_ns)) - 1 if self._nominal_ns else 0
 
 
 class Pairer(Generic[FrameT]):
@@ -89,11 +96,18 @@ class Pairer(Generic[FrameT]):
     period, else when the earlier one's stream has gone on. Frames come in the order of their stream; stamps may jump.
     """
 
-    def __init__(self, period_ns: int | None = None, capacity: int = 16) -> None:
-        """Pair with a nominal period unless the measured one is another; hold at most `capacity` frames a side."""
+    def __init__(self, period_ns: int | None = None, capacity: int = 16, *, count_gaps: bool = False) -> None:
+        """Pair with a nominal period unless the measured one is another; hold at most `capacity` frames a side.
+
+        Args:
+            period_ns: nominal.
+            capacity: frames.
+            count_gaps: frames without number are missing where stamps are 1.5 periods apart or more.
+        """
         self._nominal_ns = period_ns
         self._capacity = capacity
-        self._sides: dict[Role, _Stream[FrameT]] = {"color": _Stream(), "depth": _Stream()}
+        gap_ns = period_ns if count_gaps else None
+        self._sides: dict[Role, _Stream[FrameT]] = {"color": _Stream(gap_ns), "depth": _Stream(gap_ns)}
         self._drops = {
             "duplicate": 0,
             "duplicate_depth": 0,
@@ -106,7 +120,7 @@ class Pairer(Generic[FrameT]):
 
     @property
     def drops(self) -> Mapping[str, int]:
-        """Frames that never became part of a pair, by cause; `lost` ones never reached us (numbers skipped)."""
+        """Frames that never became part of a pair, by cause; `lost` ones never reached us (numbers or time skipped)."""
         return {cause: count for cause, count in self._drops.items() if count}
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
@@ -15,16 +16,17 @@ from .realsense_controls import Controls
 from .realsense_frames import Offered, offered, read_calibration, sensor_frame
 from .realsense_presets import choose_preset
 from .realsense_profiles import ModePair, fallbacks, usb2_message
-from .source import SourceError
+from .source import AbsentError, SourceError
 
 OLDEST_GOOD = (2, 58, 4)
 """Older SDKs shift aligned depth by half a pixel; nothing here aligns by SDK, but other tools on the data may."""
 QUEUE_FRAMES = 16
 RESET_WAIT_S = 10.0
-_UDEV = (
-    "Plug it into a USB 3 port and look whether `sfam cameras` lists it; on Linux it needs the udev rule "
+_RULE = (
+    "on Linux it needs the udev rule "
     '\'SUBSYSTEM=="usb", ATTRS{idVendor}=="8086", MODE="0666"\' in /etc/udev/rules.d/99-realsense.rules'
 )
+_UDEV = f"Plug it into a USB 3 port and look whether `sfam cameras` lists it; {_RULE}"
 
 
 def sdk() -> Any:
@@ -43,27 +45,63 @@ def sdk() -> Any:
     return pyrealsense2
 
 
-def list_cameras(context: Any = None) -> list[CameraListing]:
+def list_cameras(context: Any = None) -> Iterator[CameraListing]:
     """RealSense cameras that answer.
 
     Raises:
-        SourceError: the SDK is missing.
+        SourceError: the SDK is missing; after those that answer: one that is plugged in does not.
     """
     rs = sdk()
-    listings = []
-    for device in (context or rs.context()).query_devices():
-        modes = sorted({(one.role, one.mode) for one in offered(device.query_sensors())}, reverse=True)
-        listings.append(
-            CameraListing(
-                kind="realsense",
-                serial=_info(rs, device, "serial_number"),
-                name=_info(rs, device, "name"),
-                firmware=_info(rs, device, "firmware_version"),
-                connection=_info(rs, device, "usb_type_descriptor"),
-                modes=tuple(f"{role} {mode}" for role, mode in modes),
-            )
-        )
-    return listings
+    devices, refusals = _connected(rs, context or _new_context(rs))
+    for serial, device in devices.items():
+        try:
+            listing = _listing(rs, serial, device)
+        except RuntimeError as error:
+            refusals.append(str(error))
+        else:
+            yield listing
+    if refusals:
+        raise _unanswered(refusals)
+
+
+def _listing(rs: Any, serial: str, device: Any) -> CameraListing:
+    modes = sorted({(one.role, one.mode) for one in offered(device.query_sensors())}, reverse=True)
+    return CameraListing(
+        kind="realsense",
+        serial=serial,
+        name=_info(rs, device, "name"),
+        firmware=_info(rs, device, "firmware_version"),
+        connection=_info(rs, device, "usb_type_descriptor"),
+        modes=tuple(f"{role} {mode}" for role, mode in modes),
+    )
+
+
+def _new_context(rs: Any) -> Any:
+    try:
+        return rs.context()
+    except RuntimeError as error:
+        raise SourceError(f"realsense: the SDK cannot look for cameras ({error}). {_UDEV}") from error
+
+
+def _connected(rs: Any, context: Any) -> tuple[dict[str, Any], list[str]]:
+    """Cameras by serial number, and what the SDK says of those that are plugged in but cannot be asked."""
+    devices: dict[str, Any] = {}
+    refusals: list[str] = []
+    try:
+        found = context.query_devices()
+    except RuntimeError as error:
+        return {}, [str(error)]
+    for index in range(len(found)):
+        try:
+            device = found[index]
+            devices[_info(rs, device, "serial_number")] = device
+        except RuntimeError as error:
+            refusals.append(str(error))
+    return devices, refusals
+
+
+def _unanswered(refusals: list[str]) -> SourceError:
+    return SourceError(f"realsense: a camera is plugged in but does not answer ({'; '.join(refusals)}). {_UDEV}")
 
 
 class RealSenseSource(DeviceSource):
@@ -82,9 +120,9 @@ class RealSenseSource(DeviceSource):
     """
 
     def __init__(self, config: CaptureConfig, context: Any = None) -> None:
-        super().__init__(config)
+        super().__init__(config, RuntimeError)
         self._rs = sdk()
-        self._context = context or self._rs.context()
+        self._context = context or _new_context(self._rs)
         self._sensors: list[Any] = []
         self._newest: dict[str, Any] = {}
         self.warnings += _sdk_warnings(self._rs)
@@ -139,10 +177,18 @@ class RealSenseSource(DeviceSource):
             sensor.start(self._queue)
 
     def _find(self, wait_s: float) -> Any:
-        def listed() -> dict[str, Any]:
-            return {_info(self._rs, device, "serial_number"): device for device in self._context.query_devices()}
+        refusals: list[str] = []
 
-        return self.find("realsense", listed, wait_s, _UDEV)
+        def listed() -> dict[str, Any]:
+            devices, refusals[:] = _connected(self._rs, self._context)
+            return devices
+
+        try:
+            return self.find("realsense", listed, wait_s, _UDEV)
+        except AbsentError as error:
+            if not refusals:
+                raise
+            raise _unanswered(refusals) from error
 
     def _reset(self) -> None:
         """One reset of the hardware, then wait for the same serial to come back."""
@@ -185,12 +231,12 @@ class RealSenseSource(DeviceSource):
                 if _is_busy(str(error)):
                     raise SourceError(
                         f"{self.label}: another program uses it ({error}); close that one, RealSense Viewer for "
-                        "example, or replug the camera"
+                        f"example, or replug the camera; {_RULE}"
                     ) from error
                 refusals.append(f"{ModePair(color.mode, depth.mode)}: {error}")
             else:
                 return color, depth
-        raise SourceError(f"{self.label}: refused every mode that was tried: {'; '.join(refusals)}")
+        raise SourceError(f"{self.label}: refused every mode that was tried: {'; '.join(refusals)}. {_UDEV}")
 
     def _note(self, modes: ModePair) -> None:
         """Facts of what streams now, and what the user should hear about them."""

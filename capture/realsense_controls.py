@@ -91,7 +91,11 @@ class Controls:
                 sensor.set_option(key, asked)
         except RuntimeError as error:
             self.warnings.append(f"{name} option {option}={value} was refused: {error}")
-        read = short_float(sensor.get_option(key))
+        try:
+            read = short_float(sensor.get_option(key))
+        except RuntimeError as error:
+            self.warnings.append(f"{name} option {option} cannot be read: {error}")
+            return
         self.details[f"{name}.{option}"] = read
         if abs(read - number) > max(1e-3 * abs(number), 1e-7):
             self.warnings.append(f"{name} option {option} reads {read:g} after setting {number:g}")

@@ -46,7 +46,7 @@ class SourceInfo:
     """Pairs to expect, None when unknown."""
     warnings: tuple[str, ...] = ()
     stamped: bool = False
-    """Live: frames already carry session time, for they were captured elsewhere before they arrived here."""
+    """Live: frames carry the monotonic time of their arrival; without it they get that of being handed on."""
     skipped: Mapping[int, str] = field(default_factory=dict)
     """Recordings of a session: frames that its analysis never saw, by cause; they are left out of the replay."""
     details: Mapping[str, str | int | float | bool] = field(default_factory=dict)

@@ -107,6 +107,7 @@ class WebcamSource(FrameSource):
             fps=float(said) if 0 < said < 1000 else float(self._fps),
             calibration=self._calibration,
             warnings=(color_only.WITHOUT_DEPTH, color_only.NOMINAL, "stamps are those of arrival, not of exposure"),
+            stamped=True,
             details={"driver": self._camera.getBackendName()},
         )
 

@@ -293,6 +293,21 @@ def test_frames_after_a_pause_are_numbered_on_in_a_new_segment() -> None:
     assert [frame.segment for frame in found] == [0, 0, 1, 1, 2, 3, 3]
 
 
+def test_a_frame_that_arrived_during_a_pause_does_not_come_when_it_is_over() -> None:
+    gate = PauseGate(True, ReplayControl())
+    gate.hold(True)
+    opened_ns = gate.hold(False).at_ns
+    taken: list[RGBDFrame] = []
+
+    def take(frame: RGBDFrame) -> bool:
+        taken.append(frame)
+        return True
+
+    frames = [replace(rgbd_frame(number), t_host_ns=opened_ns + number - 1) for number in range(3)]
+    assert list(gate.passed(frames, take, lambda: False)) == [False, True, True]
+    assert [frame.t_host_ns - opened_ns for frame in taken] == [0, 1]
+
+
 def test_closing_waits_for_the_frame_that_is_on_its_way() -> None:
     gate = PauseGate(True, ReplayControl())
     taking, go_on, done = threading.Event(), threading.Event(), threading.Event()

@@ -25,9 +25,10 @@ from tests.capture import soft_realsense
 from tests.capture.software_camera import SERIAL  # after the check: it needs the SDK
 
 
-@pytest.mark.slow  # opens the camera in a process of its own twice and waits for a stall in between
-def test_a_stalled_stream_is_found_again_by_serial_and_the_session_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow  # opens the camera in a process of its own twice and waits for its loss in between
+@pytest.mark.parametrize(("order", "told"), [("stall", "the depth stream stalled"), ("unplug", f"{SERIAL}: unplugged")])
+def test_a_lost_camera_is_found_again_by_serial_and_the_session_goes_on(
+    order: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(soft_realsense.FOLDER, str(tmp_path))
     monkeypatch.syspath_prepend(str(soft_realsense.install(tmp_path)))
@@ -57,7 +58,7 @@ def test_a_stalled_stream_is_found_again_by_serial_and_the_session_goes_on(
             supervisor.send("analysis", "interruption", outage)
         if rings[0].written >= 20 and not ordered:
             ordered.append(True)
-            (tmp_path / "stall").touch()
+            (tmp_path / order).touch()
         if recovery.restarts and rings[0].written > at_loss[0] + 20:
             supervisor.stop()
 
@@ -78,7 +79,7 @@ def test_a_stalled_stream_is_found_again_by_serial_and_the_session_goes_on(
     for ring in rings:
         ring.close()
     assert captured.ok, captured.trace or captured.message
-    assert "the depth stream stalled" in said[0]
+    assert told in said[0]
     assert "the session goes on" in said[1]
     (outage,) = [message for kind, message in heard if kind == "interrupted"]
     assert isinstance(outage, Interruption)

@@ -82,6 +82,19 @@ def test_the_hardware_is_reset_once_and_only_after_refusals() -> None:
     assert outage.resets == 1
 
 
+def test_a_reset_that_keeps_the_camera_away_for_long_is_not_repeated() -> None:
+    camera = recovery(Clock())
+    camera.opened(INFO)
+    for _ in range(REFUSALS_BEFORE_RESET):
+        assert not retried(camera).settings.config.initial_reset
+    assert retried(camera).settings.config.initial_reset
+    for result in (ABSENT, ABSENT, FAILURE):  # it was not back in time
+        assert not retried(camera, result).settings.config.initial_reset
+    _, outage = camera.failed(ABSENT)
+    assert outage is not None
+    assert outage.resets == 1
+
+
 def test_a_session_gives_up_after_the_configured_time() -> None:
     clock = Clock()
     camera = recovery(clock, give_up_timeout=60.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +14,8 @@ lost = False
 busy = False
 silent = False
 present = True
+late = False
+"""Depth comes a moment after color."""
 started: list[Any] = []
 sent: list[Any] = []
 
@@ -100,18 +101,22 @@ class ImgFrame:
 
 
 class MessageQueue:
-    def __init__(self, role: str) -> None:
-        self._role, self._number, self._ready = role, 0, 0
+    _newest = 0
+    """Number of the newest color image; it comes at every third look, and depth with it or at the look after that."""
 
-    def get(self, timeout: timedelta) -> ImgFrame | None:
-        if lost:
-            raise RuntimeError("Communication exception - possible device error/misconfiguration")
-        time.sleep(timeout.total_seconds() if silent else 0.004)
-        return None if silent else self.tryGet()
+    def __init__(self, role: str) -> None:
+        self._role, self._number, self._looks, self._heard_of = role, 0, 0, 0
+        MessageQueue._newest = 0
 
     def tryGet(self) -> ImgFrame | None:  # noqa: N802
-        self._ready = 1 - self._ready
-        if silent or not self._ready:
+        if lost:
+            raise RuntimeError("Communication exception - possible device error/misconfiguration")
+        self._looks += 1
+        if self._role == "color" and not silent and self._looks % 3 == 0:
+            MessageQueue._newest += 1
+        heard_of, self._heard_of = self._heard_of, MessageQueue._newest
+        comes_later = late and self._role == "depth" and heard_of != MessageQueue._newest
+        if silent or comes_later or self._number == MessageQueue._newest:
             return None
         self._number += 1
         return ImgFrame(self._role, self._number)

@@ -14,6 +14,8 @@ busy = False
 silent = False
 present = True
 started: list[Any] = []
+never: set[int] = set()
+"""Numbers of captures that do not come."""
 
 
 class K4AException(Exception):  # noqa: N818
@@ -142,11 +144,13 @@ class PyK4A:
     def get_capture(self, timeout: int = -1) -> PyK4ACapture:
         if lost:
             raise K4AException
-        if silent:
+        if silent or timeout == 0:  # nothing waits in its queue
             time.sleep(timeout / 1000)
             raise K4ATimeoutException
         time.sleep(0.004)
         self._number += 1
+        while self._number in never:
+            self._number += 1
         return PyK4ACapture(self._number)
 
 

@@ -243,6 +243,9 @@ class Pipeline:
     def wait_for_frames(self, arg0: int) -> FrameSet | None:
         if lost:
             raise OBError("device gone")
-        time.sleep(arg0 / 1000 if silent else 0.004)
-        self._number += not silent
-        return None if silent else FrameSet(self._number)
+        if silent or arg0 == 0:  # nothing waits in its queue
+            time.sleep(arg0 / 1000)
+            return None
+        time.sleep(0.004)
+        self._number += 1
+        return FrameSet(self._number)

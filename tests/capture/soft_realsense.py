@@ -9,10 +9,11 @@ from pathlib import Path
 
 from sfam.capture.config import CaptureConfig
 from sfam.capture.realsense import RealSenseSource
+from tests.capture import resettable
 from tests.capture.software_camera import SERIAL, SoftwareCamera
 
 FOLDER = "SFAM_SOFT_REALSENSE"
-"""Environment variable: a folder; a file `stall` in it silences the depth stream, once."""
+"""Environment variable: a folder; a file `stall` in it silences the depth stream once, `unplug` takes it all away."""
 
 
 class SoftRealSense(RealSenseSource):
@@ -22,9 +23,10 @@ class SoftRealSense(RealSenseSource):
         self._camera = SoftwareCamera()
         self._camera.behaviour.fps = 30
         self._camera.start()
+        self._bus = resettable.Context(self._camera.context, away_s=0)
         threading.Thread(target=self._obey, daemon=True).start()
         named = config.model_copy(update={"camera": f"realsense:{config.serial_no or SERIAL}"})
-        super().__init__(named, self._camera.context)
+        super().__init__(named, self._bus)
 
     def close(self) -> None:
         """Also ends the software camera."""
@@ -32,11 +34,17 @@ class SoftRealSense(RealSenseSource):
         self._camera.close()
 
     def _obey(self) -> None:
-        stall = Path(os.environ[FOLDER]) / "stall"
-        while not stall.exists():
+        orders = [Path(os.environ[FOLDER]) / name for name in ("stall", "unplug")]
+        while not (given := [order for order in orders if order.exists()]):
             time.sleep(0.02)
-        stall.unlink()
-        self._camera.behaviour.silent = {"depth"}
+        given[0].unlink()
+        if given[0].name == "stall":
+            self._camera.behaviour.silent = {"depth"}
+            return
+        self._bus.unplug()
+        for sensor in (self._camera.depth, self._camera.color):
+            sensor.stop()
+            sensor.close()
 
 
 def install(folder: Path) -> Path:

@@ -134,7 +134,7 @@ class SoftwareCamera:
             key = rs.frame_metadata_value
             stamp_us = round(hardware_ms * 1000) % WRAP_US
             sensor.set_metadata(key.frame_timestamp, stamp_us)
-            sensor.set_metadata(key.sensor_timestamp, stamp_us - 4000)
+            sensor.set_metadata(key.sensor_timestamp, (stamp_us - 4000) % WRAP_US)
             sensor.set_metadata(key.frame_counter, number)
             sensor.set_metadata(key.actual_exposure, behaviour.exposure_us)
             sensor.set_metadata(key.gain_level, 64)

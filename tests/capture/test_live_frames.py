@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ from sfam.capture.pairing import Role
 
 LENS = Intrinsics(4, 3, 5.0, 5.0, 2.0, 1.5)
 PERIOD_NS = 33_333_333
+ROLES: tuple[Role, Role] = ("depth", "color")
 HARDWARE, SYSTEM = ClockDomain.HARDWARE, ClockDomain.SYSTEM
 
 
@@ -72,6 +74,17 @@ def test_a_wrapping_counter_goes_on_in_one_segment() -> None:
     assert {b.t_device_ns - a.t_device_ns for a, b in pairwise(out)} == {PERIOD_NS}
 
 
+def test_the_stamp_of_mid_exposure_wraps_with_the_devices_or_a_frame_later() -> None:
+    frames = live()
+    out = []
+    for number in range(6):
+        stamp_ns = WRAP_NS + 1_000_000 + (number - 3) * PERIOD_NS
+        color = replace(image("color", number, stamp_ns % WRAP_NS), t_sensor_ns=(stamp_ns - 4_000_000) % WRAP_NS)
+        out += frames.push(image("depth", number, stamp_ns % WRAP_NS)) + frames.push(color)
+    assert out[3].t_device_ns == WRAP_NS + 1_000_000
+    assert [frame.t_device_ns - (frame.t_sensor_ns or 0) for frame in out] == [4_000_000] * 6
+
+
 def test_a_repeated_frame_is_dropped_and_counted() -> None:
     frames = live()
     both(frames, 0, 0)
@@ -86,6 +99,42 @@ def test_drops_are_kept_over_a_new_segment() -> None:
     both(frames, 0, 0)
     both(frames, 2, 2 * PERIOD_NS)
     assert (frames.drops["lost"], frames.drops["lost_depth"]) == (3, 3)
+
+
+def test_what_is_lost_or_jumps_among_frames_that_are_passed_over_counts_for_nothing() -> None:
+    frames = live()
+    for number, stamp_ns in ((100, 10**12), (103, 10**12 + 3 * PERIOD_NS), (3, 3 * PERIOD_NS), (4, 4 * PERIOD_NS)):
+        frames.pass_over(image("depth", number, stamp_ns))
+        frames.pass_over(image("color", number, stamp_ns))
+    assert frames.drops == {}
+    frames.push(image("depth", 5, 5 * PERIOD_NS))
+    (first,) = frames.push(image("color", 5, 5 * PERIOD_NS))
+    assert (first.sequence, first.segment) == (0, 0)
+    assert frames.drops == {}
+
+
+def test_without_a_counter_losses_and_rate_are_told_by_the_stamps() -> None:
+    frames = live()
+    out = []
+    for place in [*range(20), *range(30, 50)]:  # ten captures never came
+        jitter_ns = place % 3 * 1_000_000
+        for role in ROLES:
+            one = replace(image(role, place + 1, place * PERIOD_NS + jitter_ns), number=-1)
+            out += frames.push(one)
+    assert frames.drops == {"lost": 10, "lost_depth": 10}
+    assert [frame.dropped_before for frame in out] == [0] * 20 + [10] + [0] * 19
+    assert {(frame.color_number, frame.depth_number, frame.segment) for frame in out} == {(-1, -1, 0)}
+    assert frames.rate == pytest.approx(30, abs=0.1)
+
+
+def test_a_camera_without_counter_that_slows_down_loses_few_and_then_none() -> None:
+    frames, drops = live(), list[int]()
+    for place in [*range(40), *range(40, 200, 2)]:  # in the dark: every second picture from here on
+        for role in ROLES:
+            frames.push(replace(image(role, place + 1, place * PERIOD_NS), number=-1))
+        drops.append(frames.drops.get("lost", 0))
+    assert drops[39] == 0
+    assert drops[-1] == drops[60] <= 17, "half of the 31 distances it knows its period from"
 
 
 def test_streams_that_run_but_never_meet_are_told_with_their_clocks() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from sfam.capture.camera_list import list_all, list_kind
 from sfam.capture.config import CaptureConfig
+from sfam.capture.device_source import DeviceSource
 from sfam.capture.frame import ClockDomain, Distortion
 from sfam.capture.source import AbsentError, FrameSource, SourceError, open_source
 from tests.capture import fake_depthai, fake_pyk4a, fake_pyorbbecsdk
@@ -93,6 +94,25 @@ def test_color_without_depth_is_counted(kind: Kind) -> None:
     assert source.drops.get("unpaired_color", 0) == (0 if kind.name == "oak" else 2)
 
 
+def test_captures_that_a_kinect_loses_are_counted_though_it_numbers_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyk4a", fake_pyk4a)
+    monkeypatch.setattr(fake_pyk4a, "never", set(range(31, 41)))
+    with open_source(CaptureConfig(camera="kinect", warmup_frames=20)) as source:
+        frames = [frame for frame, _ in zip(source.frames(), range(20), strict=False)]
+    assert source.drops["lost"] == 10
+    assert sum(frame.dropped_before for frame in frames if frame.dropped_before > 2) == 10
+
+
+def test_depth_of_an_oak_does_not_wait_for_the_next_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "depthai", fake_depthai)
+    monkeypatch.setattr(fake_depthai, "late", True)
+    with open_source(CaptureConfig(camera="oak", warmup_frames=3)) as source:
+        assert isinstance(source, DeviceSource)
+        (color,), (depth,) = source.read(0.2), source.read(0.2)
+    assert (color.role, depth.role) == ("color", "depth")
+    assert color.number == depth.number
+
+
 def test_a_lost_camera_ends_the_frames_and_can_be_opened_again(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(kind) as source:
         frames = source.frames()
@@ -142,6 +162,38 @@ def test_an_orbbec_is_reset_before_the_start_where_asked(kind: Kind) -> None:
         assert fake_pyorbbecsdk.rebooted
     if kind.name == "kinect":
         assert any("no hardware reset" in warning for warning in warnings)
+
+
+def test_an_orbbec_that_cannot_be_asked_is_told_beside_those_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    def second_only(self: fake_pyorbbecsdk.DeviceList, index: int) -> fake_pyorbbecsdk.Device:
+        if index == 0:
+            raise fake_pyorbbecsdk.OBError("failed to open usb device: -3")
+        return fake_pyorbbecsdk.Device()
+
+    monkeypatch.setitem(sys.modules, "pyorbbecsdk", fake_pyorbbecsdk)
+    monkeypatch.setattr(fake_pyorbbecsdk.DeviceList, "get_count", lambda self: 2)
+    monkeypatch.setattr(fake_pyorbbecsdk.DeviceList, "get_device_by_index", second_only)
+    found, unusable = list_all()
+    assert fake_pyorbbecsdk.SERIAL in [one.serial for one in found if one.kind == "orbbec"]
+    assert "does not answer (failed to open usb device: -3). On Linux it needs the udev rule" in unusable["orbbec"]
+
+
+@pytest.mark.parametrize("refused", ["reboot", "Pipeline"])
+def test_an_orbbec_that_refuses_is_a_sentence(refused: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise fake_pyorbbecsdk.OBError("access denied")
+
+    monkeypatch.setitem(sys.modules, "pyorbbecsdk", fake_pyorbbecsdk)
+    config = CaptureConfig(camera="orbbec", warmup_frames=12, initial_reset=True)
+    if refused == "reboot":
+        monkeypatch.setattr(fake_pyorbbecsdk.Device, "reboot", refuse)
+        with open_source(config) as source:
+            assert "hardware reset was refused: access denied" in source.info.warnings
+            assert next(source.frames()).sequence == 0
+        return
+    monkeypatch.setattr(fake_pyorbbecsdk, "Pipeline", refuse)
+    with pytest.raises(SourceError, match=r"^orbbec CL8H741005J: refused while it was started .access denied"):
+        open_source(config)
 
 
 def test_a_missing_sdk_is_a_sentence_for_each_kind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,7 @@ def test_a_recording_keeps_file_time_and_gets_a_delivery_time() -> None:
     assert before <= read[0].t_host_ns <= read[1].t_host_ns - 9e6
 
 
-def test_a_device_is_never_waited_for_and_is_stamped_at_arrival() -> None:
+def test_a_device_is_never_waited_for_and_is_stamped_as_it_hands_on() -> None:
     clock = SessionClock.start()
     began = time.monotonic()
     read = list(delivered(frames_at(0, 90_000, 180_000), source_info("device", True), 1.0, clock, stop=never))
@@ -185,6 +185,16 @@ def test_a_device_is_never_waited_for_and_is_stamped_at_arrival() -> None:
     for frame in read:
         assert frame.t_capture_ns == frame.t_host_ns >= clock.anchor_monotonic_ns
         assert frame.t_utc_ns - clock.anchor_utc_ns == frame.t_host_ns - clock.anchor_monotonic_ns
+
+
+def test_a_device_that_stamps_its_frames_keeps_its_stamps_and_gets_utc() -> None:
+    clock = SessionClock.start()
+    info = replace(source_info("device", True), stamped=True)
+    arrived = [replace(frame, t_host_ns=frame.t_capture_ns) for frame in frames_at(5, 40, 70)]
+    read = list(delivered(arrived, info, 1.0, clock, stop=never))
+    for before, after in zip(arrived, read, strict=True):
+        assert after.t_capture_ns == after.t_host_ns == before.t_capture_ns
+        assert after.t_utc_ns - clock.anchor_utc_ns == after.t_capture_ns - clock.anchor_monotonic_ns
 
 
 def test_the_synthetic_camera_is_live_at_speed_one_and_a_replay_otherwise() -> None:

@@ -78,6 +78,18 @@ def test_frames_stay_what_they_were_while_the_sdk_goes_on(camera: SoftwareCamera
     assert all((frame.color == frame.color_number % 251).all() for frame in frames)
 
 
+def test_what_came_while_nobody_read_is_passed_over(camera: SoftwareCamera) -> None:
+    with opened(camera) as source:
+        opened_at = camera.sent
+        while camera.sent < opened_at + 30:
+            time.sleep(0.01)
+        newest = camera.sent
+        frames = take(source, 5)
+        assert frames[0].color_number >= newest - 2  # the SDK has threads of its own
+        assert [frame.sequence for frame in frames] == list(range(5))
+        assert dict(source.drops) == {}
+
+
 def test_hardware_stamp_global_stamp_and_counter_are_three_fields(camera: SoftwareCamera) -> None:
     with opened(camera) as source:
         first, second = take(source, 2)
@@ -186,6 +198,7 @@ def test_a_hardware_counter_that_wraps_goes_on(camera: SoftwareCamera) -> None:
     steps = [b.t_device_ns - a.t_device_ns for a, b in pairwise(frames)]
     assert all(step > 0 for step in steps)
     assert max(frame.t_device_ns for frame in frames) > WRAP_US * 1000
+    assert {frame.t_device_ns - (frame.t_sensor_ns or 0) for frame in frames} == {4_000_000}
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ WHEELS = {
 }
 FOLDER = "SFAM_SDK_ENVIRONMENTS"
 """Environment variable: a folder where the environments are kept between runs."""
-OF_THE_FAKE = {"lost", "busy", "silent", "present", "started", "sent", "rebooted", "SERIAL"}
+OF_THE_FAKE = {"lost", "never", "late", "busy", "silent", "present", "started", "sent", "rebooted", "SERIAL"}
 BUILT_BY_THE_SDK = {"PyK4ACapture", "ImgFrame", "MessageQueue", "DeviceList", "StreamProfileList", "VideoStreamProfile"}
 """Classes whose objects the SDK hands out: how the fake makes them is its own business."""
 BUILT_BY_THE_SDK |= {"DepthFrame", "FrameSet", "Node.Output", "OBCameraIntrinsic", "Device@pyorbbecsdk"}

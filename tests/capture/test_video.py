@@ -165,7 +165,7 @@ def test_a_webcam_gives_color_with_empty_depth(tmp_path: Path, monkeypatch: pyte
     path = write_video(tmp_path / "a.avi", "mjpeg", 20)
     monkeypatch.setattr(webcam.WebcamSource, "open_device", staticmethod(lambda _: cv2.VideoCapture(str(path))))
     with open_source(CaptureConfig(camera="webcam:2", color_only=True, warmup_frames=4)) as source:
-        assert source.info.live
+        assert (source.info.live, source.info.stamped) == (True, True)
         assert source.info.camera == "webcam_2"
         frames: list[RGBDFrame] = []
         with pytest.raises(AbsentError, match="no more images"):
@@ -174,6 +174,7 @@ def test_a_webcam_gives_color_with_empty_depth(tmp_path: Path, monkeypatch: pyte
     assert all(frame.depth_missing and not frame.depth.any() for frame in frames)
     assert float(frames[0].color[:, 40:].mean()) == pytest.approx(50, abs=6)
     assert np.all(np.diff([frame.t_capture_ns for frame in frames]) > 0)
+    assert all(frame.t_host_ns == frame.t_capture_ns for frame in frames)
     assert source.drops == {"unreadable_color": 5}
 
 
