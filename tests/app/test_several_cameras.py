@@ -32,6 +32,8 @@ def test_cameras_are_named_by_serial_stem_or_kind_and_never_alike() -> None:
     labels = ["0417", "0418", "demo", "demo_2", "interview_one", "b", "host_5590"]
     assert labels_of(cameras) == labels
     assert labels_of(["demo"] * 3) == ["demo", "demo_2", "demo_3"]
+    assert labels_of(["a_2.bag", "a.bag", "a.bag"]) == ["a_2", "a", "a_3"]
+    assert labels_of(["a.bag", "a.bag", "a_2.bag", "a_b.bag"]) == ["a", "a_2", "a_2_2", "a_b"]
 
 
 def test_each_camera_has_settings_of_its_own() -> None:
