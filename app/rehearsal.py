@@ -30,6 +30,8 @@ SAMPLED_FRAMES = 5
 SAMPLE_EVERY = 30
 KEPT_SHARES = 4096
 MOST_DROPPED = 0.01
+ASKED_FOR = "decimated"
+"""Cause of the frames that `--policy decimate:N` leaves out: no loss."""
 SLOWEST = 0.9
 """Of the nominal rate."""
 FEWEST_WITH_FACE = 0.9
@@ -89,12 +91,15 @@ def judge(found: Rehearsed, free_bytes: float, hours: float) -> Verdict:
         free_bytes: room where the session is to go.
         hours: planned length.
     """
-    dropped, reasons = sum(found.dropped.values()), []
+    lost = {cause: count for cause, count in found.dropped.items() if count and cause != ASKED_FOR}
+    dropped, reasons = sum(lost.values()), []
     if not found.frames:
         reasons.append("no frame came: look at the camera with sfam cameras and sfam doctor")
     elif dropped > MOST_DROPPED * (found.frames + dropped):
-        causes = ", ".join(f"{count} {cause}" for cause, count in found.dropped.items() if count)
-        reasons.append(f"{dropped} frames lost ({causes}): end other programs, or use --policy decimate:2")
+        causes = ", ".join(f"{count} {cause}" for cause, count in lost.items())
+        reasons.append(
+            f"{dropped} frames lost ({causes}): end other programs, or analyse fewer frames with --policy decimate:N"
+        )
     unrecorded = sum(found.recording_lost.values())
     if unrecorded:
         causes = ", ".join(f"{count} {cause}" for cause, count in found.recording_lost.items())
