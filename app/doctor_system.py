@@ -152,12 +152,12 @@ def _place(address: str) -> tuple[str, int]:
 
 
 def shared_memory(machine: Machine, config: Config) -> Line:
-    """Room for the ring of frames."""
+    """Room for the rings of frames, one a camera."""
     folder = machine.root / "dev/shm"
     if config.app.single_process or not folder.is_dir():
         return ok("shared memory", "none needed" if config.app.single_process else "no /dev/shm: ordinary files do it")
     free = machine.free_bytes(folder)
-    rings = max(len(config.app.cameras), 1)
+    rings = len(cameras(config))
     small, large = (rings * config.app.ring_slots * size for size in FRAME_BYTES.values())
     what = "the ring takes" if rings == 1 else f"{rings} rings take"
     found = f"{free >> 20} MiB free, {what} {small >> 20} (640x480) to {large >> 20} (1280x720)"

@@ -134,7 +134,7 @@ BROKEN: list[tuple[str, dict[str, object], dict[str, object], str, str]] = [
     ("ports", {"port_is_free": lambda host, port: port != 5580}, {"sinks__overlay": "web"}, "5580", "choose others"),
     ("ports", {"port_is_free": lambda host, port: port != 9200}, {"sinks__metrics_port": 9200}, "--metrics", "end"),
     ("shared memory", {"free_bytes": lambda path: 2**20}, {}, "1 MiB free", "--shm-size"),
-    ("shared memory", {"free_bytes": lambda path: 60 * 2**20}, {"app__cameras": ("a", "b", "c", "d")}, "4 rings",
+    ("shared memory", {"free_bytes": lambda path: 60 * 2**20}, {"app__cameras": ("a", "b")}, "3 rings",
      "--shm-size"),
     ("disk", {"free_bytes": lambda path: 2**20}, {}, "0.0 GiB free", "--out"),
     ("clock", {"now_s": lambda: 0.0}, {}, "1970", "timedatectl set-ntp true"),
