@@ -103,7 +103,10 @@ def judge(found: Rehearsed, free_bytes: float, hours: float) -> Verdict:
     unrecorded = sum(found.recording_lost.values())
     if unrecorded:
         causes = ", ".join(f"{count} {cause}" for cause, count in found.recording_lost.items())
-        reasons.append(f"the recording would lack {unrecorded} frames ({causes}): --set capture.record_color=jpeg")
+        reasons.append(
+            f"the recording would lack {unrecorded} frames ({causes}): --set capture.record_color=jpeg, with which "
+            "sfam verify cannot repeat the session's own tables"
+        )
     if found.live and found.frames and found.delivered_fps < SLOWEST * found.fps:
         reasons.append(
             f"the camera gives {found.delivered_fps:.1f} of {found.fps:g} fps: a USB 3 port of its own, more light "
