@@ -72,6 +72,8 @@ class Rehearsed:
     """Frames that a recording would lack, by cause."""
     incidents: tuple[str, ...] = ()
     """What went wrong with its processes."""
+    not_rehearsed: tuple[str, ...] = ()
+    """What the settings ask for and a rehearsal leaves out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ def test_what_shows_and_what_records_runs_too_and_only_results_that_stay_are_lef
     assert not seen & {"sfam-mcap", "sfam-clips"}
     assert "overlay: http://127.0.0.1:" in errors
     assert "results and recording" in said
+    assert "not rehearsed: event clips, mcap\n" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -219,6 +220,7 @@ def test_analyzers_and_markers_of_the_plan_store_nothing(tmp_path: Path) -> None
     done = run("sfam", "rehearse", "2", "--out", tmp_path, "--set", "app.analyzers={blendshapes: {}}", "--set",
                f"app.markers={free_address()}")  # fmt: skip
     assert "frames" in done.stdout, done.stderr
+    assert "not rehearsed: analyzers, markers\n" in done.stdout
     assert list(tmp_path.iterdir()) == [kept]
     assert kept.read_text() == "of somebody else"
 
