@@ -240,6 +240,29 @@ def test_sigterm_to_the_whole_group_ends_a_recorded_session_in_order(tmp_path: P
 
 
 @LINUX
+@pytest.mark.slow  # sessions that are ended in every way
+@pytest.mark.parametrize("how", ["in order", "by force", "without its supervisor"])
+def test_a_bus_in_a_socket_file_is_heard_and_leaves_no_file(how: str, tmp_path: Path) -> None:
+    bus = tmp_path / "bus"
+    session = LiveSession(tmp_path / "session", ("--set", "app.selftest=no"), address=f"ipc://{bus}")
+    listener = Listener(session.address)
+    try:
+        wait_for(lambda: len(listener.seq.get("score", ())) > 10, "no score was heard", session)
+        assert bus.is_socket()
+        if how == "by force":
+            session.role("analysis").suspend()  # so that it cannot remove the file itself
+            session.process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        session.process.send_signal(signal.SIGKILL if how == "without its supervisor" else signal.SIGINT)
+        session.end()
+        assert session.left_behind() == []
+    finally:
+        listener.close()
+        session.kill()
+    assert not bus.exists()
+
+
+@LINUX
 def test_a_process_that_holds_too_much_is_ended_by_name(tmp_path: Path) -> None:
     session = LiveSession(tmp_path / "session", ("--speed", "0.5", "--set", "app.memory_limit_mb=60"))
     try:
