@@ -1,4 +1,4 @@
-# make live: see it run.   make test: everything that CI checks.   make bench: the tables.
+# make live: see it run.   make test: lint, types, tests; .ci/run adds the installed wheel.   make bench: the tables.
 # make numpy1: the tests of what Kinect and Orbbec cameras need, on the NumPy and OpenCV that their wheels hold back.
 # make soak SECONDS=3600: memory and latency over time.   make chaos ROUNDS=1000 SEED=1: kills and stalls at random.
 # make kills ROUNDS=100: ends the writer of a session folder at that many points; every file must parse each time.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -76,6 +78,8 @@ class BatchResult:
 def find_recordings(folder: Path, out: Path, *, videos: bool = False) -> list[Path]:
     """Recordings below a folder, files and folders, by name; what lies below `out` and hidden things are left out.
 
+    What cannot be read (a link to nowhere, no rights) may be one, so that it is not passed over in silence.
+
     Args:
         folder: where to look.
         out: left out.
@@ -85,7 +89,7 @@ def find_recordings(folder: Path, out: Path, *, videos: bool = False) -> list[Pa
         SourceError: there is none.
     """
     found: list[Path] = []
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(folder, onerror=lambda error: found.append(Path(error.filename))):
         here = Path(place)
         inside = {*folders, *files}
         if here.resolve() == out.resolve():
@@ -94,7 +98,7 @@ def find_recordings(folder: Path, out: Path, *, videos: bool = False) -> list[Pa
             found.append(here)
             folders.clear()
         else:
-            found += [here / name for name in files if _is_recording(here / name, videos)]
+            found.extend(here / name for name in files if _is_recording(here / name, videos))
             folders[:] = [name for name in folders if not name.startswith(".")]
     if not found:
         advice = "" if videos else "; ordinary video counts with --color-only"
@@ -105,23 +109,40 @@ def find_recordings(folder: Path, out: Path, *, videos: bool = False) -> list[Pa
 def _is_recording(file: Path, videos: bool) -> bool:
     if file.name.startswith("."):
         return False
-    if file.suffix.lower() in SUFFIXES:
-        return True
-    with file.open("rb") as stream:
-        begin = stream.read(HEAD_BYTES)
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            return False  # to open a pipe would wait for ever
+        if file.suffix.lower() in SUFFIXES:
+            return True
+        with file.open("rb") as stream:
+            begin = stream.read(HEAD_BYTES)
+    except OSError:
+        return True  # its row in the summary says why
     return any(begin.startswith(magic) for magic in READERS) or (videos and VIDEO.match(begin) is not None)
 
 
 def content_hash(recording: Path) -> str:
-    """SHA-256 of a file; of a folder, over the names and contents of its files."""
+    """SHA-256 of a file; of a folder, over the names and contents of its files.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
     total = hashlib.sha256()
-    inside = sorted(path for path in recording.rglob("*") if path.is_file()) if recording.is_dir() else [recording]
-    for path in inside:
-        total.update(path.relative_to(recording).as_posix().encode())
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                total.update(block)
+    try:
+        inside = _files_in(recording) if recording.is_dir() else [recording]
+        for path in inside:
+            total.update(path.relative_to(recording).as_posix().encode())
+            with path.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    total.update(block)
+    except OSError as error:
+        raise SourceError(f"{recording} cannot be read: {error}; mend it, or move it away") from error
     return total.hexdigest()
+
+
+def _files_in(folder: Path) -> list[Path]:
+    os.scandir(folder).close()  # rglob passes over what may not be listed
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def settings_hash(config: Config) -> str:
@@ -145,8 +166,16 @@ def plan(folder: Path, out: Path, config: Config) -> list[Task]:
         name = recording.relative_to(folder).as_posix() if recording != folder else recording.resolve().name
         capture = config.capture.model_copy(update={"camera": str(recording)})
         chosen = config.model_copy(update={"capture": capture})
-        tasks.append(Task(recording, name, out / name.replace("/", "__"), chosen, hashed))
+        tasks.append(Task(recording, name, out / _folder_name(name), chosen, hashed))
     return tasks
+
+
+def _folder_name(name: str) -> str:
+    """`a__b.bag` of `a/b.bag`; a recording that is itself called so gets some digits more, in every run the same."""
+    flat = name.replace("/", "__")
+    if flat.replace("__", "/") == name:
+        return flat
+    return f"{flat}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def finished_row(task: Task) -> Row | None:
@@ -159,7 +188,10 @@ def finished_row(task: Task) -> Row | None:
         return None  # no record, or one of another version: run it
     if record.get("settings_hash") != task.settings_hash or not (task.folder / SESSION).exists():
         return None
-    return replace(row, status="resumed") if record.get("content_hash") == content_hash(task.recording) else None
+    with suppress(SourceError):  # gone meanwhile: run it, so that its row says so
+        if record.get("content_hash") == content_hash(task.recording):
+            return replace(row, status="resumed")
+    return None
 
 
 def batch_role(task: Task, link: RoleLink) -> Mapping[str, Any]:

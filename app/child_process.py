@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -88,7 +89,7 @@ class ChildProcess:
             self.send("stop")
         else:
             self.dismissed = True
-            self.process.terminate()
+            self.process.kill()
 
     def kill(self, because: str) -> None:
         """Kill it, with the reason for its result."""
@@ -145,7 +146,7 @@ def _signal_name(number: int) -> str:
 
 @contextmanager
 def ignoring_interrupts() -> Iterator[None]:
-    """A child inherits it: no Ctrl-C hits it before its own code runs. One that comes meanwhile is not lost for us."""
+    """A child inherits it: no Ctrl-C or SIGTERM hits it before its own code runs; one for us is not lost meanwhile."""
     if threading.current_thread() is not threading.main_thread():
         yield
     elif sys.platform == "win32":
@@ -155,7 +156,8 @@ def ignoring_interrupts() -> Iterator[None]:
         finally:
             signal.signal(signal.SIGINT, before)
     else:
-        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        resource_tracker.ensure_running()  # where it was not, the first start would let the signals through
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
         try:
             yield
         finally:

@@ -84,7 +84,7 @@ def _in_words(found: Rehearsed) -> list[str]:
     lost = ", ".join(f"{count} {cause}" for cause, count in found.dropped.items() if count) or "none"
     latency = ", ".join(f"{name} {value:.1f}" for name, value in found.latency_ms.items())
     what = "results and recording" if found.recorded else "results"
-    return [
+    lines = [
         f"frames       {found.frames} at {found.delivered_fps:.1f} of {found.fps:g} fps; lost: {lost}",
         f"latency      {latency} ms from capture to score" + ("" if found.live else " (not live: no requirement)"),
         f"face         found in {found.face_share:.1%} of the frames",
@@ -93,3 +93,4 @@ def _in_words(found: Rehearsed) -> list[str]:
         f"disk         {found.disk_gb_per_hour:.2f} GB an hour ({what})",
         f"events       {found.events} confirmed",
     ]
+    return lines + ([f"not rehearsed: {', '.join(found.not_rehearsed)}"] if found.not_rehearsed else [])

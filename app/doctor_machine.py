@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distributions, requires, version
 from pathlib import Path
 
+from sfam.capture.camera_list import CameraListing, list_kind
+
 from .config import Config
 
 _PROGRAM_WAIT_S, _ANSWER_S = 5.0, 2.0
@@ -140,6 +142,8 @@ class Machine:
     free_bytes: Callable[[Path], int] = free_bytes
     port_is_free: Callable[[str, int], bool] = port_is_free
     answers: Callable[[str, int], bool] = answers
+    list_cameras: Callable[[str], Sequence[CameraListing]] = list_kind
+    """Cameras of a kind that answer its SDK; SourceError without that."""
     display: Callable[[], bool] = display_answers
     compiled: Callable[[], bool] = compiled_loops
     check_model: Callable[[Config], ModelCheck] = check_model

@@ -7,6 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sfam.capture import source as sources
+from sfam.capture.camera_list import wanted_serial
+from sfam.capture.source import SourceError
 
 from .config import Config
 from .doctor_line import Line, fail, ok, warn
@@ -20,6 +22,8 @@ UDEV_RULES = Path(sources.__file__).parent / "data" / "99-sfam-cameras.rules"
 """The file of rules that comes with the program."""
 RULES = (Path("etc/udev/rules.d"), Path("lib/udev/rules.d"), Path("usr/lib/udev/rules.d"))
 USB3_MBIT = 5000
+SPEAKS_USB2_FIRST = ("oak",)
+"""Kinds of camera that speak USB 2 until they have loaded their program."""
 FRAME_BYTES = {"640x480": 640 * 480 * 5, "1280x720": 1280 * 720 * 5}
 """Color and depth of one frame."""
 NEEDED_DISK_BYTES, PLENTY_DISK_BYTES = 200 * 2**20, 5 * 2**30
@@ -29,12 +33,12 @@ FIRST_PLAUSIBLE_YEAR = 2025
 
 def camera(machine: Machine, config: Config) -> Line:
     """The configured cameras are plugged in, and at ports fast enough for them; the first trouble is told."""
-    lines = [_one_camera(machine, name) for name in cameras(config)]
+    lines = [_one_camera(machine, name, config) for name in cameras(config)]
     worst = sorted(lines, key=lambda line: ("fail", "warn", "ok").index(line.state))[0]
     return worst if worst.state != "ok" else ok("camera", "; ".join(line.found for line in lines))
 
 
-def _one_camera(machine: Machine, name: str) -> Line:
+def _one_camera(machine: Machine, name: str, config: Config) -> Line:
     kind = name.partition(":")[0]
     if kind == "tcp":
         return _camera_host(machine, name)
@@ -46,16 +50,45 @@ def _one_camera(machine: Machine, name: str) -> Line:
         return fail("camera", f"{name} does not exist", "name a recording, or --camera demo")
     if machine.system != "Linux":
         return warn("camera", f"not looked for on {machine.system}", "sfam cameras")
+    serial = wanted_serial(name, config.capture.serial_no)
+    if serial is None and sum(other.partition(":")[0] == kind for other in cameras(config)) > 1:
+        return fail("camera", f"{kind} is asked for more than once, and not each time by its serial number",
+                    f"--camera {kind}:SERIAL for each; sfam cameras lists them")  # fmt: skip
+    return _usb_camera(machine, kind, serial)
+
+
+def _usb_camera(machine: Machine, kind: str, serial: str | None) -> Line:
     speeds = [_number(path.parent / "speed") for path in _devices(machine, USB_VENDORS[kind])]
     if not speeds:
         return fail(
             "camera", f"no {kind} camera on any USB port", "plug it in, straight into the machine; then sfam cameras"
         )
-    # an OAK speaks USB 2 until it has loaded its program
-    if max(speeds) < USB3_MBIT and kind != "oak":
-        return fail("camera", f"{kind} camera on USB 2 ({max(speeds):g} Mbit/s): full color and depth do not fit",
-                    "use a USB 3 port (blue) and cable")  # fmt: skip
-    return ok("camera", f"{len(speeds)} {kind}, {max(speeds):g} Mbit/s")
+    if serial is not None:
+        return _named_camera(machine, kind, serial)
+    # parts of the others are on USB 2 at any port
+    speed = min(speeds) if kind == "realsense" else max(speeds)
+    if speed < USB3_MBIT and kind not in SPEAKS_USB2_FIRST:
+        return _on_usb2(f"{kind} camera ({speed:g} Mbit/s)")
+    return ok("camera", f"{len(speeds)} {kind}, {speed:g} Mbit/s")
+
+
+def _named_camera(machine: Machine, kind: str, serial: str) -> Line:
+    """The serial number that USB tells may be another than the SDK's, so the SDK is asked."""
+    name = f"{kind}:{serial}"
+    try:
+        listed = {camera.serial: camera for camera in machine.list_cameras(kind)}
+    except SourceError as error:
+        return warn("camera", f"cannot tell whether {name} is plugged in: {error}", "mend that, then sfam cameras")
+    if serial not in listed:
+        return fail("camera", f"{name} does not answer; of its kind there: {', '.join(listed) or 'none'}",
+                    "plug it in, straight into the machine; then sfam cameras")  # fmt: skip
+    if listed[serial].connection.startswith("2") and kind not in SPEAKS_USB2_FIRST:
+        return _on_usb2(name)
+    return ok("camera", f"{name} answers")
+
+
+def _on_usb2(what: str) -> Line:
+    return fail("camera", f"{what} on USB 2: full color and depth do not fit", "use a USB 3 port (blue) and cable")
 
 
 def _camera_host(machine: Machine, name: str) -> Line:
@@ -152,12 +185,12 @@ def _place(address: str) -> tuple[str, int]:
 
 
 def shared_memory(machine: Machine, config: Config) -> Line:
-    """Room for the ring of frames."""
+    """Room for the rings of frames, one a camera."""
     folder = machine.root / "dev/shm"
     if config.app.single_process or not folder.is_dir():
         return ok("shared memory", "none needed" if config.app.single_process else "no /dev/shm: ordinary files do it")
     free = machine.free_bytes(folder)
-    rings = max(len(config.app.cameras), 1)
+    rings = len(cameras(config))
     small, large = (rings * config.app.ring_slots * size for size in FRAME_BYTES.values())
     what = "the ring takes" if rings == 1 else f"{rings} rings take"
     found = f"{free >> 20} MiB free, {what} {small >> 20} (640x480) to {large >> 20} (1280x720)"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sfam.sinks.bus_address import remove_socket_file
 from sfam.sinks.incident import Incident, IncidentKind
 
 from .affinity import require_cpus
@@ -67,6 +68,7 @@ class LiveProcesses(LiveRun):
             for feed in self._feeds:
                 feed.close()
             self._sink_files.ended()
+            remove_socket_file(self._config.sinks.publish)
         values = {result.role: result.value for result in results}
         self._summarise_all(values)
         return self._verdict(results)

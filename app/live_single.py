@@ -23,8 +23,8 @@ class SingleProcess(LiveRun):
         """Run to the end; errors of ours pass to the caller."""
         require_no_sinks(self._config.sinks)
 
-        def on_interrupt(*_: object) -> None:
-            if self.interrupted:
+        def on_interrupt(number: int, _: object) -> None:
+            if self.interrupted and number == signal.SIGINT:
                 raise KeyboardInterrupt
             self.interrupted = True
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 
 def ignore_terminal() -> None:
-    """Ctrl-C and a closed terminal reach the whole group; stopping in order is the supervisor's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    """Ctrl-C, a closed terminal and `timeout` reach the whole group; stopping in order is the supervisor's business."""
+    numbers = {signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # held back since before the start
 
 
 def take_name(name: str) -> None:

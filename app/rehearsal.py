@@ -30,6 +30,8 @@ SAMPLED_FRAMES = 5
 SAMPLE_EVERY = 30
 KEPT_SHARES = 4096
 MOST_DROPPED = 0.01
+ASKED_FOR = "decimated"
+"""Cause of the frames that `--policy decimate:N` leaves out: no loss."""
 SLOWEST = 0.9
 """Of the nominal rate."""
 FEWEST_WITH_FACE = 0.9
@@ -70,6 +72,8 @@ class Rehearsed:
     """Frames that a recording would lack, by cause."""
     incidents: tuple[str, ...] = ()
     """What went wrong with its processes."""
+    not_rehearsed: tuple[str, ...] = ()
+    """What the settings ask for and a rehearsal leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +93,22 @@ def judge(found: Rehearsed, free_bytes: float, hours: float) -> Verdict:
         free_bytes: room where the session is to go.
         hours: planned length.
     """
-    dropped, reasons = sum(found.dropped.values()), []
+    lost = {cause: count for cause, count in found.dropped.items() if count and cause != ASKED_FOR}
+    dropped, reasons = sum(lost.values()), []
     if not found.frames:
         reasons.append("no frame came: look at the camera with sfam cameras and sfam doctor")
     elif dropped > MOST_DROPPED * (found.frames + dropped):
-        causes = ", ".join(f"{count} {cause}" for cause, count in found.dropped.items() if count)
-        reasons.append(f"{dropped} frames lost ({causes}): end other programs, or use --policy decimate:2")
+        causes = ", ".join(f"{count} {cause}" for cause, count in lost.items())
+        reasons.append(
+            f"{dropped} frames lost ({causes}): end other programs, or analyse fewer frames with --policy decimate:N"
+        )
     unrecorded = sum(found.recording_lost.values())
     if unrecorded:
         causes = ", ".join(f"{count} {cause}" for cause, count in found.recording_lost.items())
-        reasons.append(f"the recording would lack {unrecorded} frames ({causes}): --set capture.record_color=jpeg")
+        reasons.append(
+            f"the recording would lack {unrecorded} frames ({causes}): --set capture.record_color=jpeg, with which "
+            "sfam verify cannot repeat the session's own tables"
+        )
     if found.live and found.frames and found.delivered_fps < SLOWEST * found.fps:
         reasons.append(
             f"the camera gives {found.delivered_fps:.1f} of {found.fps:g} fps: a USB 3 port of its own, more light "

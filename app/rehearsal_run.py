@@ -11,6 +11,7 @@ from typing import Any
 from sfam.capture.clock import SessionClock
 from sfam.capture.recorder import QUEUE_FULL, WRITE_ERROR
 from sfam.sinks.bus_address import PUBLISH_NOTHING
+from sfam.sinks.event_clip import CLIP_TIERS
 from sfam.stream.ring_reader import OVERWRITTEN
 from sfam.stream.ring_segment import sweep
 
@@ -92,6 +93,7 @@ def run_rehearsal(config: Config) -> Rehearsed:
         KeyboardInterrupt: it was interrupted, so nothing can be said.
     """
     _require(config)
+    not_rehearsed = _left_out(config)
     config = _shown_only(config)
     sweep()
     setup = set_up(config, make_plan(config, SessionClock.start()), discard=True)
@@ -110,7 +112,7 @@ def run_rehearsal(config: Config) -> Rehearsed:
     drops: Mapping[str, int] = (rehearsed.totals.get("recording") or {}).get("drops", {})
     lost = {cause: drops[cause] for cause in LOST_BY_RECORDER if drops.get(cause)}
     untold = tuple(text for text in rehearsed.died if not any(text in told for told in found.incidents))
-    return replace(found, recording_lost=lost, incidents=found.incidents + untold)
+    return replace(found, recording_lost=lost, incidents=found.incidents + untold, not_rehearsed=not_rehearsed)
 
 
 def _require(config: Config) -> None:
@@ -122,6 +124,21 @@ def _require(config: Config) -> None:
     require_markers(config)
     if config.app.single_process:
         require_no_sinks(config.sinks)
+
+
+def _left_out(config: Config) -> tuple[str, ...]:
+    """What the settings ask for of all that `_shown_only` takes away."""
+    sinks = config.sinks
+    asked = {
+        "event clips": sinks.clips and sinks.privacy in CLIP_TIERS,
+        "lsl": sinks.lsl,
+        "mcap": sinks.mcap is not None,
+        "rerun": sinks.rerun is not None,
+        "metrics": sinks.metrics_port is not None,
+        "analyzers": bool(config.app.analyzers),
+        "markers": config.app.markers is not None,
+    }
+    return tuple(name for name, is_asked in asked.items() if is_asked)
 
 
 def _shown_only(config: Config) -> Config:

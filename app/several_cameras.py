@@ -33,13 +33,15 @@ OVERVIEW_FORMAT = "sfam.several_cameras/1"
 def labels_of(cameras: Sequence[str]) -> list[str]:
     """A name for each camera, for topics and folders: its serial number, its file's stem, or its kind.
 
-    Where two would be alike, the second gets `_2`, and so on.
+    Where two would be alike, the second gets `_2`, or the next number that is free.
     """
     labels: list[str] = []
     for camera in cameras:
-        name = camera_name(_short_name(camera))
-        count = sum(label == name or label.startswith(f"{name}_") for label in labels)
-        labels.append(f"{name}_{count + 1}" if count else name)
+        name = label = camera_name(_short_name(camera))
+        number = 2
+        while label in labels:
+            label, number = f"{name}_{number}", number + 1
+        labels.append(label)
     return labels
 
 

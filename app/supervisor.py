@@ -23,8 +23,7 @@ class Supervisor:
 
     Order: started as listed. A stop, an essential role's failure or the first SIGINT or SIGTERM asks them to stop one
     after the other as listed, so that each still gets what the one before it left; one that does not end within
-    `stop_timeout_s` is terminated, then killed. A second SIGINT kills at once. Children end by themselves when this
-    process dies.
+    `stop_timeout_s` is killed. A second SIGINT kills at once. Children end by themselves when this process dies.
 
     Args:
         roles: upstream first.
@@ -185,7 +184,7 @@ class Supervisor:
             self._stopping = self._stopping or not left or not result.ok
 
     def _stop_next(self) -> None:
-        """Ask the first role still running to stop; be firmer with it as time goes by."""
+        """Ask the first role still running to stop; end it by force once its time is up."""
         running = self._running()
         if not running:
             return
@@ -193,11 +192,9 @@ class Supervisor:
         if child.stop_sent_s is None:
             child.stop_sent_s = now_s
             child.stop()
-        elif now_s - child.stop_sent_s > self._stop_timeout_s + 1.0:
-            child.process.kill()
         elif now_s - child.stop_sent_s > self._stop_timeout_s and not child.terminated:
             child.terminated = True
-            child.process.terminate()
+            child.process.kill()  # SIGTERM it ignores
 
     def _kill_rest(self) -> None:
         for child in self._running():
@@ -218,7 +215,8 @@ class Supervisor:
         self._handlers.clear()
 
     def _interrupt(self, number: int, _: FrameType | None) -> None:
-        self._interrupts += 1
+        if number == signal.SIGINT or not self._interrupts:  # `timeout` sends SIGTERM twice: here, and to the group
+            self._interrupts += 1
 
     def _hang_up(self, number: int, _: FrameType | None) -> None:
         self._hung_up = True

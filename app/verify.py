@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sfam.capture.config import CaptureConfig
 from sfam.capture.recorded_parts import RECORDING, own_recording
 from sfam.capture.source import SourceError
 from sfam.engine.backend import AUTO, check_all_backends
@@ -39,6 +40,8 @@ class Subject:
     finished: bool = True
     """False where the session was killed, so that its tables may end early."""
     notes: tuple[str, ...] = ()
+    unlike: str = ""
+    """What the session's recording holds other than what was analysed, by its settings; empty where nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,9 @@ def _of_session(folder: Path, file: Path | None) -> Subject:
     config = load_config(folder / CONFIG)
     recording = file or _recording(folder, summary)
     capture = config.capture.model_copy(update={"camera": str(recording)})
+    unlike = ""
     if recording.name == RECORDING or (recording / RECORDING).exists():
+        unlike = _unlike(capture)
         # The recording holds what the session saw, its own beginning and end included.
         capture = capture.model_copy(update={"from_s": 0.0, "to_s": None})
     names = {"subject": summary["subject"], "video": summary["video"]}
@@ -116,7 +121,7 @@ def _of_session(folder: Path, file: Path | None) -> Subject:
     finished = summary["state"] == "ended"
     changes = tuple(Change(**found) for found in summary["counters"].get("changes", ()))
     replay = Replay(config, left_out, last_frame, changes)
-    return Subject(replay, folder, finished, tuple(_notes(summary, config, left_out)))
+    return Subject(replay, folder, finished, tuple(_notes(summary, config, left_out)), unlike)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -137,6 +142,15 @@ def _recording(folder: Path, summary: Mapping[str, Any]) -> Path:
     if not source.exists():
         raise SourceError(f"the recording {source} of session {folder} is not there; say where it lies with --file")
     return source
+
+
+def _unlike(recorded: CaptureConfig) -> str:
+    found = []
+    if recorded.record_color == "jpeg":
+        found.append("the recording holds JPEG color (capture.record_color), not the pixels that were analysed")
+    if recorded.record == "events":
+        found.append("only events were recorded (--record events)")
+    return "; ".join(found)
 
 
 def _notes(summary: Mapping[str, Any], config: Config, left_out: Mapping[int, str]) -> list[str]:
@@ -181,7 +195,8 @@ def verify(what: Subject, speed: float = 8.0, *, tell: Tell = lambda _: None) ->
         frames = len(rows)
         if what.session is not None:
             difference = compare(what.session, reference, begins_only=not what.finished)
-            found.append(Comparison("the session's own tables", frames, difference, note=_lacking(rows, what.replay)))
+            note = "; ".join(why for why in (what.unlike, _lacking(rows, what.replay)) if why)
+            found.append(Comparison("the session's own tables", frames, difference, note=note))
         for name, changed in (
             (f"at {speed:g} times real time", replay_config(config, speed=speed)),
             ("in one process", replay_config(config, single_process=True)),

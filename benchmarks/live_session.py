@@ -43,13 +43,19 @@ class LiveSession:
         options: further options of `sfam-live`.
         camera: its name.
         variables: of its environment, beside those of this process.
+        address: of its bus; None = a free one.
     """
 
     def __init__(
-        self, out: Path, options: Sequence[str] = (), camera: str = "demo", variables: Mapping[str, str] | None = None
+        self,
+        out: Path,
+        options: Sequence[str] = (),
+        camera: str = "demo",
+        variables: Mapping[str, str] | None = None,
+        address: str | None = None,
     ) -> None:
         self.out = out
-        self.address = free_address()
+        self.address = address or free_address()
         command = [str(Path(sys.executable).parent / "sfam-live"), "--camera", camera, "--publish", self.address]
         kept = {key: value for key, value in os.environ.items() if not key.startswith("SFAM_")}
         self._log_path = out.with_name(f"{out.name}.log")
@@ -148,7 +154,7 @@ class LiveSession:
             self._log.close()
 
     def left_behind(self) -> list[str]:
-        """Processes and shared memory that outlived it; waits a few seconds for them to go."""
+        """Processes, shared memory and a socket file that outlived it; waits a few seconds for them to go."""
         deadline_s = time.monotonic() + LEFT_WITHIN_S
         while (left := self._left()) and time.monotonic() < deadline_s:
             time.sleep(0.05)
@@ -156,7 +162,9 @@ class LiveSession:
 
     def _left(self) -> list[str]:
         processes = [f"process {child.pid}" for child in self._family.values() if _alive(child)]
-        return processes + [f"shared memory {path.name}" for path in SHARED_MEMORY.glob(f"sfam_{self.process.pid}_*")]
+        sockets = [self.address] if Path(self.address.removeprefix("ipc://")).is_socket() else []
+        rings = [f"shared memory {path.name}" for path in SHARED_MEMORY.glob(f"sfam_{self.process.pid}_*")]
+        return processes + rings + sockets
 
     def kill(self) -> None:
         """Leave nothing running, whatever happened."""

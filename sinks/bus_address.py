@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import zmq
@@ -9,6 +12,7 @@ import zmq
 from .sink_error import SinkError
 
 PUBLISH_NOTHING = "none"
+IPC = "ipc://"
 
 
 def require_private(address: str, insecure: bool) -> None:
@@ -17,7 +21,7 @@ def require_private(address: str, insecure: bool) -> None:
     Raises:
         SinkError: unless the address is well formed, and a loopback one or `insecure` is set.
     """
-    if address.startswith("ipc://"):
+    if address.startswith(IPC):
         return
     host, port = _host_and_port(address)
     if not address.startswith("tcp://") or not host or not (port == "*" or (port.isdecimal() and int(port) < 2**16)):
@@ -32,7 +36,7 @@ def require_private(address: str, insecure: bool) -> None:
 def is_private(address: str) -> bool:
     """Whether only this machine can reach an address."""
     host, _ = _host_and_port(address)
-    return address.startswith("ipc://") or host in ("localhost", "::1") or host.startswith("127.")
+    return address.startswith(IPC) or host in ("localhost", "::1") or host.startswith("127.")
 
 
 def seen_from_here(address: str) -> str:
@@ -55,3 +59,16 @@ def why_not_bound(address: str, error: zmq.ZMQError) -> str:
             "end that one or choose another address with --publish tcp://127.0.0.1:PORT (or --publish none)"
         )
     return f"cannot publish on {address}: {error.strerror}; expected tcp://HOST:PORT, such as tcp://127.0.0.1:5571"
+
+
+def remove_socket_file(address: str) -> None:
+    """Remove what a publisher left of an `ipc://` address; a file that somebody listens at stays.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    path = Path(address.removeprefix(IPC))
+    if address.startswith(IPC) and path.is_socket():
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(path)) == errno.ECONNREFUSED:
+                path.unlink()

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
-from .bus_address import why_not_bound
+from .bus_address import remove_socket_file, why_not_bound
 from .curve import PublisherKeys, guard
 from .sink_error import SinkError
 from .wire import PAYLOAD_KINDS, Kind
@@ -59,6 +59,7 @@ class GreetingSocket:
         self, address: str, cameras: Sequence[CameraTopics], high_water_mark: int, keys: PublisherKeys | None
     ) -> None:
         self.lock = threading.RLock()
+        self.address = address
         self._cameras = list(cameras)
         self._context = zmq.Context()
         self._guardian: ThreadAuthenticator | None = None
@@ -111,6 +112,7 @@ class GreetingSocket:
         if self._guardian is not None:
             self._guardian.stop()
         self._context.term()
+        remove_socket_file(self.address)  # ZeroMQ leaves it
 
     def _answer(self, joins: bool, prefix: bytes) -> None:
         """Accept or end one subscription.

@@ -21,6 +21,11 @@ OPENS_WITHIN_S = 30.0
 LOOPBACK = "127.0.0.1"
 PORT = 9876
 """Rerun's own: a viewer that is open already is used again."""
+_PROGRAM = """
+import runpy, signal
+signal.signal(signal.SIGTERM, signal.SIG_DFL)  # which the processes of a session ignore, and what they start inherits
+runpy.run_module("rerun_cli", run_name="__main__")
+"""
 
 
 def open_viewer(
@@ -53,7 +58,7 @@ def open_viewer(
 
 
 def _start(memory_limit: str, port: int, headless: bool) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "rerun_cli", "--bind", LOOPBACK, "--port", str(port)]
+    command = [sys.executable, "-c", _PROGRAM, "--bind", LOOPBACK, "--port", str(port)]
     command += ["--memory-limit", memory_limit, "--expect-data-soon", "--hide-welcome-screen"]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(

@@ -42,14 +42,15 @@ def run_installed(command: str, *arguments: str | Path) -> subprocess.CompletedP
     return subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment(), check=False)
 
 
-def start(command: str, *arguments: str | Path) -> subprocess.Popen[str]:
-    """A running command, its output captured."""
+def start(command: str, *arguments: str | Path, own_group: bool = False) -> subprocess.Popen[str]:
+    """A running command, its output captured; in a process group of its own as a shell starts it."""
     return subprocess.Popen(
         [str(BIN / command), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
+        start_new_session=own_group,
     )
 
 

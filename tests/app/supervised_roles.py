@@ -42,9 +42,7 @@ def work(settings: Any, link: RoleLink) -> Mapping[str, Any]:
 
 
 def ignore_stop(settings: Any, link: RoleLink) -> None:
-    """Never ends; with settings 'hard' not even by SIGTERM."""
-    if settings == "hard":
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """Never ends by itself."""
     link.report("pid", os.getpid())
     while True:
         time.sleep(1)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
 import signal
+import socket
 import sys
+import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -49,13 +52,16 @@ def test_all_recordings_run_failures_are_listed_and_nothing_finished_runs_again(
     recordings: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
+    (recordings / "annexed").symlink_to(tmp_path / "gone")
     done = run("sfam", "batch", recordings, "--out", out, "--workers", "2")
     assert done.returncode == 3, done.stderr
+    assert done.stderr.splitlines()[-2].startswith("failed: annexed: ")
     assert done.stderr.splitlines()[-1].startswith("failed: broken.bag: ")
     assert "empty" in done.stderr
     rows = summary(out)
     assert {name: row["status"] for name, row in rows.items()} == {
         "a.bag": "done",
+        "annexed": "failed",
         "broken.bag": "failed",
         "day 2/a.bag": "done",
     }
@@ -63,6 +69,7 @@ def test_all_recordings_run_failures_are_listed_and_nothing_finished_runs_again(
     assert (out / "day 2__a.bag" / "scores.csv").read_bytes() == (out / "a.bag" / "scores.csv").read_bytes()
 
     (recordings / "broken.bag").unlink()
+    (recordings / "annexed").unlink()
     before = (out / "a.bag" / "session.json").stat().st_mtime_ns
     again = run("sfam", "batch", recordings, "--out", out)
     assert again.returncode == 0, again.stderr
@@ -152,6 +159,57 @@ def test_folders_that_are_recordings_are_found_and_results_are_not(tmp_path: Pat
     assert find_recordings(tmp_path, tmp_path / "out") == [tmp_path / "nameless", tmp_path / "tum"]
     with pytest.raises(SourceError, match="no recording below"):
         find_recordings(tmp_path / ".trash", tmp_path / ".trash")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes pipes, sockets and links")
+def test_what_cannot_be_read_is_a_row_and_what_is_no_file_is_nothing(tmp_path: Path) -> None:
+    for name in ("annexed.bag", "annexed"):
+        (tmp_path / name).symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / "pipe.bag")
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        tasks = plan(tmp_path, tmp_path / "out", settings())
+    assert [task.name for task in tasks] == ["annexed", "annexed.bag"]
+    with pytest.raises(SourceError, match=r"annexed cannot be read: .*No such file"):
+        content_hash(tasks[0].recording)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="takes rights away as POSIX does")
+def test_a_folder_without_rights_is_a_row_of_its_own(recordings: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copyfile(recordings / "a.bag", folder / "a.bag")
+        (folder / "closed").mkdir(mode=0)
+        folder.chmod(0o755)
+        user = os.geteuid()
+        if user == 0:
+            os.seteuid(65534)  # root may read everything
+        try:
+            assert find_recordings(folder, folder / "out") == [folder / "a.bag", folder / "closed"]
+            with pytest.raises(SourceError, match=r"closed cannot be read: .*Permission denied"):
+                content_hash(folder / "closed")
+        finally:
+            os.seteuid(user)
+
+
+def test_a_recording_that_has_gone_since_it_was_done_is_run_again(recordings: Path, tmp_path: Path) -> None:
+    task = plan(recordings, tmp_path / "out", settings())[0]
+    finished(task)
+    task.recording.unlink()
+    assert finished_row(task) is None
+
+
+def test_no_two_recordings_share_a_folder(tmp_path: Path) -> None:
+    names = ["a/b.bag", "a__b.bag", "a_/b.bag", "a/_b.bag", "a___b.bag", "a_b.bag"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    folders = {task.name: task.folder.name for task in plan(tmp_path, tmp_path / "out", settings())}
+    assert set(folders) == set(names)
+    assert len(set(folders.values())) == len(names)
+    assert (folders["a/b.bag"], folders["a_b.bag"]) == ("a__b.bag", "a_b.bag")
+    assert folders["a__b.bag"] == "a__b.bag_" + hashlib.sha256(b"a__b.bag").hexdigest()[:8]
 
 
 @pytest.mark.slow  # runs two videos, a process each

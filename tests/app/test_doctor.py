@@ -17,7 +17,8 @@ from sfam.app.doctor_line import Line
 from sfam.app.doctor_machine import Machine, ModelCheck, answers, free_bytes, port_is_free, program_output
 from sfam.app.doctor_software import SDKS
 from sfam.app.doctor_system import UDEV_RULES, USB_VENDORS
-from sfam.capture.source import SOURCES
+from sfam.capture.camera_list import CameraListing
+from sfam.capture.source import SOURCES, SourceError
 from sfam.engine.model import ModelError
 from sfam.stream.face import FaceError
 from tests.app.command import run
@@ -85,6 +86,10 @@ def lacking(package: str) -> Callable[[str], str | None]:
     return lambda name: None if name == package else VERSIONS.get(name)
 
 
+def plugged_in(*serials: str, usb: str = "3.2") -> Callable[[str], list[CameraListing]]:
+    return lambda kind: [CameraListing(kind, serial, "D435", "5.16", usb, ()) for serial in serials]
+
+
 def no_landmarks() -> Path:
     raise FaceError("face backend dlib looked for x.dat and found no file; reinstall face_recognition_models")
 
@@ -108,6 +113,11 @@ BROKEN: list[tuple[str, dict[str, object], dict[str, object], str, str]] = [
     ("camera", {}, {"capture__camera": "gone.bag"}, "gone.bag does not exist", "--camera demo"),
     ("camera", {}, {"capture__camera": "kinect"}, "no kinect camera", "plug it in"),
     ("camera", {}, {"app__cameras": ("gone.bag",)}, "gone.bag does not exist", "--camera demo"),
+    ("camera", {"list_cameras": plugged_in("B")}, {"capture__camera": "realsense:B", "app__cameras": ("realsense:A",)},
+     "realsense:A does not answer; of its kind there: B", "sfam cameras"),
+    ("camera", {"list_cameras": plugged_in("B")}, {"capture__serial_no": "A"}, "realsense:A does not", "plug it in"),
+    ("camera", {"list_cameras": plugged_in("A", usb="2.1")}, {"capture__camera": "realsense:A"}, "USB 2", "USB 3 port"),
+    ("camera", {}, {"app__cameras": ("realsense",)}, "more than once", "--camera realsense:SERIAL"),
     ("camera", {}, {"capture__camera": "webcam:3"}, "no /dev/video3", "ls /dev/video*"),
     ("camera", {"answers": lambda host, port: (host, port) != ("10.0.0.7", 5572)},
      {"capture__camera": "tcp://10.0.0.7:5572"}, "nothing answers", "sfam serve"),
@@ -134,7 +144,7 @@ BROKEN: list[tuple[str, dict[str, object], dict[str, object], str, str]] = [
     ("ports", {"port_is_free": lambda host, port: port != 5580}, {"sinks__overlay": "web"}, "5580", "choose others"),
     ("ports", {"port_is_free": lambda host, port: port != 9200}, {"sinks__metrics_port": 9200}, "--metrics", "end"),
     ("shared memory", {"free_bytes": lambda path: 2**20}, {}, "1 MiB free", "--shm-size"),
-    ("shared memory", {"free_bytes": lambda path: 60 * 2**20}, {"app__cameras": ("a", "b", "c", "d")}, "4 rings",
+    ("shared memory", {"free_bytes": lambda path: 60 * 2**20}, {"app__cameras": ("a", "b")}, "3 rings",
      "--shm-size"),
     ("disk", {"free_bytes": lambda path: 2**20}, {}, "0.0 GiB free", "--out"),
     ("clock", {"now_s": lambda: 0.0}, {}, "1970", "timedatectl set-ntp true"),
@@ -181,6 +191,31 @@ def test_usb_2_is_too_slow_for_a_depth_camera(machine: Machine) -> None:
     line = lines(machine)["camera"]
     assert (line.state, "USB 2" in line.found) == ("fail", True)
     assert "USB 3" in line.remedy
+
+
+def test_a_fast_port_does_not_hide_a_camera_at_a_slow_one(machine: Machine) -> None:
+    for vendor, kind in (("8086", "realsense"), ("045e", "kinect")):
+        second = machine.root / "sys/bus/usb/devices" / kind
+        second.mkdir()
+        (second / "idVendor").write_text(f"{vendor}\n")
+        (second / "speed").write_text("480\n")
+    (machine.root / "sys/bus/usb/devices/2-2").mkdir()
+    (machine.root / "sys/bus/usb/devices/2-2/idVendor").write_text("045e\n")
+    (machine.root / "sys/bus/usb/devices/2-2/speed").write_text("5000\n")
+    assert lines(machine)["camera"].state == "fail"
+    assert lines(machine, settings(capture__camera="kinect"))["camera"].state == "ok", "its microphones are on USB 2"
+
+
+def test_a_camera_that_is_named_is_asked_for_by_its_sdk(machine: Machine) -> None:
+    both = settings(capture__camera="realsense:A", app__cameras=("realsense:B",))
+    found = lines(replace(machine, list_cameras=plugged_in("A", "B", "C")), both)["camera"]
+    assert (found.state, found.found) == ("ok", "realsense:A answers; realsense:B answers")
+
+    def no_sdk(kind: str) -> list[CameraListing]:
+        raise SourceError(f"{kind}: pyrealsense2 cannot be loaded")
+
+    line = lines(replace(machine, list_cameras=no_sdk), both)["camera"]
+    assert (line.state, "pyrealsense2 cannot be loaded" in line.found) == ("warn", True)
 
 
 def test_what_merely_hurts_is_a_warning(machine: Machine) -> None:

@@ -46,7 +46,7 @@ def test_a_good_rehearsal_is_a_go() -> None:
     ("changes", "said"),
     [
         ({"frames": 0}, "no frame came"),
-        ({"dropped": {"ring_overwritten": 30, "decimated": 0}}, "30 frames lost (30 ring_overwritten)"),
+        ({"dropped": {"ring_overwritten": 30, "decimated": 1800}}, "30 frames lost (30 ring_overwritten)"),
         ({"delivered_fps": 15.0}, "15.0 of 30 fps"),
         ({"latency_ms": {"p99": 34.0}}, "34.0 ms is over one frame (33.3 ms)"),
         ({"latency_ms": {}}, "over one frame"),
@@ -67,6 +67,10 @@ def test_each_flaw_is_a_no_go_with_its_reason(changes: dict[str, object], said: 
 
 def test_a_replay_owes_no_latency() -> None:
     assert judge(replace(GOOD, live=False, latency_ms={"p99": 900.0}, delivered_fps=5.0), 1e9, 1).go
+
+
+def test_frames_that_the_policy_leaves_out_are_no_loss() -> None:
+    assert judge(replace(GOOD, frames=900, dropped={"decimated": 900, "ring_overwritten": 3}), 1e9, 1).go
 
 
 def test_a_recording_of_jpeg_is_smaller_and_neither_is_larger_than_the_pixels() -> None:
@@ -120,6 +124,7 @@ def test_what_shows_and_what_records_runs_too_and_only_results_that_stay_are_lef
     assert not seen & {"sfam-mcap", "sfam-clips"}
     assert "overlay: http://127.0.0.1:" in errors
     assert "results and recording" in said
+    assert "not rehearsed: event clips, mcap\n" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -215,6 +220,7 @@ def test_analyzers_and_markers_of_the_plan_store_nothing(tmp_path: Path) -> None
     done = run("sfam", "rehearse", "2", "--out", tmp_path, "--set", "app.analyzers={blendshapes: {}}", "--set",
                f"app.markers={free_address()}")  # fmt: skip
     assert "frames" in done.stdout, done.stderr
+    assert "not rehearsed: analyzers, markers\n" in done.stdout
     assert list(tmp_path.iterdir()) == [kept]
     assert kept.read_text() == "of somebody else"
 

@@ -23,7 +23,11 @@ from benchmarks.live_session import LiveSession, free_address, wrong_in
 from sfam.app.config import Config
 from sfam.app.replay import replay_config, run_replay
 from sfam.app.verify import compare, subject
+from sfam.capture.config import CaptureConfig
+from sfam.capture.source import open_source
 from sfam.sinks.subscriber import subscribe
+from tests.app.command import start
+from tests.sinks.waiting import until
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="SIGHUP, and processes found by their names")
 WAIT_S = 120.0
@@ -206,12 +210,56 @@ def test_sigterm_ends_a_session_in_one_process_in_order(tmp_path: Path) -> None:
     try:
         session.wait_rows(5)
         session.process.terminate()
+        session.process.terminate()  # as `timeout` does
         assert session.end() == 0, session.log
         assert session.left_behind() == []
     finally:
         session.kill()
     assert wrong_in(session.out, finished=True) == []
     assert json.loads((session.out / "session.json").read_text())["state"] == "ended"
+
+
+@LINUX
+@pytest.mark.slow  # a session with a recorder
+def test_sigterm_to_the_whole_group_ends_a_recorded_session_in_order(tmp_path: Path) -> None:
+    out = tmp_path / "session"
+    recorded = ("--record", "all", "--privacy", "full", "--publish", "none", "--set", "app.selftest=no")
+    live = start("sfam-live", "--camera", "demo", "--out", out, *recorded, own_group=True)
+    scores = out / "scores.csv"
+    try:
+        until(lambda: scores.exists() and scores.read_bytes().count(b"\n") > 30, "thirty rows", WAIT_S)
+        os.killpg(live.pid, signal.SIGTERM)
+        _, errors = live.communicate(timeout=WAIT_S)
+    finally:
+        live.kill()
+    assert live.returncode == 0, errors
+    assert json.loads((out / "session.json").read_text())["state"] == "ended"
+    assert wrong_in(out, finished=True) == []
+    with open_source(CaptureConfig(camera=str(out / "recording.mcap"))) as recording:
+        assert recording.info.warnings == ()
+
+
+@LINUX
+@pytest.mark.slow  # sessions that are ended in every way
+@pytest.mark.parametrize("how", ["in order", "by force", "without its supervisor"])
+def test_a_bus_in_a_socket_file_is_heard_and_leaves_no_file(how: str, tmp_path: Path) -> None:
+    bus = tmp_path / "bus"
+    session = LiveSession(tmp_path / "session", ("--set", "app.selftest=no"), address=f"ipc://{bus}")
+    listener = Listener(session.address)
+    try:
+        wait_for(lambda: len(listener.seq.get("score", ())) > 10, "no score was heard", session)
+        assert bus.is_socket()
+        if how == "by force":
+            session.role("analysis").suspend()  # so that it cannot remove the file itself
+            session.process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        session.process.send_signal(signal.SIGKILL if how == "without its supervisor" else signal.SIGINT)
+        session.end()
+        assert session.left_behind() == []
+    finally:
+        listener.close()
+        session.kill()
+    assert not bus.exists()
 
 
 @LINUX

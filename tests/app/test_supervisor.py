@@ -156,15 +156,14 @@ def test_a_time_in_which_the_supervisor_itself_stood_still_is_no_silence() -> No
 
 
 @POSIX
-@pytest.mark.parametrize("how", ["soft", "hard"])
-def test_a_child_that_ignores_the_stop_is_ended_all_the_same(how: str) -> None:
+def test_a_child_that_ignores_the_stop_is_ended_all_the_same() -> None:
     supervisor = Supervisor(
-        [Role("one", roles.ignore_stop, how)],
+        [Role("one", roles.ignore_stop, None)],
         on_message=lambda role, kind, message: supervisor.stop(),
         stop_timeout_s=0.3,
     )
     (stubborn,) = supervisor.run()
-    assert stubborn.exit_code == -(signal.SIGTERM if how == "soft" else signal.SIGKILL)
+    assert stubborn.exit_code == -signal.SIGKILL
 
 
 def test_a_child_is_never_held_up_by_its_reports() -> None:
@@ -244,10 +243,28 @@ def test_a_second_ctrl_c_forces_the_end() -> None:
 
 
 @POSIX
-def test_sigterm_ends_everything_cleanly() -> None:
+def test_a_second_sigterm_forces_nothing() -> None:
+    """`timeout` sends one to its child and one to the group."""
+    parent, pids, ring = start_parent("stubborn")
+    for _ in range(2):
+        os.killpg(parent.pid, signal.SIGTERM)
+        time.sleep(0.5)
+    assert parent.poll() is None
+    os.killpg(parent.pid, signal.SIGINT)
+    out, err = parent.communicate(timeout=60)
+    assert json.loads(out)["codes"] == [0, -signal.SIGKILL]
+    assert err == ""
+    assert_nothing_is_left(pids, ring, within_s=0)
+
+
+@POSIX
+def test_sigterm_to_the_whole_group_ends_everything_cleanly() -> None:
+    """As `kill %1` and `timeout` send it."""
     parent, pids, ring = start_parent("clean")
-    parent.terminate()
-    assert parent.communicate(timeout=60)[1] == ""
+    os.killpg(parent.pid, signal.SIGTERM)
+    out, err = parent.communicate(timeout=60)
+    assert json.loads(out) == {"interrupted": True, "codes": [0, 0]}
+    assert (err, parent.returncode) == ("", 0)
     assert_nothing_is_left(pids, ring, within_s=0)
 
 
@@ -303,14 +320,16 @@ def test_roles_that_still_wait_are_not_started_after_a_stop() -> None:
 
 
 @POSIX
-def test_ctrl_c_while_a_child_is_being_started_is_neither_lost_nor_felt_by_the_child() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_child_is_being_started_is_neither_lost_nor_felt_by_the_child(number: int) -> None:
     supervisor = Supervisor([Role("one", roles.work, None)])
     context = multiprocessing.get_context("spawn")
     start = context.Process.start
 
     def interrupted_start(process: Any) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         start(process)
+        os.kill(process.pid, number)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(context.Process, "start", interrupted_start)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.live_session import LiveSession
-from sfam.app.config import ConfigError, load_config
+from sfam.app.config import ConfigError, load_config, render_yaml
 from sfam.app.replay import Replay, replay_config, run_replay
 from sfam.app.table_difference import ACROSS_BACKENDS
 from sfam.app.verify import compare, subject
@@ -85,6 +85,48 @@ def test_a_session_recorded_in_several_parts_replays_from_all_of_them(session: P
     assert compare(parts, tmp_path / "all") is None
     moved = subject(session, load_config(), parts).replay.config.capture
     assert (moved.camera, moved.to_s) == (str(parts), None)
+
+
+@pytest.mark.slow  # four replays and the start of torch
+def test_a_recording_of_other_pixels_than_were_analysed_is_named_as_the_cause(session: Path, tmp_path: Path) -> None:
+    lossy = shutil.copytree(session, tmp_path / "lossy")
+    record(lossy / "recording.mcap", {"record": "all", "record_color": "jpeg"})
+    done = run("sfam", "verify", lossy)
+    assert done.returncode == 6, done.stdout
+    own, *others = done.stdout.splitlines()
+    assert own.startswith("the session's own tables: DIFFERS")
+    assert "JPEG color (capture.record_color), not the pixels that were analysed" in own
+    assert not any("DIFFERS" in other for other in others)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "unlike"),
+    [
+        ({"record": "events"}, "only events were recorded (--record events)"),
+        ({"record": "all"}, ""),
+    ],
+)
+def test_what_a_recording_lacks_by_its_settings_is_known(
+    recorded: dict[str, str], unlike: str, session: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(session, tmp_path / "recorded")
+    record(folder / "recording.mcap", recorded)
+    assert subject(folder, load_config()).unlike == unlike
+    file = shared("recordings/face_a.bag")
+    assert subject(folder, load_config(), file).unlike == ""
+
+
+def record(file: Path, recorded: dict[str, str]) -> None:
+    """Into a session folder, as its settings then say."""
+    config = load_config(file.parent / "config.yaml")
+    capture = config.capture.model_copy(update=recorded)
+    (file.parent / "config.yaml").write_text(render_yaml(config.model_copy(update={"capture": capture})))
+    with open_source(CaptureConfig(camera=str(shared("recordings/face_a.bag")), to_s=2.0)) as source:
+        recorder = Recorder(RecorderSettings(file, color=capture.record_color, lossless=True))
+        recorder.begin(source.info)
+        for frame in source.frames():
+            recorder.push(frame)
+        recorder.finish()
 
 
 def test_leaving_frames_out_matters(session: Path, tmp_path: Path) -> None:

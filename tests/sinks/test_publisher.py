@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -372,6 +373,14 @@ def test_a_malformed_address_is_refused(address: str) -> None:
 def test_every_loopback_address_is_taken(address: str) -> None:
     with Publisher(address, session_info()) as publisher:
         assert publisher.address.startswith("tcp://")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no files of sockets")
+def test_a_socket_file_is_there_as_long_as_the_publisher_is(tmp_path: Path) -> None:
+    with Publisher(f"ipc://{tmp_path / 'bus'}", session_info()) as publisher:
+        assert publisher.address == f"ipc://{tmp_path / 'bus'}"
+        assert (tmp_path / "bus").is_socket()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_none_publishes_nothing() -> None:

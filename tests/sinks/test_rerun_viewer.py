@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -51,12 +52,15 @@ def listening(port: int) -> list[psutil.Process]:
 @pytest.fixture
 def viewer(port: int) -> str:
     require_rerun()
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # as in the processes of a session
     try:
         return open_viewer("200MB", port=port, headless=True)
     except SinkError:
         if os.environ.get("SFAM_REQUIRE_X") == "1":
             raise
         pytest.skip("Rerun's viewer finds nothing to draw with: Debian's mesa-vulkan-drivers")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def screenshot(viewer: str, path: Path) -> np.ndarray[Any, Any]:
@@ -94,6 +98,13 @@ def test_it_listens_to_this_machine_only_and_is_used_again(viewer: str, port: in
     assert heard_at == {LOOPBACK}
     assert open_viewer("200MB", port=port, headless=True) == viewer
     assert listening(port) == [program]
+
+
+def test_sigterm_ends_it_though_the_process_that_opened_it_ignores_that(viewer: str, port: int) -> None:
+    (program,) = listening(port)
+    program.terminate()
+    program.wait(30)
+    assert not listening(port)
 
 
 def test_one_that_is_given_up_leaves_nothing_running(port: int) -> None:
