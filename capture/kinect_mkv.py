@@ -7,6 +7,7 @@ stays as sensed and `align` undoes them.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,7 +20,7 @@ from .config import CaptureConfig
 from .decode_ahead import DecodeAhead
 from .encoding import color_image, decode_png, depth_image
 from .frame import Calibration, ClockDomain, ColorImage, DepthImage, Distortion, Extrinsics, Intrinsics
-from .matroska_blocks import MatroskaBlocks
+from .matroska_blocks import MatroskaBlocks, missing_bytes
 from .pairing import Role
 from .recording import FrameStamp, RecordedStream, Recording, StreamFrame
 from .source import SourceError
@@ -34,7 +35,8 @@ _DEPTH_MODES = {
 }
 """Side of the (binned) square sensor and where the mode's image begins on it."""
 _TITLES: dict[str, Role | None] = {"COLOR": "color", "DEPTH": "depth", "IR": None}
-_SEGMENT = b"\x18\x53\x80\x67"
+_START_OFFSET = "K4A_START_OFFSET_NS"
+_TIME_NS = re.compile(r"[0-9]{1,18}")
 _Job = tuple[RecordedStream, int, bytes]
 
 
@@ -62,19 +64,12 @@ class KinectMkvRecording(Recording):
         """
         super().__init__(path, config)
         self._file = open_container(path)
-        self._tracks = {track.metadata.get("title", ""): track for track in self._file.streams}
-        for title, track in list(self._tracks.items()):
-            if track.type == "video" and track.codec_context is None:
-                del self._tracks[title]
-                self.warn(f"track {title!r} names a codec that does not exist; it is left out")
-        self.writer = self._file.metadata.get("encoder", "unknown")
-        self._missing_bytes = _missing_bytes(path)
-        self._offset_ns = int(self._file.metadata.get("K4A_START_OFFSET_NS", 0))
-        self.streams = tuple(self._recorded(title) for title in _TITLES if title in self._tracks)
-        if not self.streams:
-            self._file.close()
-            raise SourceError(f"{path}: a Matroska file without Azure Kinect tracks")
-        self.choose_streams()
+        self._missing_bytes = missing_bytes(path)
+        try:
+            self._describe()
+        except SourceError:
+            self.close()
+            raise
         self.depth_unit_m = 0.001
 
     @property
@@ -154,6 +149,32 @@ class KinectMkvRecording(Recording):
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
+
+    def _describe(self) -> None:
+        """Tracks and tags.
+
+        Raises:
+            SourceError: no Azure Kinect track, or not the one asked for.
+        """
+        self._tracks = {track.metadata.get("title", ""): track for track in self._file.streams}
+        for title, track in list(self._tracks.items()):
+            if track.type == "video" and track.codec_context is None:
+                del self._tracks[title]
+                self.warn(f"track {title!r} names a codec that does not exist; it is left out")
+        self.writer = self._file.metadata.get("encoder", "unknown")
+        self._offset_ns = self._start_offset_ns()
+        self.streams = tuple(self._recorded(title) for title in _TITLES if title in self._tracks)
+        if not self.streams:
+            raise SourceError(f"{self.path}: a Matroska file without Azure Kinect tracks")
+        self.choose_streams()
+
+    def _start_offset_ns(self) -> int:
+        """Device time at the file's zero; 0, said and counted as damage, where the tag is no time."""
+        text = self._file.metadata.get(_START_OFFSET, "0")
+        if _TIME_NS.fullmatch(text):
+            return int(text)
+        self._note_damage(f"damaged: {_START_OFFSET} is {text!r}; device time counts from the file's beginning instead")
+        return 0
 
     def _stamp(self, stream: RecordedStream, t_device_ns: int) -> FrameStamp:
         """A stamp of one of the chosen streams."""
@@ -244,27 +265,6 @@ class KinectMkvRecording(Recording):
                 except ValueError as error:
                     raise SourceError(f"{self.path}: calibration.json does not parse ({error})") from error
         raise SourceError(f"{self.path}: no calibration.json attached; depth and color cannot be brought together")
-
-
-def _missing_bytes(path: Path) -> int:
-    """Bytes that the file's one segment promises and the file lacks; -1 where the length was never filled in."""
-    with path.open("rb") as file:
-        head = file.read(4096)
-    position = 4 + len(_length(head, 4)[0]) + _length(head, 4)[1]
-    if head[position : position + 4] != _SEGMENT:
-        return 0
-    field, size = _length(head, position + 4)
-    if size == 2 ** (7 * len(field)) - 1:
-        return -1
-    return max(0, position + 4 + len(field) + size - path.stat().st_size)
-
-
-def _length(head: bytes, at: int) -> tuple[bytes, int]:
-    """An EBML length: its bytes and its value."""
-    first = head[at] if at < len(head) else 0x80
-    width = 9 - first.bit_length() if first else 1
-    field = head[at : at + width]
-    return field, int.from_bytes(field, "big") & (2 ** (7 * width) - 1)
 
 
 def _parameters(camera: dict[str, Any]) -> tuple[tuple[float, float, float, float], tuple[float, ...]]:

@@ -63,6 +63,17 @@ class MatroskaBlocks:
                     position = start + length
 
 
+def missing_bytes(path: Path) -> int:
+    """Bytes that the file's one segment promises and the file lacks; -1 where the length was never filled in."""
+    with path.open("rb", buffering=0) as file:
+        head = _element(file, 0)
+        segment = None if head is None else _element(file, head[1] + (head[2] or 0))
+    if segment is None or segment[0] != _SEGMENT:
+        return 0
+    _, start, length = segment
+    return -1 if length is None else max(0, start + length - path.stat().st_size)
+
+
 def _element(file: BinaryIO, position: int) -> tuple[int, int, int | None] | None:
     """(identifier, where its data begins, bytes of data or None = unknown); None where there is no element."""
     file.seek(position)

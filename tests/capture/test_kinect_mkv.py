@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from sfam.capture.align import align_depth
@@ -50,6 +51,22 @@ def test_stamps_are_device_time_with_the_files_offset() -> None:
     assert frame.clock_domain is ClockDomain.HARDWARE
     assert frame.t_utc_ns == 0
     assert frame.t_sensor_ns == frame.t_device_ns
+
+
+def test_an_offset_with_a_damaged_digit_costs_the_offset_and_no_frame(tmp_path: Path) -> None:
+    whole = shared("recordings/kinect_azure.mkv")
+    with RecordingSource(CaptureConfig(camera=str(patched(tmp_path, b"1000000000", b"10000x0000")))) as source:
+        frames = list(source.frames())
+        assert "damaged: K4A_START_OFFSET_NS is '10000x0000'" in source.info.warnings[0]
+    assert len(frames) == inspect(whole).pairs
+    assert (frames[0].t_device_ns, frames[0].t_depth_device_ns) == (200_000, 0)
+
+
+def test_a_reader_that_refuses_a_file_lets_go_of_it(tmp_path: Path) -> None:
+    path = shared("recordings/kinect_azure.mkv")
+    with pytest.raises(SourceError, match="no stream named thermal"):
+        open_recording(path, CaptureConfig(camera=str(path), color_stream="thermal"))
+    assert str(path.resolve()) not in {opened.path for opened in psutil.Process().open_files()}
 
 
 def test_the_face_lands_where_it_is_in_the_color_image() -> None:
