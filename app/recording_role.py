@@ -16,7 +16,7 @@ from sfam.capture.frame import RGBDFrame
 from sfam.capture.marker import Marker
 from sfam.capture.mcap_file import RecordingError
 from sfam.capture.pacing import is_live
-from sfam.capture.recorder import Recorder, RecorderSettings, RecordingTotals
+from sfam.capture.recorder import CLIP_MEMORY, Recorder, RecorderSettings, RecordingTotals
 from sfam.capture.source import SourceInfo
 from sfam.sinks.incident import Incident
 from sfam.stream.analyzer import AnalyzerResult
@@ -111,7 +111,7 @@ def _record(plan: RecordingPlan, link: RoleLink, info: SourceInfo, reader: RingR
     progress = _Progress(recorder, info.frames)
     recorder.begin(info, plan.clock_for(info))
     link.on(SKIPPED, lambda skipped: recorder.note_skipped(*skipped))
-    link.on(CLIP, lambda clip: recorder.keep(*clip))
+    link.on(CLIP, lambda clip: keep_clip(recorder, clip, link.tell))
     try:
         for frame in chain([first], frames):
             if frame is not None:
@@ -127,6 +127,20 @@ def _record(plan: RecordingPlan, link: RoleLink, info: SourceInfo, reader: RingR
         recorder.finish("failed", str(error))
         raise
     return totals_of(recorder.finish(end.state, end.reason))
+
+
+def keep_clip(recorder: Recorder, clip: tuple[int, int], tell: Tell) -> None:
+    """Store an event's frames; the first ones that are no longer held are told of, all are counted."""
+    before = recorder.drops.get(CLIP_MEMORY, 0)
+    recorder.keep(*clip)
+    missed = recorder.drops.get(CLIP_MEMORY, 0)
+    if missed and not before:
+        tell(
+            "warning",
+            f"the recording lacks {missed} frames around an event, which were no longer held when it was decided: "
+            f"raise capture.record_memory_mb or lower capture.record_before_s; later ones are only counted, "
+            f"as {CLIP_MEMORY}",
+        )
 
 
 def totals_of(totals: RecordingTotals) -> dict[str, Any]:
@@ -275,7 +289,7 @@ class RecordedSession:
 
     def _listen(self, kind: str, message: Any) -> None:
         if self._recorder is not None and kind == CLIP:
-            self._recorder.keep(*message)
+            keep_clip(self._recorder, message, self._tell)
         elif self._recorder is not None and kind == SKIPPED:
             self._recorder.note_skipped(*message)
         else:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from .mcap_chunk import PackedChunk
 
-LONGEST_EVENT_S = 8.0
-"""An event is decided at the latest so long after it began."""
+LONGEST_EVENT_S = 12.0
+"""An event is decided at the latest so long after it began: it lasts up to 8 s, then the face must come to rest."""
+_STAMPS_KEPT = 2**14
+"""Frames given up whose times are remembered: three minutes at 90 fps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,23 @@ class ClipMemory:
         self._held: deque[_Held] = deque()
         self._bytes = 0
         self._wanted: list[tuple[int, int]] = []
+        self._gone: deque[int] = deque(maxlen=_STAMPS_KEPT)
+        """Capture times of frames given up, oldest first."""
         self.left_out = 0
-        """Frames that no clip asked for in time."""
+        """Frames that no clip asked for."""
+        self.too_late = 0
+        """Frames that a clip asked for when they were no longer held."""
 
     def keep(self, from_ns: int, to_ns: int) -> None:
         """Want what was captured between these times, and the configured seconds around them."""
         before_ns, after_ns = round(self._settings.before_s * 1e9), round(self._settings.after_s * 1e9)
-        self._wanted.append((from_ns - before_ns, to_ns + after_ns))
+        stretch = (from_ns - before_ns, to_ns + after_ns)
+        self._wanted.append(stretch)
+        still_unasked = [t_ns for t_ns in self._gone if not _lies_in(stretch, t_ns)]
+        missed = len(self._gone) - len(still_unasked)
+        self._gone = deque(still_unasked, _STAMPS_KEPT)
+        self.too_late += missed
+        self.left_out -= missed
 
     def add(self, t_ns: int, chunks: list[PackedChunk]) -> None:
         """Hold a frame captured at `t_ns`."""
@@ -66,13 +78,19 @@ class ClipMemory:
         self._bytes = 0
 
     def _is_wanted(self, t_ns: int) -> bool:
-        return any(first <= t_ns <= last for first, last in self._wanted)
+        return any(_lies_in(stretch, t_ns) for stretch in self._wanted)
 
     def _forget(self) -> None:
         if not self._held:
             return
         oldest_ns = self._held[-1].t_ns - round((self._settings.before_s + LONGEST_EVENT_S) * 1e9)
         while self._held and (self._bytes > self._settings.memory_bytes or self._held[0].t_ns < oldest_ns):
-            self._bytes -= self._held.popleft().bytes
+            held = self._held.popleft()
+            self._bytes -= held.bytes
+            self._gone.append(held.t_ns)
             self.left_out += 1
         self._wanted = [(first, last) for first, last in self._wanted if last >= oldest_ns]
+
+
+def _lies_in(stretch: tuple[int, int], t_ns: int) -> bool:
+    return stretch[0] <= t_ns <= stretch[1]

@@ -28,6 +28,8 @@ QUEUE_FULL = "recorder_queue"
 """Cause under which frames are counted that came while the disk was behind."""
 OUTSIDE_CLIPS = "outside_clips"
 """Cause for frames that lie around no event."""
+CLIP_MEMORY = "clip_memory"
+"""Cause for frames around an event that were no longer held when it was decided."""
 WRITE_ERROR = "write_error"
 """Cause for frames that the disk did not take."""
 BLOCK_BYTES = 4 * 2**20
@@ -117,10 +119,10 @@ class Recorder:
 
     @property
     def drops(self) -> dict[str, int]:
-        """Frames that are not in the file, by cause: the source's and this recorder's; the last two when it is over."""
-        outside = self._clips.left_out if self._clips else 0
-        unwritten = self._accepted - self._frames - outside if self._error else 0
-        own = {QUEUE_FULL: self._queue_full, OUTSIDE_CLIPS: outside, WRITE_ERROR: unwritten}
+        """Frames that are not in the file, by cause: the source's and this recorder's; errors' when it is over."""
+        outside, too_late = (self._clips.left_out, self._clips.too_late) if self._clips else (0, 0)
+        unwritten = self._accepted - self._frames - outside - too_late if self._error else 0
+        own = {QUEUE_FULL: self._queue_full, OUTSIDE_CLIPS: outside, CLIP_MEMORY: too_late, WRITE_ERROR: unwritten}
         return {**self._source_drops, **{cause: count for cause, count in own.items() if count}}
 
     @property

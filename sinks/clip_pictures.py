@@ -57,6 +57,7 @@ class ClipPictures:
         self._warn = warn
         self._held: deque[RGBDFrame] = deque()
         self._bytes = 0
+        self._gone_ns = -1  # capture time of the frame given up last
         self._wishes: deque[ClipWish] = deque()
         self._queue: queue.Queue[tuple[ClipWish, tuple[RGBDFrame, ...]] | None] = queue.Queue(WAITING_CLIPS)
         self._source: tuple[SourceInfo, SessionClock | None] | None = None
@@ -119,6 +120,8 @@ class ClipPictures:
                 self._wishes.append(wish)
                 continue
             frames = tuple(frame for frame in self._held if wish.from_ns <= frame.t_capture_ns <= wish.to_ns)
+            if frames and wish.from_ns <= self._gone_ns:
+                self._warn(_begins_late(wish, frames[0].t_capture_ns))
             try:
                 self._queue.put((wish, frames), block=self._settings.waits or at_end)
             except queue.Full:
@@ -128,7 +131,9 @@ class ClipPictures:
     def _forget(self, newest_ns: int) -> None:
         oldest_ns = newest_ns - round(LONGEST_EVENT_S * 1e9)
         while self._held and (self._bytes > self._settings.memory_bytes or self._held[0].t_capture_ns < oldest_ns):
-            self._bytes -= _pixels(self._held.popleft())
+            gone = self._held.popleft()
+            self._bytes -= _pixels(gone)
+            self._gone_ns = gone.t_capture_ns
 
     def _run(self) -> None:
         while (task := self._queue.get()) is not None:
@@ -154,6 +159,13 @@ class ClipPictures:
 
 def _without(wish: ClipWish, why: str) -> str:
     return f"the clip of event {wish.event_id} holds no pictures: {why}"
+
+
+def _begins_late(wish: ClipWish, first_ns: int) -> str:
+    return (
+        f"the clip of event {wish.event_id} lacks the pictures of its first {(first_ns - wish.from_ns) / 1e9:.1f} s, "
+        "which were no longer held: raise sinks.clip_memory_mb"
+    )
 
 
 def _pixels(frame: RGBDFrame) -> int:

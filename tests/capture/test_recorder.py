@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sfam.app.recording_role import keep_clip
 from sfam.capture.clip_memory import ClipSettings
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
@@ -20,7 +21,7 @@ from sfam.capture.frame import Calibration, ClockDomain, Intrinsics, RGBDFrame
 from sfam.capture.mcap_chunk import PackedMessage, pack_chunk
 from sfam.capture.mcap_file import GrowingFile, RecordingError, Summary
 from sfam.capture.own_mcap import OwnMcapRecording
-from sfam.capture.recorder import OUTSIDE_CLIPS, QUEUE_FULL, Recorder, RecorderSettings
+from sfam.capture.recorder import CLIP_MEMORY, OUTSIDE_CLIPS, QUEUE_FULL, Recorder, RecorderSettings
 from sfam.capture.source import open_source
 from tests.capture.recorded_frames import CALIBRATION, FPS, INFO, assert_equal, seeded_frame
 
@@ -263,13 +264,13 @@ def test_an_image_that_cannot_be_encoded_ends_the_recording_in_words(tmp_path: P
         recorder.finish()
 
 
-def clip(tmp_path: Path, *events: tuple[int, int, int], **settings: float) -> list[int]:
-    """Numbers stored of 600 frames, where (at, first, last) tells at frame `at` of an event."""
+def clip(tmp_path: Path, *events: tuple[int, int, int], too_late: int = 0, **settings: float) -> list[int]:
+    """Numbers stored of 900 frames, where (at, first, last) tells at frame `at` of an event; all others are counted."""
     path = tmp_path / "clips.mcap"
     clips = ClipSettings(**settings)  # type: ignore[arg-type]
     recorder = Recorder(RecorderSettings(path, lossless=True, queue_frames=1, clips=clips))
     recorder.begin(INFO)
-    for number in range(600):
+    for number in range(900):
         frame = replace(seeded_frame(number), segment=0)
         recorder.push(frame)
         for at, first, last in events:
@@ -277,7 +278,8 @@ def clip(tmp_path: Path, *events: tuple[int, int, int], **settings: float) -> li
                 recorder.keep(seeded_frame(first).t_capture_ns, seeded_frame(last).t_capture_ns)
     totals = recorder.finish()
     numbers = [frame.sequence for frame in played(path)]
-    assert totals.drops.get(OUTSIDE_CLIPS, 0) == 600 - len(numbers)
+    assert totals.drops.get(CLIP_MEMORY, 0) == too_late
+    assert totals.drops.get(OUTSIDE_CLIPS, 0) == 900 - len(numbers) - too_late
     return numbers
 
 
@@ -304,10 +306,34 @@ def test_no_event_stores_no_frame(tmp_path: Path) -> None:
     assert totals.size_bytes < 10_000
 
 
-def test_memory_of_clips_is_bounded(tmp_path: Path) -> None:
-    numbers = clip(tmp_path, (599, 0, 599), before_s=0, after_s=0, memory_bytes=200_000)
-    assert 0 < len(numbers) < 60
-    assert numbers[-1] == 599
+def test_the_longest_event_that_is_decided_late_keeps_the_seconds_before_it(tmp_path: Path) -> None:
+    second = int(FPS)
+    # it lasts eight seconds and is decided three seconds later
+    numbers = clip(tmp_path, (13 * second, 2 * second, 10 * second), before_s=1, after_s=1)
+    assert numbers == list(range(second, 11 * second + 1))
+
+
+def test_frames_of_an_event_that_memory_could_not_hold_are_counted_and_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.mcap"
+    clips = ClipSettings(before_s=60, after_s=0, memory_bytes=200_000)
+    recorder = Recorder(RecorderSettings(path, lossless=True, queue_frames=1, clips=clips))
+    recorder.begin(INFO)
+    told: list[str] = []
+    for number in range(300):
+        recorder.push(replace(seeded_frame(number), segment=0))
+        if number in (150, 250):
+            t_ns = seeded_frame(number).t_capture_ns
+            keep_clip(recorder, (t_ns, t_ns), lambda _, text: told.append(text))
+    drops = dict(recorder.finish().drops)
+    with open_source(CaptureConfig(camera=str(path))) as source:
+        stored = [frame.sequence for frame in source.frames()]
+        assert f"not recorded: {drops[CLIP_MEMORY]} clip_memory" in source.info.warnings
+    assert {150, 250} <= set(stored)
+    assert 0 < len(stored) < 100
+    # those after the last event lie around none, and no frame that an event asked for is among them
+    assert drops == {CLIP_MEMORY: 251 - len(stored), OUTSIDE_CLIPS: 49}
+    assert len(told) == 1
+    assert "raise capture.record_memory_mb or lower capture.record_before_s" in told[0]
 
 
 def test_a_file_that_is_whole_to_the_last_block_needs_no_end(tmp_path: Path) -> None:
