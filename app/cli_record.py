@@ -91,6 +91,8 @@ def repair(
 ) -> None:
     """Write the index and summary of a cut recording anew; whole frames are never touched.
 
+    Damage in the middle is no torn end: such a file is left as it is, and --out writes what is before the damage.
+
     Example: `sfam repair session.mcap`
     """
     from sfam.capture.repair import repair as repair_recording

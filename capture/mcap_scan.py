@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ from .mcap_file import MAGIC
 Buffer = bytes | bytearray | memoryview
 
 LARGEST_CHUNK_BYTES = 256 * 2**20
-"""Chunks that claim to hold more are damaged."""
+"""Chunks that claim to hold more are not opened."""
 _RECORD_HEAD = struct.Struct("<BQ")
 _CHUNK_HEAD = struct.Struct("<QQQII")
 _MESSAGE_HEAD = struct.Struct("<HIQQ")
+_CHUNK_START = re.compile(rb"\x06(?=.{5}\x00{3}.{28}[\x00-\x10]\x00{3})", re.DOTALL)
+"""How a chunk begins: opcode, length below 2^40, times, size, checksum, short name of its compression."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,10 @@ class ChunkMessage:
     """Of its record in the chunk."""
 
 
+class UnreadChunkError(ValueError):
+    """A chunk is larger, or compressed in another way, than is read here; it may be sound."""
+
+
 class ChunkView:
     """A chunk record; its content is opened when asked for.
 
@@ -93,7 +100,9 @@ class ChunkView:
             raise ValueError(f"the chunk at byte {record.start} is damaged") from error
         self._data_at = at + name_bytes + 8
         self.packed_size = packed
-        if self._data_at + packed > record.end:
+        self.end = self._data_at + packed
+        """Behind its content; a sound record ends there too."""
+        if self.end > record.end:
             raise ValueError(f"the chunk at byte {record.start} is damaged")
 
     @cached_property
@@ -101,10 +110,16 @@ class ChunkView:
         """The records in it, checked against their checksum.
 
         Raises:
-            ValueError: damaged, or compressed in a way not known here.
+            ValueError: damaged.
+            UnreadChunkError: it cannot be told.
         """
+        if self.size > LARGEST_CHUNK_BYTES:
+            raise UnreadChunkError(
+                f"the chunk at byte {self.start} says that it holds {self.size} bytes; at most "
+                f"{LARGEST_CHUNK_BYTES} are read"
+            )
         packed = self._buffer[self._data_at : self._data_at + self.packed_size]
-        content = self._opened(packed) if self.size <= LARGEST_CHUNK_BYTES else b""
+        content = self._opened(packed)
         if len(content) != self.size or (self.crc and zlib.crc32(content) != self.crc):
             raise ValueError(f"the chunk at byte {self.start} is damaged")
         return content
@@ -128,7 +143,9 @@ class ChunkView:
                 return bytes(lz4.frame.LZ4FrameDecompressor().decompress(packed, max_length=self.size))
             except (RuntimeError, EOFError):
                 return b""
-        raise ValueError(f"the chunk at byte {self.start} is compressed as {self.compression!r}; lz4 and zstd are read")
+        raise UnreadChunkError(
+            f"the chunk at byte {self.start} is compressed as {self.compression!r}; lz4 and zstd are read"
+        )
 
     def records(self) -> Iterator[RawRecord]:
         """Records in the content.
@@ -163,6 +180,28 @@ class ChunkView:
             yield ChunkMessage(
                 channel, sequence, t_ns, view[record.body + _MESSAGE_HEAD.size : record.end], record.start
             )
+
+
+def chunk_behind(buffer: memoryview, begin: int) -> int | None:
+    """Where the first chunk stands that is whole from `begin` on, whatever lies before it; None without one."""
+    for match in _CHUNK_START.finditer(buffer, begin):
+        opcode, length = _RECORD_HEAD.unpack_from(buffer, match.start())
+        body = match.start() + _RECORD_HEAD.size
+        record = RawRecord(opcode, match.start(), body, body + length)
+        if record.end <= len(buffer) and _is_whole(buffer, record):
+            return record.start
+    return None
+
+
+def _is_whole(buffer: memoryview, record: RawRecord) -> bool:
+    """Whether a chunk opens; of one that is not read here its lengths alone can be checked."""
+    try:
+        chunk = ChunkView(buffer, record)
+        return chunk.end == record.end and len(chunk.content) == chunk.size
+    except UnreadChunkError:
+        return True
+    except ValueError:
+        return False
 
 
 def let_go(mapped: mmap.mmap) -> None:

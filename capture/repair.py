@@ -19,14 +19,10 @@ from mcap.records import Attachment, AttachmentIndex, Channel, ChunkIndex, Messa
 
 from .mcap_chunk import index_records
 from .mcap_file import MAGIC, RecordingError, Summary
-from .mcap_scan import ChunkView, RawRecord, Scan
+from .mcap_scan import ChunkView, RawRecord, Scan, UnreadChunkError, chunk_behind
 
 _SET_ASIDE = 0x80
 """Record types from here on are private and passed over by every reader: a damaged chunk becomes one."""
-
-
-LARGEST_TORN_BYTES = 64 * 2**20
-"""A kill tears one block at most; a longer rest means damage in the middle, and is never cut off in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +54,8 @@ class _Found:
     """Index records that the last chunk lacks."""
     damaged: list[int]
     """Where chunks stand that do not open."""
+    doubt: str
+    """Why what would be cut off or set aside may be whole; empty where it is not."""
 
     @property
     def was_whole(self) -> bool:
@@ -74,14 +72,15 @@ def repair(path: Path, out: Path | None = None) -> RepairReport:
     """Rebuild index and summary of an mcap file, ours or another's.
 
     In place nothing whole is ever rewritten: the torn end is cut and the index appended, so a kill in between leaves a
-    file that the next repair mends alike. A new file appears under its name only when it is complete.
+    file that the next repair mends alike. What may be more than a torn end is refused. A new file appears under its
+    name only when it is complete.
 
     Args:
         path: the damaged file.
         out: where to write the mended file; None = in place.
 
     Raises:
-        RecordingError: no mcap file, or it cannot be read or written.
+        RecordingError: no mcap file, it cannot be read or written, or not be mended in place without loss.
     """
     try:
         file = path.open("rb")
@@ -89,8 +88,10 @@ def repair(path: Path, out: Path | None = None) -> RepairReport:
         raise RecordingError(f"{path}: repair cannot read it: {error.strerror}") from error
     with file:
         found = _look(path, file)
-        if out is None and not found.was_whole:
-            _require_torn_end(path, found)
+        if out is None and found.doubt:
+            raise RecordingError(
+                f"{path}: {found.doubt}; nothing was changed, --out writes what can be mended into a new file"
+            )
         try:
             if out is not None:
                 _mend_copy(path, out, found)
@@ -102,19 +103,6 @@ def repair(path: Path, out: Path | None = None) -> RepairReport:
             raise RecordingError(f"{out or path}: repair cannot write: {error.strerror}") from error
     messages, chunks = sum(found.summary.counts.values()), found.summary.chunk_count
     return RepairReport(out or path, found.was_whole, messages, chunks, len(found.damaged), found.torn_bytes)
-
-
-def _require_torn_end(path: Path, found: _Found) -> None:
-    """Only what a kill leaves is cut off in place.
-
-    Raises:
-        RecordingError: there is more.
-    """
-    if found.torn_bytes > LARGEST_TORN_BYTES:
-        raise RecordingError(
-            f"{path}: the records end at byte {found.end}, but {found.torn_bytes} bytes follow, more than a kill "
-            "leaves; write what is before the damage into a new file with --out"
-        )
 
 
 def _mend_copy(path: Path, out: Path, found: _Found) -> None:
@@ -172,6 +160,9 @@ class _Survey:
         self._indexes: dict[int, int] = {}  # of the last chunk: channel -> offset
         self._open: tuple[RawRecord, ChunkView, dict[int, MessageIndex], Counter[int]] | None = None
         self._index_end = 0
+        self._opened_end = len(MAGIC)  # behind the last chunk that opened
+        self._unread = ""  # of a chunk that does not open here and may yet be sound
+        self._loose = False  # messages outside of chunks
 
     def found(self) -> _Found:
         """Everything whole in the file."""
@@ -183,7 +174,17 @@ class _Survey:
             self._take(record)
             end = record.end
         tail = self._close_chunk(last=True, end=end)
-        return _Found(self._summary, len(self._view), end, scan.complete, tail, self._damaged)
+        return _Found(self._summary, len(self._view), end, scan.complete, tail, self._damaged, self._doubt(scan))
+
+    def _doubt(self, scan: Scan) -> str:
+        if self._unread or scan.complete:
+            return self._unread
+        whole = chunk_behind(self._view, self._opened_end)
+        if whole is not None:
+            return f"damaged near byte {self._opened_end}, for a whole chunk follows at byte {whole}"
+        if self._loose and scan.data_end is None:
+            return f"cut off or damaged at byte {scan.end}; its messages are in no chunks, which would tell which"
+        return ""
 
     def _take(self, record: RawRecord) -> None:
         if record.opcode == Opcode.MESSAGE_INDEX:
@@ -200,6 +201,7 @@ class _Survey:
         elif record.opcode in (Opcode.ATTACHMENT, Opcode.METADATA):
             self._take_extra(record)
         elif record.opcode == Opcode.MESSAGE:
+            self._loose = True
             self._summary.counts[int.from_bytes(self._view[record.body : record.body + 2], "little")] += 1
 
     def _take_chunk(self, record: RawRecord) -> None:
@@ -214,9 +216,12 @@ class _Survey:
                 entries = indexes.setdefault(message.channel, MessageIndex(message.channel, [])).records
                 entries.append((message.t_ns, message.offset))
                 counts[message.channel] += 1
-        except ValueError:
+        except ValueError as error:
             self._damaged.append(record.start)
+            if isinstance(error, UnreadChunkError):
+                self._unread = str(error)
             return
+        self._opened_end = chunk.end
         self._open = (record, chunk, indexes, counts)
         self._indexes, self._index_end = {}, record.end
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from mcap.opcode import Opcode
 from mcap.reader import make_reader
+from mcap.writer import Writer
 
 from sfam.capture.config import CaptureConfig
 from sfam.capture.inspection import inspect
@@ -141,20 +142,61 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         repair(tmp_path)
 
 
-def test_damage_in_the_middle_never_costs_what_follows_it(
+def test_damage_in_the_middle_never_costs_what_follows_it(tmp_path: Path, recorded: bytes) -> None:
+    path, out = tmp_path / "a.mcap", tmp_path / "b.mcap"
+    starts = chunk_starts(recorded)
+    middle = starts[len(starts) // 2]
+    # a flipped bit in its length: behind the end of the file, into another chunk, a little longer or shorter
+    for bit in (47, 24, 17, 16, 8, 5, 0):
+        content = bytearray(recorded)
+        content[middle + 1 + bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        with pytest.raises(RecordingError, match="for a whole chunk follows at byte"):
+            repair(path)
+        assert path.read_bytes() == content
+    content = bytearray(recorded)
+    content[middle + 6] = 0xFF
+    path.write_bytes(content)
+    assert repair(path, out).removed_bytes == len(content) - middle
+    assert index_of(out)[1] == index_of(out)[2]
+
+
+def test_a_chunk_that_others_pack_otherwise_is_never_set_aside_in_place(
     tmp_path: Path, recorded: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, out = tmp_path / "a.mcap", tmp_path / "b.mcap"
-    content = bytearray(recorded)
-    [*_, last] = chunk_starts(recorded)[: len(chunk_starts(recorded)) // 2]
-    content[last + 5] = 0xFF  # of its length
-    path.write_bytes(content)
-    monkeypatch.setattr("sfam.capture.repair.LARGEST_TORN_BYTES", 100_000)
-    with pytest.raises(RecordingError, match="--out"):
+    path = tmp_path / "a.mcap"
+    path.write_bytes(recorded.replace(b"\x04\0\0\0zstd", b"\x04\0\0\0brot", 1))
+    content = path.read_bytes()
+    assert content != recorded
+    with pytest.raises(RecordingError, match="is compressed as 'brot'; lz4 and zstd are read; nothing was changed"):
         repair(path)
     assert path.read_bytes() == content
-    assert repair(path, out).removed_bytes == len(content) - last
-    assert index_of(out)[1] == index_of(out)[2]
+    assert repair(path, tmp_path / "b.mcap").damaged_chunks == 1
+    path.write_bytes(recorded)
+    monkeypatch.setattr("sfam.capture.mcap_scan.LARGEST_CHUNK_BYTES", 10_000)
+    with pytest.raises(RecordingError, match="at most 10000 are read; nothing was changed"):
+        repair(path)
+    assert path.read_bytes() == recorded
+
+
+def test_messages_without_chunks_are_not_cut_in_place(tmp_path: Path) -> None:
+    path, out = tmp_path / "a.mcap", tmp_path / "b.mcap"
+    with path.open("wb") as file:
+        writer = Writer(file, use_chunking=False)
+        writer.start()
+        channel = writer.register_channel("/numbers", "json", 0)
+        for number in range(100):
+            writer.add_message(channel, number, b"%d" % number * 40, number)
+        writer.finish()
+    whole = path.read_bytes()
+    assert repair(path).was_whole
+    damaged = bytearray(whole)
+    damaged[whole.index(b"50" * 40) - 27] = 0xFF  # of the length of one in the middle
+    path.write_bytes(damaged)
+    with pytest.raises(RecordingError, match="its messages are in no chunks"):
+        repair(path)
+    assert path.read_bytes() == damaged
+    assert repair(path, out).messages == 50
 
 
 @pytest.mark.parametrize("seed", range(40))
