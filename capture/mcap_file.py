@@ -29,6 +29,7 @@ from mcap.records import (
     SummaryOffset,
 )
 
+from .file_lock import hold
 from .mcap_chunk import PackedChunk, record_bytes
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -150,7 +151,7 @@ class GrowingFile:
         """Bytes written."""
         self._looked_at = 0
         try:
-            self._file = open_file(path) if open_file else io.FileIO(path, "xb")
+            self._file = (open_file or _created)(path)
         except FileExistsError as error:
             raise RecordingError(f"{path}: exists already and is never overwritten; choose another name") from error
         except OSError as error:
@@ -238,3 +239,9 @@ class GrowingFile:
         self._file.truncate(start)
         self._file.seek(start)
         self.size = start
+
+
+def _created(path: Path) -> io.RawIOBase:
+    file = io.FileIO(path, "xb")
+    hold(file)
+    return file

@@ -17,6 +17,7 @@ from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Attachment, AttachmentIndex, Channel, ChunkIndex, MessageIndex, Metadata, MetadataIndex, Schema
 
+from .file_lock import is_held
 from .mcap_chunk import index_records
 from .mcap_file import MAGIC, RecordingError, Summary
 from .mcap_scan import ChunkView, RawRecord, Scan, UnreadChunkError, chunk_behind
@@ -80,13 +81,19 @@ def repair(path: Path, out: Path | None = None) -> RepairReport:
         out: where to write the mended file; None = in place.
 
     Raises:
-        RecordingError: no mcap file, it cannot be read or written, or not be mended in place without loss.
+        RecordingError: no mcap file, still being written, it cannot be read or written, or not be mended in place
+            without loss.
     """
     try:
         file = path.open("rb")
     except OSError as error:
         raise RecordingError(f"{path}: repair cannot read it: {error.strerror}") from error
     with file:
+        if out is None and is_held(file):
+            raise RecordingError(
+                f"{path}: a program is still writing this file; end that recording first, or mend a copy of what is "
+                "there now with --out"
+            )
         found = _look(path, file)
         if out is None and found.doubt:
             raise RecordingError(

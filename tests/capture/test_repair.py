@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import random
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,29 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         repair(tmp_path / "missing.mcap")
     with pytest.raises(RecordingError, match="repair cannot read it"):
         repair(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no lock that readers pass by")
+def test_a_recording_that_is_still_written_is_left_alone(tmp_path: Path) -> None:
+    path, out = tmp_path / "a.mcap", tmp_path / "b.mcap"
+    recorder = Recorder(RecorderSettings(path, lossless=True))
+    recorder.begin(INFO)
+    for number in range(120):
+        recorder.push(seeded_frame(number))
+    deadline_s = time.monotonic() + 60
+    while recorder.frames < 120 and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    content = path.read_bytes()
+    with pytest.raises(RecordingError, match="a program is still writing this file"):
+        repair(path)
+    assert path.read_bytes() == content
+    repair(path, out)
+    assert inspect(out).pairs == 120
+    for number in range(120, 150):
+        recorder.push(seeded_frame(number))
+    assert recorder.finish().frames == 150
+    assert repair(path).was_whole
+    assert inspect(path, deep=True).pairs == 150
 
 
 def test_damage_in_the_middle_never_costs_what_follows_it(tmp_path: Path, recorded: bytes) -> None:
