@@ -48,10 +48,14 @@ def _in_words(file: Path, content: dict[str, object]) -> str:
     assert isinstance(streams, list)
     for stream in streams:
         size = f"{stream['width']}x{stream['height']}"
-        lines.append(f"  stream        {stream['name']}: {stream['encoding']} {size}, {stream['frames']} frames")
+        timing = f", {stream['fps']} fps, clock {stream['clock_domain']}" if stream["fps"] else ""
+        lines.append(
+            f"  stream        {stream['name']}: {stream['encoding']} {size}, {stream['frames']} frames{timing}"
+        )
         if stream.get("sha256"):
             lines.append(f"                sha256 {stream['sha256']}")
-    for key in ("gaps", "duplicates", "warnings"):
+        lines += [f"                gap {gap}" for gap in stream["gaps"]]
+    for key in ("duplicates", "warnings"):
         found = content[key]
         assert isinstance(found, list)
         lines += [f"  {key:13} {entry}" for entry in found]

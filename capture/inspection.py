@@ -34,14 +34,18 @@ class StreamReport:
     frames: int
     sha256: str | None
     """Over all frames in file order: depth as little-endian uint16, color as RGB8, JPEG as stored; only when deep."""
+    fps: float | None = None
+    """By the median of the stamps; None of streams that a run would not use."""
+    clock_domain: ClockDomain = ClockDomain.UNKNOWN
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A hole in the color stream."""
+    """A hole in a stream."""
 
     after_index: int
-    """Place in the file of the color frame before it, from 0."""
+    """Place in the file of the stream's frame before it, from 0."""
     ms: int
 
 
@@ -56,6 +60,7 @@ class RecordingReport:
     recovered: bool
     depth_unit_m: float | None
     gaps: tuple[Gap, ...]
+    """Of the color stream, as are the rate, the clock and the segments; each stream has its own."""
     duplicates: tuple[int, ...]
     """Places in the file of color frames that repeat the one before, from 0."""
     warnings: tuple[str, ...]
@@ -77,7 +82,7 @@ class RecordingReport:
             "pairs": self.pairs,
             "recovered": self.recovered,
             "depth_unit_m": self.depth_unit_m,
-            "gaps": [{"after_index": gap.after_index, "ms": gap.ms} for gap in self.gaps],
+            "gaps": _gaps_json(self.gaps),
             "duplicates": list(self.duplicates),
             "warnings": list(self.warnings),
             "streams": [
@@ -88,6 +93,9 @@ class RecordingReport:
                     "height": stream.height,
                     "frames": stream.frames,
                     "sha256": stream.sha256,
+                    "fps": stream.fps,
+                    "clock_domain": str(stream.clock_domain),
+                    "gaps": _gaps_json(stream.gaps),
                 }
                 for stream in self.streams
             ],
@@ -130,7 +138,7 @@ class _Tally:
         self._hashes: dict[str, hashlib._Hash] = {}
         self.frames: Counter[str] = Counter()
         self.pairs = 0
-        self.color: list[FrameStamp] = []
+        self.stamps: dict[str, list[FrameStamp]] = {}
 
     def add(self, item: FrameStamp | StreamFrame) -> None:
         """Take the next frame of either stream."""
@@ -139,8 +147,8 @@ class _Tally:
             content.update(np.ascontiguousarray(item.image).data if item.encoded is None else item.encoded)
         stamp = FrameStamp(item.stream, item.role, item.number, item.t_device_ns, item.clock_domain)
         self.frames[stamp.stream] += 1
-        if stamp.role == "color":
-            self.color.append(stamp)
+        if stamp.stream != color_only.STREAM:
+            self.stamps.setdefault(stamp.stream, []).append(stamp)
         self.pairs += len(self._pairer.push(stamp))
 
     def finish(self) -> None:
@@ -152,7 +160,18 @@ class _Tally:
         content = self._hashes.get(stream.name)
         frames = self.frames.get(stream.name, stream.frames or 0)
         digest = content.hexdigest() if content else None
-        return StreamReport(stream.name, stream.encoding, stream.width, stream.height, frames, digest)
+        timing = _timing(self.stamps.get(stream.name, []))
+        return StreamReport(
+            stream.name,
+            stream.encoding,
+            stream.width,
+            stream.height,
+            frames,
+            digest,
+            timing.fps,
+            timing.clock_domain,
+            timing.gaps,
+        )
 
 
 def _report(recording: Recording, deep: bool) -> RecordingReport:
@@ -172,32 +191,57 @@ def _report(recording: Recording, deep: bool) -> RecordingReport:
         error = str(problem)
     tally.finish()
     unreadable = [f"{count} {role} images do not decode" for role, count in recording.unreadable.items()]
-    fresh, duplicates = _without_repeats(tally.color)
+    color = _timing(tally.stamps.get(recording.color.name, []) if recording.color else [])
+    return RecordingReport(
+        container=recording.container,
+        writer=recording.writer,
+        duration_s=color.duration_s,
+        pairs=tally.pairs if error is None else 0,
+        recovered=recording.recovered,
+        depth_unit_m=recording.depth_unit_m,
+        gaps=color.gaps,
+        duplicates=color.duplicates,
+        warnings=(*recording.warnings, *unreadable, *([error] if error else [])),
+        streams=tuple(tally.stream(stream) for stream in recording.streams),
+        clock_domain=color.clock_domain,
+        fps=color.fps,
+        segments=color.segments,
+        error=error,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Timing:
+    """What the stamps of one stream say."""
+
+    duration_s: float
+    fps: float | None
+    clock_domain: ClockDomain
+    gaps: tuple[Gap, ...]
+    duplicates: tuple[int, ...]
+    segments: int
+
+
+def _timing(stamps: list[FrameStamp]) -> _Timing:
+    """Look at the stamps of one stream, in file order."""
+    fresh, duplicates = _without_repeats(stamps)
     steps = [
         (later[1].t_device_ns - earlier[1].t_device_ns, earlier[0] + skipped, skipped)
         for earlier, later, skipped in fresh
     ]
     forward = [step for step, _, _ in steps if step > 0]
     period = median(forward) if forward else None
-    return RecordingReport(
-        container=recording.container,
-        writer=recording.writer,
+    return _Timing(
         duration_s=round(sum(forward) / 1e9, 6),
-        pairs=tally.pairs if error is None else 0,
-        recovered=recording.recovered,
-        depth_unit_m=recording.depth_unit_m,
+        fps=round(1e9 / period, 3) if period else None,
+        clock_domain=stamps[0].clock_domain if stamps else ClockDomain.UNKNOWN,
         gaps=tuple(
             Gap(place, round(step / 1e6))
             for step, place, skipped in steps
             if period and step > _GAP_PERIODS * period * (1 + skipped)
         ),
         duplicates=tuple(duplicates),
-        warnings=(*recording.warnings, *unreadable, *([error] if error else [])),
-        streams=tuple(tally.stream(stream) for stream in recording.streams),
-        clock_domain=tally.color[0].clock_domain if tally.color else ClockDomain.UNKNOWN,
-        fps=round(1e9 / period, 3) if period else None,
-        segments=1 + sum(step < 0 for step, _, _ in steps) if tally.color else 0,
-        error=error,
+        segments=1 + sum(step < 0 for step, _, _ in steps) if stamps else 0,
     )
 
 
@@ -232,3 +276,7 @@ def _without_repeats(
 def _nothing(error: str) -> RecordingReport:
     """The report of what is no recording."""
     return RecordingReport("unknown", "unknown", 0.0, 0, False, None, (), (), (error,), (), error=error)
+
+
+def _gaps_json(gaps: tuple[Gap, ...]) -> list[dict[str, int]]:
+    return [{"after_index": gap.after_index, "ms": gap.ms} for gap in gaps]

@@ -13,10 +13,11 @@ import pytest
 
 from benchmarks.fuzz_readers import Peak
 from sfam.capture.config import CaptureConfig
+from sfam.capture.frame import ClockDomain
 from sfam.capture.inspection import inspect
 from sfam.capture.recording_source import RecordingSource
 from sfam.capture.ros1 import image_header
-from tests.capture.bag_writer import BagWriter
+from tests.capture.bag_writer import COLOR, BagWriter, image
 from tests.capture.huge_db3 import huge_db3, huge_ros_db3
 from tests.capture.huge_files import huge_mcap, huge_mkv
 from tests.capture.huge_own_mcap import huge_own_mcap
@@ -90,6 +91,27 @@ def test_one_lost_frame_is_a_gap_and_jitter_is_not(tmp_path: Path) -> None:
         writer.pair(k, k * 33_000_000 + int(rng.integers(-2_000_000, 2_000_000)))
     report = inspect(writer.save(tmp_path / "a.bag"))
     assert [gap.after_index for gap in report.gaps] == [9]
+
+
+def test_depth_has_a_rate_a_clock_and_gaps_of_its_own(tmp_path: Path) -> None:
+    writer = BagWriter()
+    writer.head()
+    for k in range(20):
+        if k == 10:  # its depth image is missing
+            color = image(k, k * 33_000_000, bytes(6 * 8 * 3), 8, 6, "rgb8", 24)
+            writer.add(f"{COLOR}/image/data", "sensor_msgs/Image", color)
+        else:
+            writer.pair(k, k * 33_000_000)
+    report = inspect(writer.save(tmp_path / "a.bag"))
+    assert report.gaps == ()
+    streams = {stream.name: stream for stream in report.streams}
+    assert [(gap.after_index, gap.ms) for gap in streams["depth"].gaps] == [(9, 66)]
+    assert streams["color"].gaps == ()
+    for stream in streams.values():
+        assert stream.fps == pytest.approx(30.3, abs=0.01)
+        assert stream.clock_domain is ClockDomain.HARDWARE
+    [told] = [one for one in report.to_json()["streams"] if one["name"] == "depth"]
+    assert (told["gaps"], told["clock_domain"]) == ([{"after_index": 9, "ms": 66}], "hardware")
 
 
 SCRAMBLED = [
