@@ -69,7 +69,7 @@ class BagRecording(RealSenseRecording):
         self.depth_unit_m = self.unit_or_usual(self._option_unit_m())
         if self._bag.index_damage:
             self.recovered = True
-            self.warnings.append(f"{self._bag.index_damage}; reading what lies before the damage")
+            self.warnings.append(f"{self._bag.index_damage}; all of the file is read, up to any damage")
 
     def frames(self) -> Iterator[StreamFrame]:
         """Color and depth images in file order; those before any damage, which `warnings` then count."""
@@ -86,22 +86,29 @@ class BagRecording(RealSenseRecording):
         self._note_damage(given)
 
     def stamps(self) -> Iterator[FrameStamp]:
-        """Stamps from the image headers alone; an unindexed bag is walked instead."""
+        """Stamps from the image headers alone; of an unindexed bag all is unpacked, but no image is decoded."""
         if self._bag.index is None:
-            yield from super().stamps()
+            yield from self._walked_stamps()
             return
         chosen = {f"{one.source}/{IMAGE}": one for one in self.chosen()}
         given = 0
         for topic, number, stamp_ns in peek_stamps(self._bag, chosen):
             given += 1
             stream = chosen[topic]
-            domain = self.domain_of(stream, {})
-            yield FrameStamp(stream.name, self.role_of(stream), number, stamp_ns, domain)
+            yield FrameStamp(stream.name, self.role_of(stream), number, stamp_ns, self.domain_of(stream, {}))
         self._note_damage(given)
 
     def close(self) -> None:
         """Let go of the file."""
         self._bag.close()
+
+    def _walked_stamps(self) -> Iterator[FrameStamp]:
+        given = 0
+        for held in self._with_metadata(0):
+            given += 1
+            stream, domain = held.stream, self.domain_of(held.stream, self._metadata(held))
+            yield FrameStamp(stream.name, self.role_of(stream), held.number, held.stamp_ns, domain)
+        self._note_damage(given)
 
     def _chunk_before(self, first: int, topics: Collection[str]) -> tuple[int | None, int]:
         """Position of the chunk that holds the `first`-th image of some topics, and the images before it."""

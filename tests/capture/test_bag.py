@@ -171,6 +171,18 @@ def test_stamps_without_images_are_those_of_the_frames() -> None:
         assert peeked == [(one.stream, one.number, one.t_device_ns, one.clock_domain) for one in recording.frames()]
 
 
+def test_stamps_of_an_unindexed_bag_decode_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shared("recordings/damaged_unindexed.bag")
+    frames = [(one.stream, one.number, one.t_device_ns) for one in recorded(path).frames()]
+    decoded: list[object] = []
+    monkeypatch.setattr("sfam.capture.bag.color_image", lambda *one: decoded.append(one))
+    monkeypatch.setattr("sfam.capture.bag.depth_image", lambda *one, big: decoded.append(one))
+    recording = recorded(path)
+    assert [(one.stream, one.number, one.t_device_ns) for one in recording.stamps()] == frames
+    assert decoded == []
+    assert any("all of the file is read" in warning for warning in recording.warnings)
+
+
 def test_depth_at_an_odd_byte_of_the_file_is_copied_only_into_frames() -> None:
     path = shared("recordings/small_2.56.5_uncompressed.bag")
     stored = [one.image for one in recorded(path).frames() if one.role == "depth"]
