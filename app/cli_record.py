@@ -68,6 +68,8 @@ def convert(
 ) -> None:
     """Write any recording as one of ours: the same pairs, stamps and pixels.
 
+    When frames arrived is kept of our own recordings alone; frames that their analysis skipped are left out.
+
     Example: `sfam convert interview.bag interview.mcap`
     """
     flags: dict[str, object] = {

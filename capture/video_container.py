@@ -17,7 +17,7 @@ def pyav(path: Path) -> Any:
     try:
         import av
     except ImportError as error:
-        raise SourceError(f"{path}: a video file needs PyAV; install it with pip install 'sfam-live[files]'") from error
+        raise SourceError(f"{path}: a video file needs PyAV; run pip install '.[files]' in the checkout") from error
     return av
 
 
