@@ -197,7 +197,7 @@ def _is_whole(buffer: memoryview, record: RawRecord) -> bool:
     """Whether a chunk opens; of one that is not read here its lengths alone can be checked."""
     try:
         chunk = ChunkView(buffer, record)
-        return chunk.end == record.end and len(chunk.content) == chunk.size
+        return bool(chunk.end == record.end and len(chunk.content) == chunk.size)
     except UnreadChunkError:
         return True
     except ValueError:

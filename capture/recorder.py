@@ -34,7 +34,7 @@ WRITE_ERROR = "write_error"
 """Cause for frames that the disk did not take."""
 BLOCK_BYTES = 4 * 2**20
 BLOCK_S = 0.12
-"""A block is written once it holds so many bytes of pixels, or is so old: what a kill can cost."""
+"""A block is written once it holds so many bytes of pixels, or is so old: what a kill can cost, beside the queue."""
 CLOCK_EVERY_S = 10.0
 _LOOK_AROUND_S = 0.05
 _LOSSLESS_WAIT_S = 120.0
@@ -55,7 +55,7 @@ class RecorderSettings:
     lossless: bool = False
     """Frames wait for the disk instead of being dropped: for files, never for live cameras."""
     queue_frames: int = 48
-    """Frames that may wait for the disk."""
+    """Frames that may wait for the disk, 1.6 s at 30 fps; a kill loses them."""
     discard: bool = False
     """Encode everything and keep nothing, for a rehearsal; `path` says whose disk must have room."""
 
@@ -119,7 +119,7 @@ class Recorder:
 
     @property
     def drops(self) -> dict[str, int]:
-        """Frames that are not in the file, by cause: the source's and this recorder's; errors' when it is over."""
+        """Frames that are not in the file, by cause: the source's and this recorder's; write errors once it is over."""
         outside, too_late = (self._clips.left_out, self._clips.too_late) if self._clips else (0, 0)
         unwritten = self._accepted - self._frames - outside - too_late if self._error else 0
         own = {QUEUE_FULL: self._queue_full, OUTSIDE_CLIPS: outside, CLIP_MEMORY: too_late, WRITE_ERROR: unwritten}

@@ -112,10 +112,10 @@ def test_killing_the_recorder_process_costs_half_a_second_of_its_recording(tmp_p
     process = start("sfam", "record", "--camera", "demo", "--out", out)
     wait_for_size(out, 3_000_000)
     children = psutil.Process(process.pid).children(recursive=True)
-    for child in children:
-        # the one that writes the file
-        if any(str(out) in opened.path for opened in child.open_files()):
-            os.kill(child.pid, signal.SIGKILL)
+    # the one that writes the file
+    [recorder] = [child for child in children if any(str(out) in opened.path for opened in child.open_files())]
+    killed_ns = time.time_ns()
+    os.kill(recorder.pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "recorder process was killed by SIGKILL" in errors
@@ -127,6 +127,8 @@ def test_killing_the_recorder_process_costs_half_a_second_of_its_recording(tmp_p
     after = inspect(out, deep=True)
     assert not after.recovered
     assert after.pairs == before.pairs > 0
+    missing_s = (killed_ns - played(out)[-1].t_utc_ns) / 1e9
+    assert 0 < missing_s <= 0.5
     assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
 
 

@@ -10,18 +10,23 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
-from sfam.capture.frame import RGBDFrame
+from sfam.capture.frame import Calibration, Intrinsics, RGBDFrame
 from sfam.capture.recorder import Recorder, RecorderSettings
 from sfam.capture.repair import repair
 from sfam.capture.source import SourceError, open_source
-from tests.capture.recorded_frames import FPS, INFO, assert_equal, seeded_frame
+from tests.capture.recorded_frames import INFO, assert_equal, seeded_frame
+
+FPS = 30.0
+CAMERA = Intrinsics(640, 480, 600.0, 600.0, 320.0, 240.0)
+CALIBRATION = Calibration(CAMERA, CAMERA, depth_aligned=True)
+"""Of full size: a block of images is 4 MiB, and its frames take a while to encode."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,12 @@ class KillResult:
 
 
 def record_until_killed(path: str, pushed: Synchronized[int]) -> None:
-    """Child: frames at `FPS`; `pushed` counts those handed over."""
+    """Child: frames at `FPS`; `pushed` counts those that came, kept or not."""
     recorder = Recorder(RecorderSettings(Path(path)))
-    recorder.begin(INFO, SessionClock.start())
+    recorder.begin(replace(INFO, fps=FPS, calibration=CALIBRATION), SessionClock.start())
     began_s = time.monotonic()
     for number in range(3600):
-        recorder.push(seeded_frame(number))
+        recorder.push(seeded_frame(number, CALIBRATION))
         with pushed.get_lock():
             pushed.value = number + 1
         time.sleep(max(0.0, began_s + (number + 1) / FPS - time.monotonic()))
@@ -69,7 +74,7 @@ def kill_once(path: Path, seed: int) -> KillResult:
     recovered = 0
     with suppress(SourceError):  # killed before the first block: no frame in it
         for recovered, frame in enumerate(repaired_frames(path), 1):
-            assert_equal(seeded_frame(recovered - 1), frame)
+            assert_equal(seeded_frame(recovered - 1, CALIBRATION), frame)
     return KillResult(count, recovered, (count - recovered) / FPS)
 
 

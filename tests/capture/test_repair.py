@@ -212,7 +212,7 @@ def test_messages_without_chunks_are_not_cut_in_place(tmp_path: Path) -> None:
         channel = writer.register_channel("/numbers", "json", 0)
         for number in range(100):
             writer.add_message(channel, number, b"%d" % number * 40, number)
-        writer.finish()
+        writer.finish()  # type: ignore[no-untyped-call]
     whole = path.read_bytes()
     assert repair(path).was_whole
     damaged = bytearray(whole)
