@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from sfam.capture.pacing import is_live
 from sfam.capture.source import SourceInfo
+from sfam.sinks.folder_hold import FolderHold
 from sfam.stream.ring import Policy, Ring
 
 from .capture_role import CaptureSettings, capture_role
@@ -81,6 +82,7 @@ class CameraFeed:
         """True once frames were allowed to flow."""
         self.interruptions: list[Interruption] = []
         self.request = PauseRequest(setup.plan.folder)
+        self._folder_hold = FolderHold(setup.plan.folder)
         self._held = False
         if setup.plan.force:
             self.request.clear()  # of the session that is overwritten
@@ -91,7 +93,8 @@ class CameraFeed:
         return self.info is not None and is_live(self.info, self.setup.capture.speed)
 
     def obey_request(self) -> None:
-        """Hold frames back, or let them go on, where somebody has asked for it."""
+        """Hold frames back, or let them go on, where somebody has asked for it; and the folder, once it is there."""
+        self._folder_hold.take()
         if self.started and self.request.is_set != self._held:
             self._held = not self._held
             self._supervisor().send(self.capture_name, HOLD, self._held)
@@ -188,7 +191,8 @@ class CameraFeed:
             self.ring.fail(self._recovery.cause)
 
     def close(self) -> None:
-        """Remove the ring, and what asked for a pause."""
+        """Remove the ring, and what asked for a pause; let go of the folder."""
+        self._folder_hold.release()
         if self.started:
             self.request.clear()
         if self.ring is not None:

@@ -43,7 +43,7 @@ def erase(
         found = eraser.of_subject(folder, subject)
     else:
         found = eraser.of_expired(folder, datetime.now(UTC).date().isoformat())
-    if not found.sessions and not found.tables and not found.copies:
+    if not found.sessions and not found.tables and not found.copies and not found.unread:
         if subject is None:
             typer.echo(f"nothing below {folder} is past its retention date")
             return
@@ -55,6 +55,8 @@ def erase(
             typer.echo(f"  {path}")
     for table in found.tables:
         typer.echo(f"table {table.path}: {table.rows} rows")
+    for path in found.unread:
+        typer.echo(f"{path} stays, for it cannot be read as a table; look at it, and remove it by hand")
     for copy in found.copies:
         typer.echo(f"{copy.what} {copy.path}: {_fate(copy.state, copies)}")
     if dry_run:

@@ -13,7 +13,6 @@ from .config import ConfigError
 from .pause import PauseRequest
 
 SESSIONS = Path("sessions")
-OPEN_STATES = ("started", "running", "paused")
 ANSWER_WITHIN_S = 15.0
 
 Folder = Annotated[Path | None, typer.Argument(help="Session folder; default the one that runs below ./sessions.")]
@@ -22,7 +21,7 @@ Folder = Annotated[Path | None, typer.Argument(help="Session folder; default the
 def pause(session: Folder = None) -> None:
     """Stop storing and sending: no frame gets past the camera until `sfam resume`. Key x in the session does the same.
 
-    Waits until the session says so. Pauses stand in session.json.
+    Waits until the session says so; the request stands also where that takes longer. Pauses stand in session.json.
 
     Example: `sfam pause sessions/20260301_101500`
     """
@@ -44,16 +43,15 @@ def _ask(session: Path | None, paused: bool) -> None:
     folders = _cameras(folder)
     requests = [PauseRequest(one) for one in folders]
     for one in folders:
-        if (state := _state(one)) not in OPEN_STATES:
-            raise ConfigError(f"{one}: holds no running session (its state is {state or 'unknown'})")
+        if not _runs(one):
+            raise ConfigError(f"{one}: holds no running session (its state is {_state(one) or 'unknown'})")
     for request in requests:
         request.set() if paused else request.clear()
     deadline = time.monotonic() + ANSWER_WITHIN_S
     while any((_state(one) == "paused") != paused for one in folders):
         if time.monotonic() > deadline:
-            for request in requests:
-                request.clear()
-            raise SinkError(f"the session in {folder} does not answer; is it still running?")
+            stands = "; the request stands, and holds from when it does: `sfam resume` takes it back" if paused else ""
+            raise SinkError(f"the session in {folder} has not answered for {ANSWER_WITHIN_S:g} s{stands}")
         time.sleep(0.05)
     typer.echo(f"{folder}: paused, nothing is stored or sent" if paused else f"{folder}: running")
 
@@ -70,11 +68,18 @@ def _running() -> Path:
         ConfigError: there is none, or more than one.
     """
     folders = sorted(path.parent for path in SESSIONS.glob("*/session.json"))
-    found = [folder for folder in folders if all(_state(one) in OPEN_STATES for one in _cameras(folder))]
+    found = [folder for folder in folders if all(_runs(one) for one in _cameras(folder))]
     if len(found) != 1:
         which = ", ".join(map(str, found)) or "none"
         raise ConfigError(f"sessions that run below ./{SESSIONS}: {which}; name the session folder")
     return found[0]
+
+
+def _runs(folder: Path) -> bool:
+    """Whether a session runs there, as far as this system can tell from one that was killed."""
+    from sfam.sinks.folder_hold import OPEN_STATES, folder_is_held
+
+    return _state(folder) in OPEN_STATES and folder_is_held(folder) is not False
 
 
 def _state(folder: Path) -> str:

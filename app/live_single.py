@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 
 from sfam.capture.pacing import ReplayControl
+from sfam.sinks.folder_hold import FolderHold
 
 from .exit_codes import OK
 from .live_run import PAUSE_KEY, LiveRun, obey
@@ -29,13 +30,14 @@ class SingleProcess(LiveRun):
             self.interrupted = True
 
         plan = self._cameras[0].plan
-        request = PauseRequest(plan.folder)
+        request, hold = PauseRequest(plan.folder), FolderHold(plan.folder)
         if plan.force:
             request.clear()  # of the session that is overwritten
         control = ReplayControl(self._cameras[0].capture.paused)
 
         def stop() -> bool:
             # Asked every 20 ms also while a paused replay waits, so keys are looked at here.
+            hold.take()
             key = self._keys.pressed()
             if key == PAUSE_KEY:
                 request.toggle()
@@ -56,6 +58,7 @@ class SingleProcess(LiveRun):
             )
             request.clear()
         finally:
+            hold.release()
             for number, handler in before.items():
                 signal.signal(number, handler)
         self._summarise(totals, plan.folder)

@@ -12,6 +12,7 @@ from sfam.sinks.bus_address import PUBLISH_NOTHING, is_private
 from sfam.sinks.session_info import NOT_A_LIE_DETECTOR, UNSUITABLE_USES
 
 from .config import Config
+from .session_description import KINDS_OF_TIER, payload_kinds
 
 Language = Literal["en", "de"]
 
@@ -35,6 +36,7 @@ class _Words:
     nowhere: str
     overlay: str
     page: str
+    motion: str
     lsl: str
     days: str
     no_limit: str
@@ -59,6 +61,7 @@ _EN = _Words(
     nowhere="Results are not passed on to other programs while the session runs.",
     overlay="The operator sees the live picture on a screen; it is not stored for that.",
     page="That screen can also be opened from other computers in the network by whoever has its address.",
+    motion="While it is used, programs on this computer, under any account, can also read the motion of the face.",
     lsl="Scores and marked moments are offered, unencrypted, to programs in the local network (Lab Streaming Layer).",
     days="The data is to be erased {days} days after the session.",
     no_limit="No date was set. Ask the contact below how long the data is kept.",
@@ -82,6 +85,8 @@ _DE = _Words(
     nowhere="Ergebnisse werden während der Sitzung nicht an andere Programme weitergegeben.",
     overlay="Die Versuchsleitung sieht das laufende Bild auf einem Bildschirm; dafür wird es nicht gespeichert.",
     page="Diese Anzeige lässt sich auch von anderen Rechnern im Netz öffnen, wenn man ihre Adresse hat.",
+    motion="Solange sie benutzt wird, können Programme auf diesem Rechner, unter jedem Konto, auch die Bewegung des "
+    "Gesichts lesen.",
     lsl="Messwerte und markierte Zeitpunkte werden im lokalen Netz unverschlüsselt angeboten (Lab Streaming Layer).",
     days="Die Daten sind {days} Tage nach der Sitzung zu löschen.",
     no_limit="Es wurde keine Frist gesetzt. Die unten genannte Stelle sagt Ihnen, wie lange die Daten bleiben.",
@@ -149,6 +154,8 @@ def _seen(config: Config, words: _Words) -> list[str]:
         said.append(words.overlay)
     if sinks.overlay == "web" and not is_private(f"tcp://{sinks.web_address}"):
         said.append(words.page)
+    if "flow" in set(payload_kinds(config)) - set(KINDS_OF_TIER[sinks.privacy]) and not sinks.keys:
+        said.append(words.motion)
     return said
 
 

@@ -16,9 +16,8 @@ from typing import Any
 
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.pacing import ReplayControl
+from sfam.sinks.folder_hold import REQUEST
 
-REQUEST = "paused"
-"""Name of the file in a session folder that stands for a pause."""
 HOLD, HELD = "hold", "held"
 """Command to the capture process, and the `Hold` it answers with."""
 LOOK_S = 0.02

@@ -13,21 +13,24 @@ if sys.platform != "win32":
     import fcntl
 
 
-def hold(file: IO[Any]) -> None:
-    """Lock a file that was just created, until it is closed or its process ends."""
+def hold(file: IO[Any] | int) -> bool:
+    """Lock an open file or folder of one's own until it is closed or the process ends; whether that could be done."""
     if sys.platform != "win32":
         # some network file systems have no locks; the file is written all the same
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
-def is_held(file: IO[Any]) -> bool:
-    """Whether another has the file locked; if not, nobody can lock it while `file` stays open."""
+def is_held(file: IO[Any] | int) -> bool | None:
+    """Whether another has the file locked, None where there are no locks; nobody gets one while `file` stays open."""
     if sys.platform != "win32":
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except OSError:
-            return False  # a file system without locks
-    return False
+            return None  # a file system without locks
+        return False
+    return None

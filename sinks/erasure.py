@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import time
@@ -14,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from .copies import Copy, copies_of
+from .folder_hold import session_runs
 from .session_folder import FORMAT, SESSION
 from .sink_error import SinkError
+from .subject_tables import SUBJECT, SUFFIXES, read_table, take_out
 
 AUDIT = "erasures.jsonl"
-STILL_WRITING_S = 10.0
-"""A session that says it is running and was written to within this time is running."""
-TABLES = {".csv": ",", ".tsv": "\t"}
-SUBJECT = "subject"
 Summary = Mapping[str, Any]
 
 
@@ -57,6 +54,8 @@ class Erasure:
     tables: tuple[KeptTable, ...]
     copies: tuple[Copy, ...] = ()
     """Exports and the like outside of the session's folders, as those list them."""
+    unread: tuple[Path, ...] = ()
+    """Files that are called tables and cannot be read as such: nobody knows whom they name."""
 
     @property
     def whole_copies(self) -> tuple[Copy, ...]:
@@ -75,16 +74,16 @@ class Erasure:
 
 
 def of_subject(root: Path, subject: str) -> Erasure:
-    """Everything of one participant below a folder: sessions, and rows of tables that name the subject.
+    """What is found of one participant below a folder: sessions, and rows of tables with a column `subject`.
 
     Raises:
         SinkError: a file cannot be read.
     """
     everything = _sessions(root)
     mine = tuple(session for session in everything if session.subject == subject)
-    tables = _tables(root, subject, everything)
+    tables, unread = _tables(root, subject, everything)
     listed = [copy for session in everything for copy in copies_of(session.folder) if copy.subject == subject]
-    return Erasure(root, f"subject {subject}", mine, tables, _elsewhere(listed, mine, tables))
+    return Erasure(root, f"subject {subject}", mine, tables, _elsewhere(listed, mine, tables), unread)
 
 
 def of_expired(root: Path, today: str) -> Erasure:
@@ -127,7 +126,7 @@ def erase(
         for session in erasure.sessions:
             _remove(session)
         for table in erasure.tables:
-            _take_out(table.path, subject or "")
+            take_out(table.path, subject or "")
     except OSError as error:
         failure = error
     audit = _audit_file(erasure)
@@ -209,27 +208,29 @@ def _kept(folder: Path, summary: Summary, others: set[Path]) -> KeptSession:
         summary.get("retain_until"),
         tuple(sorted(files)),
         sum(path.lstat().st_size for path in files),
-        _runs(folder, str(summary.get("state")), written_s),
+        session_runs(folder, str(summary.get("state")), written_s),
     )
 
 
-def _runs(folder: Path, state: str, written_s: float) -> bool:
-    """Whether a session still writes; a paused one does not, but its request for a pause is there until it ends."""
-    if state == "paused":
-        return (folder / "paused").exists()
-    return state in ("started", "running") and time.time() - written_s < STILL_WRITING_S
-
-
-def _tables(root: Path, subject: str, sessions: Sequence[KeptSession]) -> tuple[KeptTable, ...]:
+def _tables(
+    root: Path, subject: str, sessions: Sequence[KeptSession]
+) -> tuple[tuple[KeptTable, ...], tuple[Path, ...]]:
     inside = {path for session in sessions for path in session.files}
-    found = []
+    found: list[KeptTable] = []
+    unread: list[Path] = []
     for folder, _, names in _walk(root):
         for name in sorted(names):
             path = folder / name
-            if path.suffix in TABLES and path not in inside and not path.is_symlink():
-                rows = sum(row.get(SUBJECT) == subject for row in _rows(path)[1])
-                found += [KeptTable(path, rows)] * bool(rows)
-    return tuple(found)
+            if path.suffix not in SUFFIXES or path in inside or path.is_symlink():
+                continue
+            try:
+                table = read_table(path)
+            except csv.Error:
+                unread.append(path)
+                continue
+            rows = len(table.of(subject)) if table is not None else 0
+            found += [KeptTable(path, rows)] * bool(rows)
+    return tuple(found), tuple(unread)
 
 
 def _elsewhere(
@@ -239,30 +240,6 @@ def _elsewhere(
     paths = [path for session in sessions for path in session.files] + [table.path for table in tables]
     seen = {path.parent.resolve() / path.name for path in paths}  # a link is removed, what it leads to is not
     return tuple(copy for copy in copies if copy.path not in seen)
-
-
-def _rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Header and rows of a table; nothing of one that names no subject."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return [], []
-    except OSError as error:
-        raise SinkError(f"cannot read {path}: {error.strerror or error}") from error
-    lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=TABLES[path.suffix])
-    header = list(lines.fieldnames or ())
-    return (header, list(lines)) if SUBJECT in header else (header, [])
-
-
-def _take_out(path: Path, subject: str) -> None:
-    header, rows = _rows(path)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header, delimiter=TABLES[path.suffix], lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(row for row in rows if row.get(SUBJECT) != subject)
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text.getvalue(), encoding="utf-8", newline="")
-    os.replace(beside, path)
 
 
 def _remove(session: KeptSession) -> None:

@@ -54,6 +54,9 @@ def test_both_languages_have_the_same_parts() -> None:
         (("sinks.publish=tcp://0.0.0.0:5571", "sinks.keys=keys"), ("encrypted, to computers",), ("unencrypted",)),
         (("sinks.overlay=web",), ("live picture on a screen",), ("from other computers", "Lab Streaming")),
         (("sinks.overlay=web", "sinks.web_address=0.0.0.0:5572"), ("opened from other computers",), ()),
+        (("sinks.overlay=window",), ("under any account, can also read the motion",), ()),
+        (("sinks.overlay=window", "sinks.privacy=flow"), ("how the skin moved",), ("under any account",)),
+        (("sinks.overlay=window", "sinks.blind=true"), ("live picture on a screen",), ("under any account",)),
         (("sinks.lsl=true",), ("unencrypted, to programs in the local network",), ()),
     ],
 )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -17,12 +18,15 @@ from typing import Any
 import pytest
 import zmq
 
+from sfam.app import cli_pause
 from sfam.app.pause import PauseGate, PauseRequest
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.pacing import ReplayControl
 from sfam.capture.source import open_source
-from tests.app.command import run, start
+from sfam.sinks.folder_hold import FolderHold
+from sfam.sinks.sink_error import SinkError
+from tests.app.command import BIN, environment, run, start
 from tests.app.free_port import free_address
 from tests.sinks.session_parts import rgbd_frame
 from tests.sinks.waiting import until
@@ -254,6 +258,45 @@ def test_pausing_what_does_not_run_is_refused(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert "no running session" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow  # a session, and the wait for an answer
+def test_a_session_that_was_killed_is_not_paused_and_stands_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    killed, live = Path("sessions/killed"), Path("sessions/live")
+    arguments = ["--camera", "demo", "--publish", "none", "--subject", "s01"]
+    line = [str(BIN / "sfam-live"), "-q", "--out", str(killed), *arguments]
+    running = subprocess.Popen(line, env=environment(), start_new_session=True)
+    try:
+        until(lambda: rows(killed) > 20, "rows of scores.csv", 120)
+        pause(killed)
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)  # all of it: what outlives its supervisor would end in order
+        running.wait()
+    done = run("sfam", "pause", killed)
+    assert done.returncode == 2
+    assert "holds no running session (its state is paused)" in done.stderr
+    with session(live, *arguments):
+        assert run("sfam", "pause").stdout.startswith(f"{live}: paused")
+    assert run("sfam", "erase", "sessions", "--subject", "s01", "--yes").returncode == 0
+    assert not killed.exists()
+
+
+def test_a_pause_that_is_not_answered_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_pause, "ANSWER_WITHIN_S", 0.1)
+    (tmp_path / "session.json").write_text('{"state": "running"}', encoding="utf-8")
+    holder = FolderHold(tmp_path)
+    holder.take()
+    with pytest.raises(SinkError, match="the request stands"):
+        cli_pause.pause(tmp_path)
+    assert PauseRequest(tmp_path).is_set
+    (tmp_path / "session.json").write_text('{"state": "paused"}', encoding="utf-8")
+    with pytest.raises(SinkError, match=r"has not answered for 0.1 s$"):
+        cli_pause.resume(tmp_path)
+    assert not PauseRequest(tmp_path).is_set
+    holder.release()
 
 
 def test_the_request_is_a_file_in_the_session_folder(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import os
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sfam.sinks import folder_hold, subject_tables
 from sfam.sinks.erasure import AUDIT, erase, of_expired, of_subject
+from sfam.sinks.folder_hold import FolderHold
 from sfam.sinks.report import write_report
 from sfam.sinks.session_folder import SessionFolder
 from sfam.sinks.sink_error import SinkError
@@ -125,7 +128,25 @@ def test_what_cannot_be_removed_is_said_and_noted(tmp_path: Path) -> None:
     assert json.loads((tmp_path / AUDIT).read_text(encoding="utf-8"))["complete"] is False
 
 
-def test_a_paused_session_is_running_however_long_ago_it_wrote(tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["running", "paused"])
+def test_a_session_runs_while_its_folder_is_held_however_long_ago_it_wrote(tmp_path: Path, state: str) -> None:
+    path = session(tmp_path / "s", "s01") / "session.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"ended"', f'"{state}"'), encoding="utf-8")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    (tmp_path / "s" / "paused").touch()
+    holder = FolderHold(tmp_path / "s")
+    holder.take()
+    with pytest.raises(SinkError, match="is running"):
+        erase(of_subject(tmp_path, "s01"), "s01")
+    holder.release()  # as a kill does
+    erase(of_subject(tmp_path, "s01"), "s01")
+    assert not (tmp_path / "s").exists()
+
+
+def test_without_locks_a_paused_session_runs_while_its_request_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_hold, "is_held", lambda _: None)
     path = session(tmp_path / "s", "s01") / "session.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"ended"', '"paused"'), encoding="utf-8")
     os.utime(path, (1_700_000_000, 1_700_000_000))
@@ -134,3 +155,34 @@ def test_a_paused_session_is_running_however_long_ago_it_wrote(tmp_path: Path) -
         erase(of_subject(tmp_path, "s01"), "s01")
     (tmp_path / "s" / "paused").unlink()
     erase(of_subject(tmp_path, "s01"), "s01")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_tables_that_a_spreadsheet_saved_keep_their_form(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    def table(*rows: tuple[str, ...]) -> bytes:
+        return "".join(delimiter.join(row) + "\n" for row in rows).encode(encoding)
+
+    head, theirs, other = ("subject", "Gefühl"), ("s01", "größer"), ("s02", "kühl", "one cell too many")
+    path = tmp_path / "megc.csv"
+    path.write_bytes(table(head, theirs, other, theirs))
+    found = of_subject(tmp_path, "s01")
+    assert [(one.path, one.rows) for one in found.tables] == [(path, 2)]
+    erase(found, "s01")
+    assert path.read_bytes() == table(head, other)
+
+
+def test_what_is_no_table_is_named(tmp_path: Path) -> None:
+    session(tmp_path / "s", "s01")
+    (tmp_path / "odd.csv").write_text('subject,text\ns01,"' + "x" * 300 + '"\n', encoding="utf-8")
+    (tmp_path / "long.csv").write_text("x" * 200_000, encoding="utf-8")
+    limit = csv.field_size_limit()
+    try:
+        assert [one.path.name for one in of_subject(tmp_path, "s01").tables] == ["odd.csv"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(subject_tables, "LARGEST_FIELD", 100)
+            found = of_subject(tmp_path, "s01")
+    finally:
+        csv.field_size_limit(limit)
+    assert sorted(path.name for path in found.unread) == ["long.csv", "odd.csv"]
+    assert found.tables == ()
