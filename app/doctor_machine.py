@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distributions, requires, version
 from pathlib import Path
@@ -142,7 +142,7 @@ class Machine:
     free_bytes: Callable[[Path], int] = free_bytes
     port_is_free: Callable[[str, int], bool] = port_is_free
     answers: Callable[[str, int], bool] = answers
-    list_cameras: Callable[[str], Sequence[CameraListing]] = list_kind
+    list_cameras: Callable[[str], Iterable[CameraListing]] = list_kind
     """Cameras of a kind that answer its SDK; SourceError without that."""
     display: Callable[[], bool] = display_answers
     compiled: Callable[[], bool] = compiled_loops

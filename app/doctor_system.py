@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sfam.capture import source as sources
-from sfam.capture.camera_list import wanted_serial
+from sfam.capture.camera_list import CameraListing, wanted_serial
 from sfam.capture.source import SourceError
 
 from .config import Config
@@ -75,10 +75,13 @@ def _usb_camera(machine: Machine, kind: str, serial: str | None) -> Line:
 def _named_camera(machine: Machine, kind: str, serial: str) -> Line:
     """The serial number that USB tells may be another than the SDK's, so the SDK is asked."""
     name = f"{kind}:{serial}"
+    listed: dict[str, CameraListing] = {}
     try:
-        listed = {camera.serial: camera for camera in machine.list_cameras(kind)}
-    except SourceError as error:
-        return warn("camera", f"cannot tell whether {name} is plugged in: {error}", "mend that, then sfam cameras")
+        for camera in machine.list_cameras(kind):
+            listed[camera.serial] = camera
+    except SourceError as error:  # of another one, where this one has answered
+        if serial not in listed:
+            return warn("camera", f"cannot tell whether {name} is plugged in: {error}", "mend that, then sfam cameras")
     if serial not in listed:
         return fail("camera", f"{name} does not answer; of its kind there: {', '.join(listed) or 'none'}",
                     "plug it in, straight into the machine; then sfam cameras")  # fmt: skip

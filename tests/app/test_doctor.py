@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -216,6 +216,12 @@ def test_a_camera_that_is_named_is_asked_for_by_its_sdk(machine: Machine) -> Non
 
     line = lines(replace(machine, list_cameras=no_sdk), both)["camera"]
     assert (line.state, "pyrealsense2 cannot be loaded" in line.found) == ("warn", True)
+
+    def third_refuses(kind: str) -> Iterator[CameraListing]:
+        yield from plugged_in("A", "B")(kind)
+        raise SourceError(f"{kind}: a camera is plugged in but does not answer")
+
+    assert lines(replace(machine, list_cameras=third_refuses), both)["camera"].state == "ok"
 
 
 def test_what_merely_hurts_is_a_warning(machine: Machine) -> None:
