@@ -21,6 +21,7 @@ from .exit_codes import ENDED_EARLY, OK
 from .live_run import PAUSE_KEY, LiveRun, obey
 from .marker_role import MARKER, marker_roles
 from .memory_watch import MemoryWatch
+from .message_queue import MESSAGES_LOST
 from .pause import HELD, HOLD
 from .recording_role import CLIP, SKIPPED
 from .reload import reloaded
@@ -137,6 +138,8 @@ class LiveProcesses(LiveRun):
             if self._detector is not None:
                 self._detector.kill()  # one that hangs would go on holding a processor
             self._incident("detector_lost", message)
+        elif kind == MESSAGES_LOST:
+            self._incident(MESSAGES_LOST, f"the {role} process was too busy, lost messages to or from it: {message}")
         elif kind == RESULT:
             self._supervisor.send(ANALYSIS, RESULT, message)
         elif kind in (SKIPPED, CLIP):

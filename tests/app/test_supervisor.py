@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from sfam.app.message_queue import MESSAGES_LOST
 from sfam.app.role import Role, RoleResult
+from sfam.app.role_link import KEPT_COMMANDS
 from sfam.app.supervisor import Supervisor
 from sfam.stream.ring import Ring
 from sfam.stream.ring_segment import process_alive
@@ -194,6 +196,24 @@ def test_commands_reach_their_role_in_order_even_before_it_listens() -> None:
     supervisor = Supervisor([Role("one", roles.obey, None)], on_tick=send_once)
     (result,) = supervisor.run()
     assert result.value == {"taken": [1, 2, 3]}
+
+
+def test_a_flood_of_commands_never_pushes_out_the_one_that_all_wait_for() -> None:
+    """A restarted analysis waited for ever for its source: analyzers' results had come meanwhile."""
+    heard: list[tuple[str, Any]] = []
+
+    def flood(role: str, kind: str, message: Any) -> None:
+        heard.append((kind, message))
+        if kind == "pid":
+            for command in ("first", *["more"] * KEPT_COMMANDS, "last"):
+                supervisor.send("one", command, 7)
+
+    supervisor = Supervisor([Role("one", roles.obey_late, None)], on_message=flood)
+    (result,) = supervisor.run()
+    assert result.value["first"] == [7]
+    missing = KEPT_COMMANDS - len(result.value["more"])
+    assert 0 < missing < 3, "'last' waits too where it comes before the role asks for it"
+    assert heard[1:] == [(MESSAGES_LOST, f"{missing} more")]
 
 
 def start_parent(scenario: str) -> tuple[subprocess.Popen[str], list[int], str]:
