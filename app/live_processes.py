@@ -18,6 +18,7 @@ from .config import ConfigError
 from .copies_made import WRITES, SinkFiles
 from .detector_process import DETECTOR_LOST
 from .exit_codes import ENDED_EARLY, OK
+from .handover import Handover
 from .live_run import PAUSE_KEY, LiveRun, obey
 from .marker_role import MARKER, marker_roles
 from .memory_watch import MemoryWatch
@@ -28,15 +29,12 @@ from .reload import reloaded
 from .restarts import Restarts
 from .role import Retry, Role, RoleResult
 from .serve_faces import FACE
-from .session_plan import Resume, SessionPlan
+from .session_plan import EVENTS, Resume, SessionPlan
 from .several_cameras import SeveralPlan, several_analysis_role
 from .sink_roles import AWAITED, JOINED, METRICS_OPEN, OVERLAY, PAGE_OPEN, RERUN, RING, announce, on_port, sink_roles
 from .supervisor import Supervisor
 from .terminal import terminal_gone
 from .verdict import failure_code, failures, say_failures
-
-SEQ_MARGIN = 1000
-"""A restarted analysis numbers its messages on from the last numbers known plus this: none can come twice."""
 
 
 class LiveProcesses(LiveRun):
@@ -51,7 +49,7 @@ class LiveProcesses(LiveRun):
         self._feeds = [self._feed(setup) for setup in self._cameras]
         self._restarts = Restarts()
         self._memory = MemoryWatch(app.memory_limit_mb)
-        self._next_seq: dict[str, Mapping[str, int]] = {}
+        self._handovers = {feed.suffix: Handover() for feed in self._feeds}
         self._threshold_changed = self._is_over_limit = False
         self._pages: dict[str, str] = {}
         self._sink_files = SinkFiles(lambda text: self._tell("warning", text))
@@ -140,6 +138,8 @@ class LiveProcesses(LiveRun):
             self._incident("detector_lost", message)
         elif kind == MESSAGES_LOST:
             self._incident(MESSAGES_LOST, f"the {role} process was too busy, lost messages to or from it: {message}")
+        elif kind == EVENTS:
+            self._handovers[feed.suffix].events = message
         elif kind == RESULT:
             self._supervisor.send(ANALYSIS, RESULT, message)
         elif kind in (SKIPPED, CLIP):
@@ -147,7 +147,7 @@ class LiveProcesses(LiveRun):
         elif kind == PICTURES:
             self._supervisor.send(feed.clips_name, kind, message)
         elif kind == "status" and role == ANALYSIS:
-            self._next_seq[feed.suffix] = message["next_seq"]
+            self._handovers[feed.suffix].next_seq = message["next_seq"]
             self._show(message, feed.setup.label)
         elif kind in (PAGE_OPEN, METRICS_OPEN):
             announce(kind, message, self._line.say, again=role in self._pages)
@@ -184,17 +184,8 @@ class LiveProcesses(LiveRun):
         return Retry(settings, pause_s, tuple(feed.analysis_failed() for feed in self._feeds))
 
     def _resumed(self, feed: CameraFeed, cause: str) -> Resume:
-        seen = self._next_seq.get(feed.suffix, {})
-        first_seq = {kind: number + SEQ_MARGIN for kind, number in seen.items()}
-        self._next_seq[feed.suffix] = first_seq
-        return Resume(
-            cause,
-            time.monotonic_ns(),
-            first_seq,
-            tuple(feed.interruptions),
-            self._threshold_changed,
-            self._config.engine.threshold if self._threshold_changed else None,
-        )
+        threshold = self._config.engine.threshold if self._threshold_changed else None
+        return self._handovers[feed.suffix].resume(cause, tuple(feed.interruptions), self._threshold_changed, threshold)
 
     def _sink_again(self, role: Role, result: RoleResult, feed: CameraFeed) -> Retry | None:
         """Start a sink again, alone; one that says what is wrong, or dies again and again, stays away."""

@@ -36,7 +36,7 @@ from .session_description import describe
 from .session_gaps import Gaps
 from .session_outlets import Outlets
 from .session_pace import Pace
-from .session_plan import Change, Reload, Resume, SessionPlan
+from .session_plan import EVENTS, Change, Reload, Resume, SessionPlan
 from .session_status import heartbeat, shown
 from .session_watches import Watches
 from .start_check import StartCheck
@@ -78,6 +78,8 @@ class Session:
         self._pace = Pace()
         self._watches = Watches(plan)
         self._orphans: tuple[Event, ...] = ()
+        self._unwritten: tuple[Event, ...] = ()
+        self._is_watched = not plan.lossless and not plan.config.app.single_process
         self._memory_mb = float("nan")
         self._check = StartCheck(
             plan.config.stream,
@@ -234,6 +236,8 @@ class Session:
         if resume is None or left is None:
             return None
         self._orphans = left.open_events
+        written = {event.id for event in left.events}
+        self._unwritten = tuple(event for event in resume.events.open if event.id not in written)
         self._pace.first_capture_ns = left.first_ns or 0
         self._pipeline.forget(self._accounts.next_event)
         if resume.threshold_changed:
@@ -243,8 +247,7 @@ class Session:
     def _withdraw(self, events: Iterable[Event]) -> None:
         """Events that were open when their analysis died will never be decided."""
         for event in events:
-            flags = tuple(sorted({*event.flags, "gap"}))
-            self._announce(replace(event, state="withdrawn", flags=flags))
+            self._announce(_withdrawn(event))
 
     def _changed(self, frame: RGBDFrame) -> RGBDFrame:
         """Let what was asked for take effect with this frame."""
@@ -259,6 +262,7 @@ class Session:
             else:
                 self._withdraw(list(self._accounts.open_events.values()))
                 self._accounts.earlier_withheld += Counter(self._pipeline.withheld)
+                self._accounts.number_events_from(change.value)
                 self._pipeline.forget(self._accounts.next_event)
                 self._gaps.forgotten()
         return self._gaps.marked(frame)
@@ -275,7 +279,7 @@ class Session:
 
     def _declare_restart(self, resume: Resume, first: int, frame: RGBDFrame) -> None:
         """Say which frames have no result because their analysis died."""
-        self._accounts.changes.append(Change(frame.sequence, "restart"))
+        self._accounts.changes.append(Change(frame.sequence, "restart", self._accounts.next_event))
         if resume.threshold_changed:
             self._accounts.changes.append(Change(frame.sequence, "threshold", resume.threshold))
         incident = resume.incident(first, frame.sequence)
@@ -289,6 +293,8 @@ class Session:
 
     def _announce(self, event: Event, stamps: Stamps | None = None) -> None:
         self._accounts.take_event(event)
+        if self._is_watched:
+            self._tell(EVENTS, self._accounts.events_so_far())
         self._out.event(event, stamps or Stamps())
 
     def _look_around(self) -> None:
@@ -309,6 +315,9 @@ class Session:
     def _withdraw_orphans(self) -> None:
         orphans, self._orphans = self._orphans, ()
         self._withdraw(orphans)
+        unwritten, self._unwritten = self._unwritten, ()
+        for event in unwritten:  # their frames have no rows, so the files know nothing of them
+            self._out.send_event(_withdrawn(event))
 
     def _heartbeat(self, now_s: float) -> None:
         if self._accounts.is_paused or not self._pace.beat(now_s, self._accounts.analysed):
@@ -320,3 +329,7 @@ class Session:
         self._out.publisher.publish("status", status_fields(status))
         self._out.latency(self._pace.latency_row())
         self._out.count(self.totals())
+
+
+def _withdrawn(event: Event) -> Event:
+    return replace(event, state="withdrawn", flags=tuple(sorted({*event.flags, "gap"})))

@@ -14,7 +14,7 @@ from sfam.sinks.unfinished_session import UnfinishedSession
 
 from .interruption import Interruption
 from .pause import Pause
-from .session_plan import ANALYSIS_RESTART, Change, SessionPlan
+from .session_plan import ANALYSIS_RESTART, Change, EventsSoFar, SessionPlan
 
 MOST_INCIDENTS = 1000
 """Incidents that session.json lists; further ones are counted."""
@@ -81,7 +81,8 @@ class Accounts:
             {cause: count for cause, count in left.causes.items() if cause and cause not in self.lost}
         )
         self.events = Counter(left.states)
-        self.next_event = max((event.id for event in left.events), default=-1) + 1
+        self.number_events_from(max((event.id for event in left.events), default=-1) + 1)
+        self.number_events_from(self._plan.resume.events.next_id)
         self.interruptions = list(self._plan.resume.interruptions)
         self.incidents = list(left.counters.get("incidents", ()))
         self.incident_count = len(self.incidents) + int(left.counters.get("further_incidents", 0))
@@ -118,6 +119,14 @@ class Accounts:
             self.open_events[event.id] = event
         else:
             self.open_events.pop(event.id, None)
+
+    def number_events_from(self, event_id: float | None) -> None:
+        """No further event has an id below this; None = as it is."""
+        self.next_event = max(self.next_event, int(event_id or 0))
+
+    def events_so_far(self) -> EventsSoFar:
+        """For an analysis that may have to go on from here."""
+        return EventsSoFar(self.next_event, tuple(self.open_events.values()))
 
     def note(self, incident: Incident) -> None:
         """Keep an incident for session.json and the next heartbeat."""

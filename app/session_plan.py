@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from sfam.capture.clock import SessionClock
+from sfam.engine.events import Event
 from sfam.sinks.incident import Incident
 
 from .config import Config
@@ -16,6 +17,8 @@ from .interruption import Interruption
 
 ANALYSIS_RESTART: Final = "analysis_restart"
 """Cause of the rows of frames that came while no analysis ran."""
+EVENTS: Final = "events"
+"""Kind of message: `EventsSoFar` of a live session, told before each state of an event is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,20 @@ class Change:
     """restart = the analysis knows nothing of what came before; gap = no window reaches across; threshold = a new
     spotting threshold."""
     value: float | None = None
-    """The threshold; None = the model's own."""
+    """The threshold, None = the model's own; of a restart the id of the next event, None = goes on."""
 
     def fields(self) -> dict[str, Any]:
         """For session.json."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsSoFar:
+    """What became known of a session's events; their file may be a moment behind."""
+
+    next_id: int = 0
+    open: tuple[Event, ...] = ()
+    """Provisional ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,8 @@ class Resume:
     threshold_changed: bool = False
     """`threshold` is not that of the session's settings any more."""
     threshold: float | None = None
+    events: EventsSoFar = EventsSoFar()
+    """No event of before has `next_id` or more; those that are open may have been heard and never written."""
 
     def incident(self, first: int, sequence: int) -> Incident:
         """What is said when its first frame has come.

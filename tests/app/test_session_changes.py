@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,17 @@ import pytest
 
 from sfam.app.clock_watch import ClockWatch
 from sfam.app.config import load_config
+from sfam.app.handover import EVENT_MARGIN, Handover
 from sfam.app.live import make_plan
 from sfam.app.session import Session
-from sfam.app.session_plan import Change, Reload, Resume, SessionPlan
+from sfam.app.session_plan import EVENTS, Change, Reload, Resume, SessionPlan
 from sfam.app.table_difference import first_difference
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.source import SourceInfo
 from sfam.capture.synthetic import SyntheticSource
+from sfam.sinks.publisher import NullPublisher
 from sfam.stream.ring_reader import StreamEnd
 from tests.app.test_clock_watch import Clocks
 from tests.sinks.waiting import until
@@ -192,3 +195,45 @@ def test_a_frame_that_a_dead_analysis_had_judged_is_not_judged_again(
     assert len(causes(tmp_path / "s")) == 22
     assert (counters["offered"], counters["analysed"]) == (22, 22)
     assert [incident["from_frame"] for incident in counters["incidents"]] == [None]
+
+
+class Heard(NullPublisher):
+    """Events as a stable subscriber hears them."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[int, str, tuple[str, ...]]] = []
+
+    def publish(self, kind: str, fields: Mapping[str, Any], *_: object, **__: object) -> None:
+        if kind == "event":
+            self.events.append((fields["id"], fields["state"], tuple(fields["flags"])))
+
+
+def test_an_event_that_was_heard_and_never_written_is_withdrawn_and_its_number_not_used_again(tmp_path: Path) -> None:
+    """A killed analysis sends what its files get only later: the next one gave that number to another event."""
+    with SyntheticSource(CaptureConfig()) as source:
+        demo = source.info, [frame for _, frame in zip(range(110), source.frames(), strict=False)]
+    dead = Played(demo, tmp_path / "dead")
+    dead.push(0, 60)
+    until(lambda: len(causes(dead.folder)) == 60, "the rows of the one that dies", 60)
+    shutil.copytree(dead.folder, tmp_path / "s")
+    dead.push(60, 64)
+    handover = Handover()
+    (handover.events,) = (message for kind, message in dead.told if kind == EVENTS)
+    dead.session.close()
+    assert [(event.id, event.state) for event in handover.events.open] == [(0, "provisional")]
+    after = Played(demo, tmp_path / "s", resume=handover.resume("it was killed", (), False, None))
+    heard = after.session._out.publisher = Heard()
+    after.push(66, 67)
+    after.look()
+    assert [event[:2] for event in heard.events] == [(0, "withdrawn")]
+    assert "gap" in heard.events[0][2]
+    after.push(67, 110)
+    counters = after.finish()
+    first = 1 + EVENT_MARGIN
+    assert min(number for number, _, _ in heard.events[1:]) == first
+    assert counters["changes"] == [{"frame": 66, "kind": "restart", "value": first}]
+    again = Played(demo, tmp_path / "again", [Change(**change) for change in counters["changes"]], range(60, 66))
+    again.push(0, 110, but=range(60, 66))
+    again.finish()
+    assert same_tables(after.folder, again.folder)
+    assert handover.resume("again", (), False, None).events.next_id == first + EVENT_MARGIN
