@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from .child_process import ChildProcess
+from .message_queue import MESSAGES_LOST
 from .role import Retry, Role, RoleResult
 
 _TICK_S = 0.05
@@ -97,7 +98,7 @@ class Supervisor:
         self._stopping = True
 
     def send(self, role: str, command: str, value: object = None) -> None:
-        """Send a command to a role's `link.on` handler; one that has ended is passed over."""
+        """Send a command to a role's `link.on` handler; never waits. One that has ended is passed over."""
         for child in self._children:
             if child.role.name == role and child.result is None:
                 child.send(command, value)
@@ -146,6 +147,7 @@ class Supervisor:
         for child in running:
             child.silent_s += passed_s
             self._listen(child)
+            self._pass_on(child)
             if not child.process.is_alive():
                 self._ended(child)
             elif child.silent_s > (self._silence_timeout_s if child.speaks else self._start_timeout_s):
@@ -169,6 +171,12 @@ class Supervisor:
         for kind, message in child.messages():
             if self._on_message is not None:
                 self._on_message(child.role.name, kind, message)
+
+    def _pass_on(self, child: ChildProcess) -> None:
+        """Send what waits; once all has gone, say what had to be given up before."""
+        child.pass_on()
+        if not child.outbox and self._on_message is not None and (lost := child.outbox.losses()):
+            self._on_message(child.role.name, MESSAGES_LOST, lost)
 
     def _ended(self, child: ChildProcess) -> None:
         child.process.join()
