@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 
 from .message_queue import MessageQueue
 from .role import Retry, Role, RoleResult
-from .role_link import KEPT_COMMANDS, run_role
+from .role_link import run_role
 
 YIELDING_NICE = 10
 
@@ -48,7 +49,7 @@ class ChildProcess:
     retry_at_s: float = 0.0
     result: RoleResult | None = None
     """How it ended; None while it runs."""
-    outbox: MessageQueue = field(default_factory=lambda: MessageQueue(KEPT_COMMANDS))
+    outbox: MessageQueue = field(default_factory=MessageQueue)
     """Commands that it has not taken yet."""
     _report: dict[str, Any] = field(default_factory=dict)
 
@@ -89,8 +90,16 @@ class ChildProcess:
     def pass_on(self) -> None:
         """Send what waits, as far as it can without waiting: one that hangs must not hold up whoever watches it."""
         with suppress(OSError):  # ended meanwhile: its sentinel says so
-            while self.outbox and _has_room(self.connection):
+            while self.outbox and not self.connection.closed and _has_room(self.connection):
                 self.connection.send(self.outbox.take())
+
+    def retire(self, retry: Retry) -> None:
+        """It has ended, and another one takes its place: what it is sent from now on is for that one."""
+        self.retry = retry
+        self.retry_at_s = time.monotonic() + retry.after_s
+        self.outbox = MessageQueue()
+        for command, value in retry.commands:
+            self.outbox.put(command, value)
 
     def stop(self) -> None:
         """Ask it to stop; one that still loads its libraries has nothing to end in order, and goes at once."""

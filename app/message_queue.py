@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import Any, Final
 
+KEPT_MESSAGES = 4096
+"""A process may take minutes to load a model, and some twenty come each second."""
 MESSAGES_LOST: Final = "messages_lost"
 """Kind of message and of incident: a process did not take what it was sent in time; the text says how many of what."""
 
@@ -15,7 +17,7 @@ class MessageQueue:
     So hundreds of results never push out the one command that everything waits for.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int = KEPT_MESSAGES) -> None:
         self._most = most
         self._waiting: deque[tuple[str, Any]] = deque()
         self._lost: Counter[str] = Counter()

@@ -24,9 +24,6 @@ BEAT_S = 0.5
 """A child gives a sign of life this often."""
 ORPHAN_GRACE_S = 3.0
 """A child whose parent is gone ends itself within this time, whatever its work does."""
-KEPT_TELLS = 256
-KEPT_COMMANDS = 4096
-"""Commands that wait for their handler; a model may take minutes to load, and a few come each second."""
 STATUS_EVERY_S = 0.1
 """A role that reports a status does so this often."""
 Tell = Callable[[str, Any], None]
@@ -39,8 +36,8 @@ class RoleLink:
 
     Commands other than 'stop' go to the handler registered with `on`, on the link's own thread. Reports go out by a
     second thread: the newest of each kind wins, so that a parent that does not listen costs no memory and no time.
-    What was told is kept in order, up to `KEPT_TELLS`; commands wait for their handler, up to `KEPT_COMMANDS`. What
-    is given up beyond that is told as `MESSAGES_LOST`.
+    What was told is kept in order, and commands wait for their handler, up to `KEPT_MESSAGES` of each. What is given up
+    beyond that is told as `MESSAGES_LOST`.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -51,9 +48,9 @@ class RoleLink:
         self._handlers: dict[str, Callable[[Any], None]] = {}
         self._delivering = threading.RLock()
         """Held while commands are handed over: what waited for its handler comes before what arrives meanwhile."""
-        self._unheard = MessageQueue(KEPT_COMMANDS)
+        self._unheard = MessageQueue()
         self._outbox: dict[str, object] = {}
-        self._told = MessageQueue(KEPT_TELLS)
+        self._told = MessageQueue()
         self._wake = threading.Condition()
         self._closing = False
         self._listener = threading.Thread(target=self._listen, name="supervisor-commands", daemon=True)

@@ -98,9 +98,12 @@ class Supervisor:
         self._stopping = True
 
     def send(self, role: str, command: str, value: object = None) -> None:
-        """Send a command to a role's `link.on` handler; never waits. One that has ended is passed over."""
+        """Send a command to a role's `link.on` handler; never waits.
+
+        One that is to be started again gets it then; one that has ended for good is passed over.
+        """
         for child in self._children:
-            if child.role.name == role and child.result is None:
+            if child.role.name == role and (child.result is None or child.retry is not None):
                 child.send(command, value)
 
     def pids(self) -> dict[str, int]:
@@ -125,9 +128,8 @@ class Supervisor:
                 child.retry = None
             elif time.monotonic() >= child.retry_at_s:
                 again = ChildProcess.start(replace(child.role, settings=child.retry.settings))
+                again.outbox = child.outbox
                 self._children[place] = again
-                for command, value in child.retry.commands:
-                    again.send(command, value)
 
     def _running(self) -> list[ChildProcess]:
         return [child for child in self._children if child.result is None]
@@ -184,9 +186,9 @@ class Supervisor:
         result = child.conclude()
         told_to_end = self._stopping or self._interrupts or child.stop_sent_s is not None
         if self._on_failure is not None and not result.ok and not told_to_end:
-            child.retry = self._on_failure(child.role, result)
-            if child.retry is not None:
-                child.retry_at_s = time.monotonic() + child.retry.after_s
+            retry = self._on_failure(child.role, result)
+            if retry is not None:
+                child.retire(retry)
                 return
         if child.role.essential:
             left = any(other.role.essential for other in self._running() + self._retrying())

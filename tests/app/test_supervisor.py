@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from sfam.app.message_queue import MESSAGES_LOST
+from sfam.app.message_queue import KEPT_MESSAGES, MESSAGES_LOST
 from sfam.app.role import Role, RoleResult
-from sfam.app.role_link import KEPT_COMMANDS
 from sfam.app.supervisor import Supervisor
 from sfam.stream.ring import Ring
 from sfam.stream.ring_segment import process_alive
@@ -207,13 +206,13 @@ def test_a_flood_of_commands_never_pushes_out_the_one_that_all_wait_for() -> Non
     def flood(role: str, kind: str, message: Any) -> None:
         heard.append((kind, message))
         if kind == "pid":
-            for command in ("first", *["more"] * KEPT_COMMANDS, "last"):
+            for command in ("first", *["more"] * KEPT_MESSAGES, "last"):
                 supervisor.send("one", command, 7)
 
     supervisor = Supervisor([Role("one", roles.obey_late, None)], on_message=flood)
     (result,) = supervisor.run()
     assert result.value["first"] == [7]
-    missing = KEPT_COMMANDS - len(result.value["more"])
+    missing = KEPT_MESSAGES - len(result.value["more"])
     assert 0 < missing < 3, "'last' waits too where it comes before the role asks for it"
     assert heard[1:] == [(MESSAGES_LOST, f"{missing} more")]
 
