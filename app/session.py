@@ -162,13 +162,14 @@ class Session:
         if reload.threshold_changed:
             self._changes.append(Change(-1, "threshold", reload.threshold))
         self._watches.set_budget(reload.latency_budget_ms)
-        self.note(Incident("reload", time.monotonic_ns(), reload.text, values=reload.values()))
+        self.note(reload.incident())
 
     def pause(self, hold: Hold) -> None:
         """Go silent once the frames from before have been dealt with; go on."""
+        if not hold.held:
+            self._note_pause()  # it may have begun and ended before there was time to say so
         self._hold = hold
-        if not hold.held and self._accounts.is_paused:
-            self._accounts.resumed(self._plan.clock.utc_ns(hold.at_ns))
+        if not hold.held and self._accounts.held(hold):
             self._pace.count_from(time.monotonic(), self._accounts.analysed)
             self._out.enter("running", self.totals())
 
@@ -178,8 +179,7 @@ class Session:
 
     def idle(self) -> None:
         """Keep the heartbeat going while no frame comes; in a pause, say so once and then nothing."""
-        if self._hold.held and not self._accounts.is_paused:
-            self._accounts.paused(self._plan.clock.utc_ns(self._hold.at_ns))
+        if self._note_pause():
             self._out.enter("paused", self.totals())
         if self._last is not None and self._pace.due:
             self._heartbeat(time.monotonic())
@@ -191,6 +191,7 @@ class Session:
 
     def finish(self, end: StreamEnd, drops: Mapping[str, int]) -> Mapping[str, Any]:
         """Decide what is open, write the totals, say goodbye on the bus."""
+        self._note_pause()
         self._accounts.drops = dict(drops)
         self._out.latency(self._pace.latency_row())
         self._withdraw_orphans()
@@ -240,9 +241,17 @@ class Session:
         self._unwritten = tuple(event for event in resume.events.open if event.id not in written)
         self._pace.first_capture_ns = left.first_ns or 0
         self._pipeline.forget(self._accounts.next_event)
-        if resume.threshold_changed:
-            self._pipeline.set_threshold(resume.threshold)
+        if resume.holds:
+            self._hold = resume.holds[-1]
+        if resume.reload is not None:
+            self._watches.set_budget(resume.reload.latency_budget_ms)
+        if resume.reload is not None and resume.reload.threshold_changed:
+            self._pipeline.set_threshold(resume.reload.threshold)
         return left
+
+    def _note_pause(self) -> bool:
+        """Enter a pause that has begun into the accounts; False where none has, or it stands there already."""
+        return self._hold.held and self._accounts.held(self._hold)
 
     def _withdraw(self, events: Iterable[Event]) -> None:
         """Events that were open when their analysis died will never be decided."""
@@ -280,8 +289,8 @@ class Session:
     def _declare_restart(self, resume: Resume, first: int, frame: RGBDFrame) -> None:
         """Say which frames have no result because their analysis died."""
         self._accounts.changes.append(Change(frame.sequence, "restart", self._accounts.next_event))
-        if resume.threshold_changed:
-            self._accounts.changes.append(Change(frame.sequence, "threshold", resume.threshold))
+        if resume.reload is not None and resume.reload.threshold_changed:
+            self._accounts.changes.append(Change(frame.sequence, "threshold", resume.reload.threshold))
         incident = resume.incident(first, frame.sequence)
         self._accounts.note(incident)
         self._tell("warning", incident.text)

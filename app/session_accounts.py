@@ -13,7 +13,7 @@ from sfam.sinks.sink_error import SinkError
 from sfam.sinks.unfinished_session import UnfinishedSession
 
 from .interruption import Interruption
-from .pause import Pause
+from .pause import Hold, Pause
 from .session_plan import ANALYSIS_RESTART, Change, EventsSoFar, SessionPlan
 
 MOST_INCIDENTS = 1000
@@ -88,6 +88,11 @@ class Accounts:
         self.incident_count = len(self.incidents) + int(left.counters.get("further_incidents", 0))
         self.changes = [Change(**found) for found in left.counters.get("changes", ())]
         self.pauses = [Pause(**found) for found in left.counters.get("pauses", ())]
+        for hold in self._plan.resume.holds:
+            self.held(hold)
+        for incident in self._plan.resume.incidents:
+            if incident.fields() not in self.incidents:
+                self.note(incident)
         return left
 
     def missing_before(self, sequence: int, drops: Mapping[str, int]) -> Iterator[tuple[int, str]]:
@@ -152,13 +157,17 @@ class Accounts:
         """True while the camera is away."""
         return bool(self.interruptions) and self.interruptions[-1].ended_ns is None
 
-    def paused(self, utc_ns: int) -> None:
-        """A pause begins."""
-        self.pauses.append(Pause(utc_ns, self.next_frame - 1))
-
-    def resumed(self, utc_ns: int) -> None:
-        """It ends."""
-        self.pauses[-1] = replace(self.pauses[-1], ended_utc_ns=utc_ns)
+    def held(self, hold: Hold) -> bool:
+        """Note that a pause begins or ends; False where that is known already."""
+        utc_ns = self._plan.clock.utc_ns(hold.at_ns)
+        last = self.pauses[-1] if self.pauses else None
+        if hold.held == self.is_paused or (last is not None and utc_ns <= (last.ended_utc_ns or last.began_utc_ns)):
+            return False
+        if hold.held:
+            self.pauses.append(Pause(utc_ns, self.next_frame - 1))
+        else:
+            self.pauses[-1] = replace(self.pauses[-1], ended_utc_ns=utc_ns)
+        return True
 
     @property
     def is_paused(self) -> bool:
