@@ -104,12 +104,16 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
             link.on("marker", lambda marker: commands.put(partial(session.mark, marker)))
             found: deque[AnalyzerResult] = deque(maxlen=256)
             link.on("analyzer", found.append)
-            reported_s = 0.0
-            for frame in until_end(reader, link):
+
+            def obey() -> None:
                 while not commands.empty():
                     commands.get()()
                 while found:
                     session.analyzed(found.popleft())
+
+            reported_s = 0.0
+            for frame in until_end(reader, link):
+                obey()
                 if frame is not None:
                     session.push(frame, reader.stage_ns, reader.drops)
                 else:
@@ -119,6 +123,7 @@ def analysis_role(settings: AnalysisSettings, link: RoleLink) -> Mapping[str, An
                 if time.monotonic() - reported_s >= STATUS_EVERY_S:
                     reported_s = time.monotonic()
                     link.report("status", session.status())
+            obey()
             link.report("status", session.status())
             return session.finish(end_of(reader, link), reader.drops)
     finally:

@@ -13,6 +13,7 @@ from sfam.stream.ring import Policy, Ring
 
 from .capture_role import CaptureSettings, capture_role
 from .clip_role import CLIPS, ClipPlan, clip_role
+from .handover import Handover
 from .interruption import Interruption
 from .pause import HOLD, PauseRequest
 from .recording_role import RecordingPlan, recorder_role
@@ -149,6 +150,10 @@ class CameraFeed:
         """What the next analysis has to be told; until it is ready nobody asks whether it hangs."""
         self._ready.discard(ANALYSIS)
         return self.offer(ANALYSIS, newest=True)
+
+    def resumed(self, handover: Handover, cause: str) -> SessionPlan:
+        """The plan of an analysis that goes on in the place of one that died of this cause."""
+        return replace(self.setup.plan, resume=handover.resume(self.suffix, cause, tuple(self.interruptions)))
 
     def camera_failed(self, result: RoleResult) -> Retry | None:
         """When to start the capture process again."""

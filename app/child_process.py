@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+from .message_queue import MessageQueue
 from .role import Retry, Role, RoleResult
 from .role_link import run_role
 
@@ -47,6 +50,8 @@ class ChildProcess:
     retry_at_s: float = 0.0
     result: RoleResult | None = None
     """How it ended; None while it runs."""
+    outbox: MessageQueue = field(default_factory=MessageQueue)
+    """Commands that it has not taken yet."""
     _report: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -79,9 +84,23 @@ class ChildProcess:
                 yield kind, message
 
     def send(self, command: str, value: object = None) -> None:
-        """Send it a command; one that has ended meanwhile is passed over."""
+        """Send it a command, at once or, while it does not listen, later; one that has ended meanwhile gets none."""
+        self.outbox.put(command, value)
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Send what waits, as far as it can without waiting: one that hangs must not hold up whoever watches it."""
         with suppress(OSError):  # ended meanwhile: its sentinel says so
-            self.connection.send((command, value))
+            while self.outbox and not self.connection.closed and _has_room(self.connection):
+                self.connection.send(self.outbox.take())
+
+    def retire(self, retry: Retry) -> None:
+        """It has ended, and another one takes its place: what it is sent from now on is for that one."""
+        self.retry = retry
+        self.retry_at_s = time.monotonic() + retry.after_s
+        self.outbox = MessageQueue()
+        for command, value in retry.commands:
+            self.outbox.put(command, value)
 
     def stop(self) -> None:
         """Ask it to stop; one that still loads its libraries has nothing to end in order, and goes at once."""
@@ -128,6 +147,15 @@ class ChildProcess:
             how = f"ended with code {code} and no word"
         message = f"the {self.role.name} process {how}"
         return RoleResult(self.role.name, code, value, message=message, terminated=self.terminated)
+
+
+def _has_room(connection: Connection) -> bool:
+    """Whether a command can be sent at once; the system says so while most of the room is free. Windows cannot say."""
+    if sys.platform == "win32":
+        return True
+    room = select.poll()
+    room.register(connection, select.POLLOUT)
+    return bool(room.poll(0))
 
 
 def _put_behind(pid: int | None) -> None:

@@ -98,9 +98,11 @@ def known_markers(plan: SessionPlan) -> list[Marker]:
     Raises:
         SourceError: their file cannot be read.
     """
-    left = plan.folder / MARKERS_FILE
-    if plan.resume is not None and left.exists():
-        return read_markers(left)
+    if plan.resume is not None:
+        left = plan.folder / MARKERS_FILE
+        written = read_markers(left) if left.exists() else []
+        known = set(written)
+        return written + [marker for marker in plan.resume.markers if marker not in known]
     asked = plan.config.app.markers
     return read_markers(Path(asked)) if asked is not None and asked.endswith(".jsonl") else []
 

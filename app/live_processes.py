@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sfam.capture.source import SourceError
 from sfam.sinks.bus_address import remove_socket_file
 from sfam.sinks.incident import Incident, IncidentKind
 
@@ -19,24 +20,23 @@ from .config import ConfigError
 from .copies_made import WRITES, SinkFiles
 from .detector_process import DETECTOR_LOST
 from .exit_codes import ENDED_EARLY, OK
+from .handover import Handover
 from .live_run import PAUSE_KEY, LiveRun, obey
 from .marker_role import MARKER, marker_roles
 from .memory_watch import MemoryWatch
+from .message_queue import MESSAGES_LOST
 from .pause import HELD, HOLD
 from .recording_role import CLIP, SKIPPED
 from .reload import reloaded
 from .restarts import Restarts
 from .role import Retry, Role, RoleResult
 from .serve_faces import FACE
-from .session_plan import Resume, SessionPlan
+from .session_plan import EVENTS, SessionPlan
 from .several_cameras import SeveralPlan, several_analysis_role
 from .sink_roles import AWAITED, JOINED, METRICS_OPEN, OVERLAY, PAGE_OPEN, RERUN, RING, announce, on_port, sink_roles
 from .supervisor import Supervisor
 from .terminal import terminal_gone
 from .verdict import failure_code, failures, say_failures
-
-SEQ_MARGIN = 1000
-"""A restarted analysis numbers its messages on from the last numbers known plus this: none can come twice."""
 
 
 class LiveProcesses(LiveRun):
@@ -51,8 +51,8 @@ class LiveProcesses(LiveRun):
         self._feeds = [self._feed(setup) for setup in self._cameras]
         self._restarts = Restarts()
         self._memory = MemoryWatch(app.memory_limit_mb)
-        self._next_seq: dict[str, Mapping[str, int]] = {}
-        self._threshold_changed = self._is_over_limit = False
+        self._handover = Handover()
+        self._is_over_limit = False
         self._pages: dict[str, str] = {}
         self._sink_files = SinkFiles(lambda text: self._tell("warning", text))
         self._supervisor = Supervisor(
@@ -68,6 +68,7 @@ class LiveProcesses(LiveRun):
             for feed in self._feeds:
                 feed.close()
             self._sink_files.ended()
+            self._complete_markers()
             remove_socket_file(self._config.sinks.publish)
         values = {result.role: result.value for result in results}
         self._summarise_all(values)
@@ -115,8 +116,9 @@ class LiveProcesses(LiveRun):
         feed = self._feed_of(kind if role == ANALYSIS else role)
         kind = kind.removesuffix(feed.suffix)
         if kind == "opened":
-            if feed.request.is_set:  # before any frame of a camera that comes back in a pause
-                self._supervisor.send(feed.capture_name, HOLD, True)
+            if feed.request.is_set or self._handover.is_held(feed.suffix):
+                # before any frame of a camera that comes back in a pause; or the end of one that it died in
+                self._supervisor.send(feed.capture_name, HOLD, feed.request.is_set)
             feed.opened(message, self._config.app.ring_slots)
             if feed.info is not None and feed.ring is not None:
                 self._supervisor.send(RERUN, RING, (feed.info.camera, feed.ring.name))
@@ -126,6 +128,7 @@ class LiveProcesses(LiveRun):
                 offer_to_analyzers(self._supervisor, self._config, message, feed.info)
             feed.ready(role)
         elif kind == MARKER:
+            self._handover.markers.append(message)
             for other in self._feeds:
                 self._supervisor.send(ANALYSIS, f"{MARKER}{other.suffix}", message)
         elif kind == JOINED:
@@ -134,11 +137,16 @@ class LiveProcesses(LiveRun):
         elif kind == WRITES:
             self._sink_files.begun(self._feed_of(f" {message[0]}").setup.plan, role, message[1])
         elif kind == HELD:
+            self._handover.holds[feed.suffix].append(message)
             self._supervisor.send(ANALYSIS, f"{HOLD}{feed.suffix}", message)
         elif kind == DETECTOR_LOST:
             if self._detector is not None:
                 self._detector.kill()  # one that hangs would go on holding a processor
             self._incident("detector_lost", message)
+        elif kind == MESSAGES_LOST:
+            self._incident(MESSAGES_LOST, f"the {role} process was too busy, lost messages to or from it: {message}")
+        elif kind == EVENTS:
+            self._handover.events[feed.suffix] = message
         elif kind == RESULT:
             self._supervisor.send(ANALYSIS, RESULT, message)
         elif kind in (SKIPPED, CLIP):
@@ -146,7 +154,7 @@ class LiveProcesses(LiveRun):
         elif kind == PICTURES:
             self._supervisor.send(feed.clips_name, kind, message)
         elif kind == "status" and role == ANALYSIS:
-            self._next_seq[feed.suffix] = message["next_seq"]
+            self._handover.next_seq[feed.suffix] = message["next_seq"]
             self._show(message, feed.setup.label)
         elif kind in (PAGE_OPEN, METRICS_OPEN):
             announce(kind, message, self._line.say, again=role in self._pages)
@@ -172,28 +180,12 @@ class LiveProcesses(LiveRun):
         self._tell("warning", f"{result.message}; another one is started in {pause_s:g} s")
         if self._verbose and result.trace:
             self._line.say(result.trace)
-        plans = {
-            feed.setup.label: replace(feed.setup.plan, resume=self._resumed(feed, result.message))
-            for feed in self._feeds
-        }
+        plans = {feed.setup.label: feed.resumed(self._handover, result.message) for feed in self._feeds}
         if self._detector is not None:
             self._detector.again()
         one = len(plans) == 1
         settings = self._one(replace(self._analysis, config=plans[""])) if one else self._several(plans)
         return Retry(settings, pause_s, tuple(feed.analysis_failed() for feed in self._feeds))
-
-    def _resumed(self, feed: CameraFeed, cause: str) -> Resume:
-        seen = self._next_seq.get(feed.suffix, {})
-        first_seq = {kind: number + SEQ_MARGIN for kind, number in seen.items()}
-        self._next_seq[feed.suffix] = first_seq
-        return Resume(
-            cause,
-            time.monotonic_ns(),
-            first_seq,
-            tuple(feed.interruptions),
-            self._threshold_changed,
-            self._config.engine.threshold if self._threshold_changed else None,
-        )
 
     def _sink_again(self, role: Role, result: RoleResult, feed: CameraFeed) -> Retry | None:
         """Start a sink again, alone; one that says what is wrong, or dies again and again, stays away."""
@@ -218,8 +210,10 @@ class LiveProcesses(LiveRun):
     def _incident(self, kind: IncidentKind, text: str) -> None:
         """Tell the operator, and have it written down and published."""
         self._tell("warning", text)
+        incident = Incident(kind, time.monotonic_ns(), text)
+        self._handover.incidents.append(incident)
         for feed in self._feeds:
-            self._supervisor.send(ANALYSIS, f"incident{feed.suffix}", Incident(kind, time.monotonic_ns(), text))
+            self._supervisor.send(ANALYSIS, f"incident{feed.suffix}", incident)
 
     def _on_tick(self) -> None:
         for feed in self._feeds:
@@ -274,11 +268,19 @@ class LiveProcesses(LiveRun):
             self._tell("warning", f"SIGHUP: the settings stay as they are: {error}")
             return
         self._config, reload = reloaded(self._config, fresh)
-        self._threshold_changed = self._threshold_changed or reload.threshold_changed
+        self._handover.reloaded(reload)
         self._memory.limit_mb = self._config.app.memory_limit_mb
         self._tell("reload", reload.text)
         for feed in self._feeds:
             self._supervisor.send(ANALYSIS, f"reload{feed.suffix}", reload)
+
+    def _complete_markers(self) -> None:
+        """Whatever became of the analysis, the markers that came stand in each session's folder."""
+        for feed in self._feeds:
+            try:
+                self._handover.write_missing_markers(feed.setup.plan.folder)
+            except (OSError, SourceError) as error:
+                self._tell("warning", f"trial markers are missing from {feed.setup.plan.folder}: {error}")
 
     def _summarise_all(self, values: Mapping[str, Mapping[str, Any]]) -> None:
         totals = values.get(ANALYSIS)

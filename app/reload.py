@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from .config import Config
 from .session_plan import Reload
 
@@ -32,7 +34,8 @@ def reloaded(before: Config, fresh: Config) -> tuple[Config, Reload]:
     text = f"settings reloaded: {', '.join(said) or 'nothing changed'}"
     if refused := [key for key in changed if key not in LIVE_KEYS]:
         text += f"; {', '.join(refused)} can only change with a new session"
-    return now, Reload(text, "engine.threshold" in taken, now.engine.threshold, now.app.latency_budget_ms)
+    is_new = "engine.threshold" in taken
+    return now, Reload(text, is_new, now.engine.threshold, now.app.latency_budget_ms, time.monotonic_ns())
 
 
 def _value(config: Config, key: str) -> object:

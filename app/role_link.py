@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -18,17 +17,17 @@ from typing import Any
 from sfam.stream.ring_segment import sweep
 
 from .exit_codes import class_names
+from .message_queue import MESSAGES_LOST, MessageQueue
 from .own_process import ignore_terminal, keep_to, take_name
 
 BEAT_S = 0.5
 """A child gives a sign of life this often."""
 ORPHAN_GRACE_S = 3.0
 """A child whose parent is gone ends itself within this time, whatever its work does."""
-KEPT_TELLS = 256
 STATUS_EVERY_S = 0.1
 """A role that reports a status does so this often."""
 Tell = Callable[[str, Any], None]
-"""Kind and message, to be shown by the parent: small, picklable, never lost."""
+"""Kind and message, to be shown by the parent: small, picklable, not replaced by the next one."""
 _FAILED = 1
 
 
@@ -37,7 +36,8 @@ class RoleLink:
 
     Commands other than 'stop' go to the handler registered with `on`, on the link's own thread. Reports go out by a
     second thread: the newest of each kind wins, so that a parent that does not listen costs no memory and no time.
-    What was told is kept in order, up to `KEPT_TELLS`.
+    What was told is kept in order, and commands wait for their handler, up to `KEPT_MESSAGES` of each. What is given up
+    beyond that is told as `MESSAGES_LOST`.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -48,11 +48,9 @@ class RoleLink:
         self._handlers: dict[str, Callable[[Any], None]] = {}
         self._delivering = threading.RLock()
         """Held while commands are handed over: what waited for its handler comes before what arrives meanwhile."""
-        self._unheard: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=64)
+        self._unheard = MessageQueue()
         self._outbox: dict[str, object] = {}
-        self._told: deque[tuple[str, object]] = deque()
-        self.untold = 0
-        """Messages given up because the supervisor did not listen."""
+        self._told = MessageQueue()
         self._wake = threading.Condition()
         self._closing = False
         self._listener = threading.Thread(target=self._listen, name="supervisor-commands", daemon=True)
@@ -87,9 +85,12 @@ class RoleLink:
         with self._delivering:
             with self._wake:
                 self._handlers[command] = handler
-                waiting = [self._unheard.get_nowait() for _ in range(self._unheard.qsize())]
+                waiting = [self._unheard.take() for _ in range(len(self._unheard))]
+                lost = self._unheard.losses()
             for name, value in waiting:
                 self._dispatch(name, value)
+        if lost:
+            self.tell(MESSAGES_LOST, lost)
 
     def report(self, kind: str, message: object) -> None:
         """Send a small picklable message; replaces one of the same kind that has not gone out yet."""
@@ -100,10 +101,7 @@ class RoleLink:
     def tell(self, kind: str, message: object) -> None:
         """Send a small picklable message that must not be replaced by the next one."""
         with self._wake:
-            if len(self._told) == KEPT_TELLS:
-                self._told.popleft()
-                self.untold += 1
-            self._told.append((kind, message))
+            self._told.put(kind, message)
             self._wake.notify()
 
     def close(self, timeout_s: float = 1.0) -> None:
@@ -136,9 +134,7 @@ class RoleLink:
         with self._wake:
             handler = self._handlers.get(command)
             if handler is None:
-                if self._unheard.full():
-                    self._unheard.get_nowait()
-                self._unheard.put_nowait((command, value))
+                self._unheard.put(command, value)
         if handler is not None:
             handler(value)
 
@@ -156,8 +152,10 @@ class RoleLink:
             with self._wake:
                 if not (self._outbox or self._told or self._closing):
                     self._wake.wait(BEAT_S)
-                going = [*self._told, *self._outbox.items()]
-                self._told.clear()
+                going = [self._told.take() for _ in range(len(self._told))]
+                if lost := self._told.losses():
+                    going.append((MESSAGES_LOST, lost))
+                going += self._outbox.items()
                 self._outbox.clear()
                 last = self._closing
 

@@ -36,7 +36,7 @@ from .session_description import describe
 from .session_gaps import Gaps
 from .session_outlets import Outlets
 from .session_pace import Pace
-from .session_plan import Change, Reload, Resume, SessionPlan
+from .session_plan import EVENTS, Change, Reload, Resume, SessionPlan
 from .session_status import heartbeat, shown
 from .session_watches import Watches
 from .start_check import StartCheck
@@ -78,6 +78,8 @@ class Session:
         self._pace = Pace()
         self._watches = Watches(plan)
         self._orphans: tuple[Event, ...] = ()
+        self._unwritten: tuple[Event, ...] = ()
+        self._is_watched = not plan.lossless and not plan.config.app.single_process
         self._memory_mb = float("nan")
         self._check = StartCheck(
             plan.config.stream,
@@ -160,13 +162,14 @@ class Session:
         if reload.threshold_changed:
             self._changes.append(Change(-1, "threshold", reload.threshold))
         self._watches.set_budget(reload.latency_budget_ms)
-        self.note(Incident("reload", time.monotonic_ns(), reload.text, values=reload.values()))
+        self.note(reload.incident())
 
     def pause(self, hold: Hold) -> None:
         """Go silent once the frames from before have been dealt with; go on."""
+        if not hold.held:
+            self._note_pause()  # it may have begun and ended before there was time to say so
         self._hold = hold
-        if not hold.held and self._accounts.is_paused:
-            self._accounts.resumed(self._plan.clock.utc_ns(hold.at_ns))
+        if not hold.held and self._accounts.held(hold):
             self._pace.count_from(time.monotonic(), self._accounts.analysed)
             self._out.enter("running", self.totals())
 
@@ -176,8 +179,7 @@ class Session:
 
     def idle(self) -> None:
         """Keep the heartbeat going while no frame comes; in a pause, say so once and then nothing."""
-        if self._hold.held and not self._accounts.is_paused:
-            self._accounts.paused(self._plan.clock.utc_ns(self._hold.at_ns))
+        if self._note_pause():
             self._out.enter("paused", self.totals())
         if self._last is not None and self._pace.due:
             self._heartbeat(time.monotonic())
@@ -189,6 +191,7 @@ class Session:
 
     def finish(self, end: StreamEnd, drops: Mapping[str, int]) -> Mapping[str, Any]:
         """Decide what is open, write the totals, say goodbye on the bus."""
+        self._note_pause()
         self._accounts.drops = dict(drops)
         self._out.latency(self._pace.latency_row())
         self._withdraw_orphans()
@@ -234,17 +237,26 @@ class Session:
         if resume is None or left is None:
             return None
         self._orphans = left.open_events
+        written = {event.id for event in left.events}
+        self._unwritten = tuple(event for event in resume.events.open if event.id not in written)
         self._pace.first_capture_ns = left.first_ns or 0
         self._pipeline.forget(self._accounts.next_event)
-        if resume.threshold_changed:
-            self._pipeline.set_threshold(resume.threshold)
+        if resume.holds:
+            self._hold = resume.holds[-1]
+        if resume.reload is not None:
+            self._watches.set_budget(resume.reload.latency_budget_ms)
+        if resume.reload is not None and resume.reload.threshold_changed:
+            self._pipeline.set_threshold(resume.reload.threshold)
         return left
+
+    def _note_pause(self) -> bool:
+        """Enter a pause that has begun into the accounts; False where none has, or it stands there already."""
+        return self._hold.held and self._accounts.held(self._hold)
 
     def _withdraw(self, events: Iterable[Event]) -> None:
         """Events that were open when their analysis died will never be decided."""
         for event in events:
-            flags = tuple(sorted({*event.flags, "gap"}))
-            self._announce(replace(event, state="withdrawn", flags=flags))
+            self._announce(_withdrawn(event))
 
     def _changed(self, frame: RGBDFrame) -> RGBDFrame:
         """Let what was asked for take effect with this frame."""
@@ -259,6 +271,7 @@ class Session:
             else:
                 self._withdraw(list(self._accounts.open_events.values()))
                 self._accounts.earlier_withheld += Counter(self._pipeline.withheld)
+                self._accounts.number_events_from(change.value)
                 self._pipeline.forget(self._accounts.next_event)
                 self._gaps.forgotten()
         return self._gaps.marked(frame)
@@ -275,9 +288,9 @@ class Session:
 
     def _declare_restart(self, resume: Resume, first: int, frame: RGBDFrame) -> None:
         """Say which frames have no result because their analysis died."""
-        self._accounts.changes.append(Change(frame.sequence, "restart"))
-        if resume.threshold_changed:
-            self._accounts.changes.append(Change(frame.sequence, "threshold", resume.threshold))
+        self._accounts.changes.append(Change(frame.sequence, "restart", self._accounts.next_event))
+        if resume.reload is not None and resume.reload.threshold_changed:
+            self._accounts.changes.append(Change(frame.sequence, "threshold", resume.reload.threshold))
         incident = resume.incident(first, frame.sequence)
         self._accounts.note(incident)
         self._tell("warning", incident.text)
@@ -289,6 +302,8 @@ class Session:
 
     def _announce(self, event: Event, stamps: Stamps | None = None) -> None:
         self._accounts.take_event(event)
+        if self._is_watched:
+            self._tell(EVENTS, self._accounts.events_so_far())
         self._out.event(event, stamps or Stamps())
 
     def _look_around(self) -> None:
@@ -309,6 +324,9 @@ class Session:
     def _withdraw_orphans(self) -> None:
         orphans, self._orphans = self._orphans, ()
         self._withdraw(orphans)
+        unwritten, self._unwritten = self._unwritten, ()
+        for event in unwritten:  # their frames have no rows, so the files know nothing of them
+            self._out.send_event(_withdrawn(event))
 
     def _heartbeat(self, now_s: float) -> None:
         if self._accounts.is_paused or not self._pace.beat(now_s, self._accounts.analysed):
@@ -320,3 +338,7 @@ class Session:
         self._out.publisher.publish("status", status_fields(status))
         self._out.latency(self._pace.latency_row())
         self._out.count(self.totals())
+
+
+def _withdrawn(event: Event) -> Event:
+    return replace(event, state="withdrawn", flags=tuple(sorted({*event.flags, "gap"})))

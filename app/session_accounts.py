@@ -13,8 +13,8 @@ from sfam.sinks.sink_error import SinkError
 from sfam.sinks.unfinished_session import UnfinishedSession
 
 from .interruption import Interruption
-from .pause import Pause
-from .session_plan import ANALYSIS_RESTART, Change, SessionPlan
+from .pause import Hold, Pause
+from .session_plan import ANALYSIS_RESTART, Change, EventsSoFar, SessionPlan
 
 MOST_INCIDENTS = 1000
 """Incidents that session.json lists; further ones are counted."""
@@ -81,12 +81,18 @@ class Accounts:
             {cause: count for cause, count in left.causes.items() if cause and cause not in self.lost}
         )
         self.events = Counter(left.states)
-        self.next_event = max((event.id for event in left.events), default=-1) + 1
+        self.number_events_from(max((event.id for event in left.events), default=-1) + 1)
+        self.number_events_from(self._plan.resume.events.next_id)
         self.interruptions = list(self._plan.resume.interruptions)
         self.incidents = list(left.counters.get("incidents", ()))
         self.incident_count = len(self.incidents) + int(left.counters.get("further_incidents", 0))
         self.changes = [Change(**found) for found in left.counters.get("changes", ())]
         self.pauses = [Pause(**found) for found in left.counters.get("pauses", ())]
+        for hold in self._plan.resume.holds:
+            self.held(hold)
+        for incident in self._plan.resume.incidents:
+            if incident.fields() not in self.incidents:
+                self.note(incident)
         return left
 
     def missing_before(self, sequence: int, drops: Mapping[str, int]) -> Iterator[tuple[int, str]]:
@@ -119,6 +125,14 @@ class Accounts:
         else:
             self.open_events.pop(event.id, None)
 
+    def number_events_from(self, event_id: float | None) -> None:
+        """No further event has an id below this; None = as it is."""
+        self.next_event = max(self.next_event, int(event_id or 0))
+
+    def events_so_far(self) -> EventsSoFar:
+        """For an analysis that may have to go on from here."""
+        return EventsSoFar(self.next_event, tuple(self.open_events.values()))
+
     def note(self, incident: Incident) -> None:
         """Keep an incident for session.json and the next heartbeat."""
         self.incident_count += 1
@@ -143,13 +157,17 @@ class Accounts:
         """True while the camera is away."""
         return bool(self.interruptions) and self.interruptions[-1].ended_ns is None
 
-    def paused(self, utc_ns: int) -> None:
-        """A pause begins."""
-        self.pauses.append(Pause(utc_ns, self.next_frame - 1))
-
-    def resumed(self, utc_ns: int) -> None:
-        """It ends."""
-        self.pauses[-1] = replace(self.pauses[-1], ended_utc_ns=utc_ns)
+    def held(self, hold: Hold) -> bool:
+        """Note that a pause begins or ends; False where that is known already."""
+        utc_ns = self._plan.clock.utc_ns(hold.at_ns)
+        last = self.pauses[-1] if self.pauses else None
+        if hold.held == self.is_paused or (last is not None and utc_ns <= (last.ended_utc_ns or last.began_utc_ns)):
+            return False
+        if hold.held:
+            self.pauses.append(Pause(utc_ns, self.next_frame - 1))
+        else:
+            self.pauses[-1] = replace(self.pauses[-1], ended_utc_ns=utc_ns)
+        return True
 
     @property
     def is_paused(self) -> bool:

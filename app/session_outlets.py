@@ -214,15 +214,18 @@ class Outlets:
             self._clips.keep(event)
         if event.state == "confirmed" and self._is_recorded:
             self._tell("clip", (event.onset.t_capture_ns, event.offset.t_capture_ns))
-        if self._blind:
-            return
-        self.publisher.publish("event", event_fields(event, self._classes), stamps)
-        if event.state == "confirmed":
+        self.send_event(event, stamps)
+        if event.state == "confirmed" and not self._blind:
             self._tell(
                 "event",
                 f"{event.kind} #{event.id}: frames {event.onset.frame}-{event.apex.frame}-{event.offset.frame}, "
                 f"{event.emotion}, score {event.score:.2f}, decided {event.decision_delay_ms:.0f} ms after its end",
             )
+
+    def send_event(self, event: Event, stamps: Stamps = NO_STAMPS) -> None:
+        """A state of an event, only for those who listen."""
+        if not self._blind:
+            self.publisher.publish("event", event_fields(event, self._classes), stamps)
 
     def close(self, totals: Mapping[str, object], state: SessionState) -> None:
         """Write the totals and say goodbye on the bus.

@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from sfam.capture.clock import SessionClock
+from sfam.capture.marker import Marker
+from sfam.engine.events import Event
 from sfam.sinks.incident import Incident
 
 from .config import Config
 from .interruption import Interruption
+from .pause import Hold
 
 ANALYSIS_RESTART: Final = "analysis_restart"
 """Cause of the rows of frames that came while no analysis ran."""
+EVENTS: Final = "events"
+"""Kind of message: `EventsSoFar` of a live session, told before each state of an event is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,20 @@ class Change:
     """restart = the analysis knows nothing of what came before; gap = no window reaches across; threshold = a new
     spotting threshold."""
     value: float | None = None
-    """The threshold; None = the model's own."""
+    """The threshold, None = the model's own; of a restart the id of the next event, None = goes on."""
 
     def fields(self) -> dict[str, Any]:
         """For session.json."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class EventsSoFar:
+    """What became known of a session's events; their file may be a moment behind."""
+
+    next_id: int = 0
+    open: tuple[Event, ...] = ()
+    """Provisional ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +60,16 @@ class Resume:
     """Numbers to begin with on the bus, by kind."""
     interruptions: tuple[Interruption, ...] = ()
     """Of the camera, so far."""
-    threshold_changed: bool = False
-    """`threshold` is not that of the session's settings any more."""
-    threshold: float | None = None
+    reload: Reload | None = None
+    """The newest; None = the session's own settings hold."""
+    events: EventsSoFar = EventsSoFar()
+    """No event of before has `next_id` or more; those that are open may have been heard and never written."""
+    holds: tuple[Hold, ...] = ()
+    """Beginnings and ends of pauses, so far."""
+    incidents: tuple[Incident, ...] = ()
+    """What the one before was told of; session.json may be a second behind."""
+    markers: tuple[Marker, ...] = ()
+    """The same; their file may lack the last ones."""
 
     def incident(self, first: int, sequence: int) -> Incident:
         """What is said when its first frame has come.
@@ -80,10 +101,13 @@ class Reload:
     threshold: float | None
     """None = the model's own."""
     latency_budget_ms: float | None
+    t_ns: int
+    """Host monotonic clock."""
 
-    def values(self) -> dict[str, float | str | None]:
-        """For the incident."""
-        return {"threshold": self.threshold, "latency_budget_ms": self.latency_budget_ms}
+    def incident(self) -> Incident:
+        """What session.json and the bus say of it."""
+        values = {"threshold": self.threshold, "latency_budget_ms": self.latency_budget_ms}
+        return Incident("reload", self.t_ns, self.text, values=values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from .child_process import ChildProcess
+from .message_queue import MESSAGES_LOST
 from .role import Retry, Role, RoleResult
 
 _TICK_S = 0.05
@@ -96,9 +97,12 @@ class Supervisor:
         self._stopping = True
 
     def send(self, role: str, command: str, value: object = None) -> None:
-        """Send a command to a role's `link.on` handler; one that has ended is passed over."""
+        """Send a command to a role's `link.on` handler; never waits.
+
+        One that is to be started again gets it then; one that has ended for good is passed over.
+        """
         for child in self._children:
-            if child.role.name == role and child.result is None:
+            if child.role.name == role and (child.result is None or child.retry is not None):
                 child.send(command, value)
 
     def pids(self) -> dict[str, int]:
@@ -123,9 +127,8 @@ class Supervisor:
                 child.retry = None
             elif time.monotonic() >= child.retry_at_s:
                 again = ChildProcess.start(replace(child.role, settings=child.retry.settings))
+                again.outbox = child.outbox
                 self._children[place] = again
-                for command, value in child.retry.commands:
-                    again.send(command, value)
 
     def _running(self) -> list[ChildProcess]:
         return [child for child in self._children if child.result is None]
@@ -145,6 +148,7 @@ class Supervisor:
         for child in running:
             child.silent_s += passed_s
             self._listen(child)
+            self._pass_on(child)
             if not child.process.is_alive():
                 self._ended(child)
             elif child.silent_s > (self._silence_timeout_s if child.speaks else self._start_timeout_s):
@@ -169,15 +173,21 @@ class Supervisor:
             if self._on_message is not None:
                 self._on_message(child.role.name, kind, message)
 
+    def _pass_on(self, child: ChildProcess) -> None:
+        """Send what waits; once all has gone, say what had to be given up before."""
+        child.pass_on()
+        if not child.outbox and self._on_message is not None and (lost := child.outbox.losses()):
+            self._on_message(child.role.name, MESSAGES_LOST, lost)
+
     def _ended(self, child: ChildProcess) -> None:
         child.process.join()
         self._listen(child)
         result = child.conclude()
         told_to_end = self._stopping or self._interrupts or child.stop_sent_s is not None
         if self._on_failure is not None and not result.ok and not told_to_end:
-            child.retry = self._on_failure(child.role, result)
-            if child.retry is not None:
-                child.retry_at_s = time.monotonic() + child.retry.after_s
+            retry = self._on_failure(child.role, result)
+            if retry is not None:
+                child.retire(retry)
                 return
         if child.role.essential:
             left = any(other.role.essential for other in self._running() + self._retrying())

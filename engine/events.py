@@ -59,7 +59,7 @@ class Event:
     """A spotted expression and how far it can be trusted."""
 
     id: int
-    """Counts from 0 in a session; messages with the same id are states of the same event."""
+    """Counts from 0 in a session, not without gaps; messages with the same id are states of the same event."""
     kind: EventKind
     state: EventState
     onset: Moment

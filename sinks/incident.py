@@ -10,6 +10,7 @@ IncidentKind = Literal[
     "analysis_restart",
     "sink_restart",
     "detector_lost",
+    "messages_lost",
     "reload",
     "clock_step",
     "suspend",

@@ -120,6 +120,16 @@ def obey(settings: Any, link: RoleLink) -> Mapping[str, Any]:
     return {"taken": [early, *taken]}
 
 
+def obey_late(settings: Any, link: RoleLink) -> Mapping[str, Any]:
+    """Look at what was commanded only once 'last' has come: what a role does whose model takes long to load."""
+    link.tell("pid", os.getpid())
+    link.receive("last")
+    first, more = list[Any](), list[Any]()
+    link.on("first", first.append)
+    link.on("more", more.append)
+    return {"first": first, "more": more}
+
+
 def obey_and_say(settings: Any, link: RoleLink) -> Mapping[str, Any]:
     """As `obey`, telling its process id first and its end last."""
     link.tell("pid", os.getpid())

@@ -4,6 +4,7 @@ import mmap
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass
 
 import pytest
@@ -65,6 +66,28 @@ def test_a_role_in_the_place_of_a_dead_one_is_told_what_that_one_was_told() -> N
     assert asked == ["the sink process was killed by SIGKILL"]
     assert result.value["heard"] == [1, 2]
     assert result.value["settings"] == "second"
+
+
+@POSIX
+def test_what_a_role_is_sent_while_none_runs_waits_for_the_next_one() -> None:
+    """A resume, a marker or a new threshold that came in the back-off of an analysis was lost."""
+    retried_s: list[float] = []
+
+    def again(role: Role, result: RoleResult) -> Retry:
+        retried_s.append(time.monotonic())
+        return Retry("second", 0.5, (("offer", 1),))
+
+    def send_once() -> None:
+        if len(retried_s) == 1:
+            retried_s.append(0.0)
+            assert supervisor.pids() == {}
+            supervisor.send("sink", "more", 2)
+        elif retried_s and time.monotonic() - retried_s[0] > 60:
+            supervisor.stop()
+
+    supervisor = Supervisor([Role("sink", roles.die_then_obey, "first")], on_failure=again, on_tick=send_once)
+    (result,) = supervisor.run()
+    assert result.value["heard"] == [1, 2]
 
 
 @LINUX

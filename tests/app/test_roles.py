@@ -13,14 +13,18 @@ from sfam.app.analysis_role import AnalysisSettings, analysis_role
 from sfam.app.capture_role import CaptureSettings, capture_role
 from sfam.app.ring_offer import offer_ring, start_capture
 from sfam.app.role import Role, RoleResult
+from sfam.app.role_link import Tell
 from sfam.app.single_process import run_single_process
 from sfam.app.supervisor import Supervisor
 from sfam.capture.clock import SessionClock
 from sfam.capture.config import CaptureConfig
 from sfam.capture.pacing import ReplayControl
+from sfam.capture.source import SourceInfo
+from sfam.capture.synthetic import SyntheticSource
+from sfam.sinks.incident import Incident
 from sfam.stream.ring import Policy, Ring
 from sfam.stream.ring_reader import StreamEnd
-from tests.app.counting_session import CountingConfig, open_counting_session
+from tests.app.counting_session import CountingConfig, CountingSession, open_counting_session
 from tests.shared_data import shared
 
 
@@ -152,3 +156,40 @@ def test_a_paused_replay_goes_by_steps_and_reports_where_it_stands() -> None:
     run_processes(settings(shared("recordings/face_a.bag"), paused=True), on_tick=press, run=run)
     assert run.results[0].value["frames"] == 3
     assert run.results[1].value["frames"] == 3
+
+
+class HeldUpSession(CountingSession):
+    """Busy for a moment whenever no frame comes: what it is sent meanwhile, and the stop after it, wait together."""
+
+    def idle(self) -> None:
+        self._tell("idle", None)
+        time.sleep(2.0)
+
+
+def open_held_up_session(config: CountingConfig, tell: Tell) -> HeldUpSession:
+    return HeldUpSession(config, tell)
+
+
+def test_what_an_analysis_is_told_just_before_its_end_is_not_lost() -> None:
+    told: list[tuple[str, Any]] = []
+    camera = SyntheticSource(CaptureConfig()).info.calibration
+    sent: list[Incident] = []
+
+    def hear(role: str, kind: str, message: Any) -> None:
+        told.append((kind, message))
+        if kind == "idle" and not sent:
+            sent.append(Incident("memory", 1, "the overlay process held 900 MB"))
+            supervisor.send("analysis", "incident", sent[0])
+            supervisor.stop()
+
+    def offer_once() -> None:
+        if not rings:
+            rings.append(offer_ring(supervisor, SourceInfo("demo", "synthetic", True, 30.0, camera), "latest", 4))
+
+    rings: list[Ring] = []
+    analysis = AnalysisSettings(open_held_up_session, CountingConfig())
+    supervisor = Supervisor([Role("analysis", analysis_role, analysis)], on_message=hear, on_tick=offer_once)
+    (result,) = supervisor.run()
+    rings[0].close()
+    assert result.ok, result.trace
+    assert ("noted", sent[0]) in told

@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sfam.app.message_queue import KEPT_MESSAGES, MESSAGES_LOST
 from sfam.app.role import Role, RoleResult
 from sfam.app.supervisor import Supervisor
 from sfam.stream.ring import Ring
@@ -193,6 +196,79 @@ def test_commands_reach_their_role_in_order_even_before_it_listens() -> None:
     supervisor = Supervisor([Role("one", roles.obey, None)], on_tick=send_once)
     (result,) = supervisor.run()
     assert result.value == {"taken": [1, 2, 3]}
+
+
+def test_a_flood_of_commands_never_pushes_out_the_one_that_all_wait_for() -> None:
+    """A restarted analysis waited for ever for its source: analyzers' results had come meanwhile."""
+    heard: list[tuple[str, Any]] = []
+
+    def flood(role: str, kind: str, message: Any) -> None:
+        heard.append((kind, message))
+        if kind == "pid":
+            for command in ("first", *["more"] * KEPT_MESSAGES, "last"):
+                supervisor.send("one", command, 7)
+
+    supervisor = Supervisor([Role("one", roles.obey_late, None)], on_message=flood)
+    (result,) = supervisor.run()
+    assert result.value["first"] == [7]
+    missing = KEPT_MESSAGES - len(result.value["more"])
+    assert 0 < missing < 3, "'last' waits too where it comes before the role asks for it"
+    assert heard[1:] == [(MESSAGES_LOST, f"{missing} more")]
+
+
+class Bounded:
+    """A supervisor that may be held up for ever, run beside the test."""
+
+    def __init__(self, role: Role, on_pid: Callable[[int], None], **options: Any) -> None:
+        self._pid = 0
+        self._on_pid = on_pid
+        self._results: tuple[RoleResult, ...] = ()
+        self.supervisor = Supervisor([role], on_message=self._hear, **options)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def result(self) -> RoleResult:
+        """Of the one role."""
+        self._thread.start()
+        self._thread.join(120)
+        held_up = self._thread.is_alive()
+        if held_up:
+            os.kill(self._pid, signal.SIGKILL)
+        assert not held_up, "a child that takes no commands holds up its supervisor"
+        return self._results[0]
+
+    def _run(self) -> None:
+        self._results = self.supervisor.run()
+
+    def _hear(self, role: str, kind: str, message: Any) -> None:
+        if kind == "pid":
+            self._pid = message
+            self._on_pid(message)
+
+
+@POSIX
+def test_a_child_that_takes_no_commands_does_not_hold_up_who_watches_it() -> None:
+    """A frozen analysis filled its pipe within seconds: the watch that would have killed it never ran again."""
+
+    def freeze(pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        for number in range(3000):
+            bounded.supervisor.send("one", "more", number)
+
+    bounded = Bounded(Role("one", roles.work, 1), freeze, silence_timeout_s=1.5)
+    assert bounded.result().message == "the one process gave no sign of life and was killed"
+
+
+@POSIX
+def test_a_child_that_wakes_up_gets_all_it_was_sent_in_order() -> None:
+    def nap(pid: int) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        for number in range(3000):
+            bounded.supervisor.send("one", "more", number)
+        bounded.supervisor.send("one", "last")
+        os.kill(pid, signal.SIGCONT)
+
+    bounded = Bounded(Role("one", roles.obey_late, None), nap)
+    assert bounded.result().value["more"] == list(range(3000))
 
 
 def start_parent(scenario: str) -> tuple[subprocess.Popen[str], list[int], str]:
