@@ -123,6 +123,36 @@ def test_a_face_that_checks_no_longer_find_is_given_up() -> None:
     assert states[-1] == ()
 
 
+class InFront(FaceDetector):
+    """Sees the disc at first, and later only one that hides most of it."""
+
+    def __init__(self, after: int, shift_px: float) -> None:
+        self._after, self._shift_px = after, shift_px
+        self._looks = 0
+
+    def detect(self, grey: GreyImage, near: tuple[Box, ...], attempt: int) -> list[Detection]:
+        self._looks += 1
+        corner = np.array((BOX[0] + self._shift_px * (self._looks > self._after), BOX[1]), dtype=np.float32)
+        return [Detection(TEMPLATE * np.float32(BOX[2]) + corner, 1.0)]
+
+
+@pytest.mark.parametrize("shift_px", [30.0, 40.0])
+def test_a_track_never_goes_over_to_somebody_who_leans_in_front(shift_px: float) -> None:
+    """The track of the one whose face is still half in view ends; who is in front is somebody new."""
+    faces = watch(InFront(2, shift_px), max_faces=1)
+    seen: list[tuple[int, float]] = []
+    told: list[tuple[str, ...]] = []
+    for index in range(90):
+        push(faces, index)
+        seen += [(t.track_id, float(t.landmarks_px[:, 0].mean())) for t in faces.tracks if t.state != "lost"]
+        told += [track.flags for track in faces.tracks if track.flags]
+    faces.close()
+    assert told == [("birth",), ("death",), ("birth",)]
+    places = {track_id: [x for known, x in seen if known == track_id] for track_id in (0, 1)}
+    assert np.ptp(places[0]) < 1.0
+    assert np.mean(places[1]) == pytest.approx(np.mean(places[0]) + shift_px, abs=1.0)
+
+
 def test_another_resolution_or_a_clock_turned_back_is_survived() -> None:
     faces = watch(BrightDisc())
     for index in range(10):

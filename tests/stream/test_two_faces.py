@@ -78,6 +78,24 @@ def test_two_faces_that_cross_keep_their_ids_and_show_no_motion_made_up(depth: b
     assert max(windows.get(back, 0.0) for windows in seen.strongest) < 0.2
 
 
+@pytest.mark.slow
+def test_no_window_reaches_from_the_only_face_followed_to_somebody_who_passes_before_it() -> None:
+    """Sixty frames with two rendered heads each take more than five seconds."""
+    passer, sitting = head(5, lambda t_s: (-260.0 + 150.0 * t_s, 0.0, -150.0)), head(0, lambda _: (0.0, 0.0, 0.0))
+    analysis = Analysis(StreamConfig(detect_every_s=0.2))
+    births, places = [], []
+    for index in range(60):
+        windows = analysis.push(both(passer, sitting, index))
+        births += [index for track in analysis.tracks if "birth" in track.flags]
+        places += [float(t.landmarks_px[:, 0].mean()) for t in analysis.tracks if t.state != "lost"][:1]
+        if len(births) > 1:
+            assert all(window.from_frame >= births[-1] for window in windows)
+        else:
+            assert not places or np.ptp(places) < 8.0, "the track has gone along with the passer"
+    analysis.close()
+    assert len(births) == 2
+
+
 def test_twins_who_changed_places_in_the_dark_are_told_to_be_perhaps_exchanged() -> None:
     """Without depth nothing tells twins apart who come back half way towards each other's place."""
     dark = range(12, 20)
