@@ -139,7 +139,7 @@ class Publisher:
 
     def wants(self, kind: Kind) -> bool:
         """True when somebody subscribes to this kind and it may leave."""
-        return self._camera.wanted[kind] > 0 and kind in self._sent_kinds
+        return kind in self._camera.wanted and kind in self._sent_kinds
 
     def due(self, kind: Kind) -> bool:
         """True when a frame or flow message is wanted and its turn has come; takes the turn."""
@@ -186,7 +186,7 @@ class Publisher:
             raise SinkError(f"publisher on {self.address} is closed; {kind} message not sent")
 
     def _send_small(self, kind: Kind, seq: int, fields: Mapping[str, object], stamps: Stamps) -> None:
-        if kind != "session" and not self._camera.wanted[kind]:
+        if kind != "session" and kind not in self._camera.wanted:
             return
         parts = [self._topics[kind], self._header(kind, seq, fields, stamps)]
         if kind == "session":
