@@ -16,13 +16,12 @@ from typing import Literal
 
 import cv2
 
-from sfam.capture.clip_memory import LONGEST_EVENT_S
 from sfam.capture.clock import SessionClock
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.mcap_layout import unix_ns
 from sfam.capture.source import SourceInfo
 
-from .event_clip import ClipWish, Pictures, clip_path, read_clip, write_clip
+from .event_clip import MEMORY_S, ClipWish, Pictures, clip_path, read_clip, write_clip
 
 WAITING_CLIPS = 2
 """Clips that may wait for the disk with their frames, beyond those in memory."""
@@ -63,6 +62,9 @@ class ClipPictures:
         self._writer = threading.Thread(target=self._run, name="clip pictures", daemon=True)
         self.written = 0
         """Clips that hold pictures now."""
+        self.truncated = 0
+        """Clips that hold pictures, but not from their beginning on."""
+        self._forgotten_ns: int | None = None
         self._refused = self._failed = 0
 
     @property
@@ -109,7 +111,7 @@ class ClipPictures:
             self._writer.join()
         self._held.clear()
         self._bytes = 0
-        return {"written": self.written, "lost": self.lost}
+        return {"written": self.written, "lost": self.lost, "truncated": self.truncated}
 
     def _hand_over(self, at_end: bool) -> None:
         newest_ns = self._held[-1].t_capture_ns if self._held else None
@@ -124,11 +126,25 @@ class ClipPictures:
             except queue.Full:
                 self._refused += 1
                 self._warn(_without(wish, "the disk is behind"))
+            else:
+                self._say_if_truncated(wish, frames)
+
+    def _say_if_truncated(self, wish: ClipWish, frames: tuple[RGBDFrame, ...]) -> None:
+        if not frames or self._forgotten_ns is None or self._forgotten_ns < wish.from_ns:
+            return
+        self.truncated += 1
+        missing_s = (self._forgotten_ns - wish.from_ns) / 1e9
+        self._warn(
+            f"the clip of event {wish.event_id} holds no pictures of its first {missing_s:.2f} s: they are held for "
+            f"{MEMORY_S:g} s and up to sinks.clip_memory_mb"
+        )
 
     def _forget(self, newest_ns: int) -> None:
-        oldest_ns = newest_ns - round(LONGEST_EVENT_S * 1e9)
+        oldest_ns = newest_ns - round(MEMORY_S * 1e9)
         while self._held and (self._bytes > self._settings.memory_bytes or self._held[0].t_capture_ns < oldest_ns):
-            self._bytes -= _pixels(self._held.popleft())
+            gone = self._held.popleft()
+            self._bytes -= _pixels(gone)
+            self._forgotten_ns = gone.t_capture_ns
 
     def _run(self) -> None:
         while (task := self._queue.get()) is not None:
