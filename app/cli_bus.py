@@ -78,7 +78,7 @@ def log(
     done = log_bus(address, out, camera=camera, force=force, timeout_s=timeout_s, keys=_keys(key, server_key))
     typer.echo(f"session {done.session}: {done.rows} rows in {out}, {done.lost_rows} of them for lost frames")
     if not done.complete:
-        typer.echo(f"sfam: incomplete: {done.lost_messages} messages lost, or the end was not heard", err=True)
+        typer.echo(f"sfam: incomplete: {'; '.join(done.lacks())}", err=True)
         raise typer.Exit(SINK)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from sfam.sinks.incident import Incident, IncidentKind
+from sfam.sinks.wire import KINDS
 
 from .affinity import require_cpus
 from .analysis_role import AnalysisSettings, analysis_role
@@ -182,7 +183,7 @@ class LiveProcesses(LiveRun):
 
     def _resumed(self, feed: CameraFeed, cause: str) -> Resume:
         seen = self._next_seq.get(feed.suffix, {})
-        first_seq = {kind: number + SEQ_MARGIN for kind, number in seen.items()}
+        first_seq: dict[str, int] = {kind: seen.get(kind, 0) + SEQ_MARGIN for kind in KINDS}
         self._next_seq[feed.suffix] = first_seq
         return Resume(
             cause,

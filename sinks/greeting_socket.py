@@ -9,7 +9,7 @@ topic, so that whoever wants "everything" does not pull a video by accident.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
@@ -36,13 +36,8 @@ class CameraTopics:
         self.topics = dict(topics)
         self.wanted: frozenset[Kind] = frozenset()
         """Kinds that somebody subscribes to."""
-        self.greeting: Sequence[bytes] = (TO_NOBODY,)
-        """What a new subscriber gets first; a message for nobody before the session of this camera has begun."""
-
-    @property
-    def has_begun(self) -> bool:
-        """True once there is a session to greet with."""
-        return self.greeting[0] != TO_NOBODY
+        self.greeting: Callable[[], Sequence[bytes]] | None = None
+        """Makes what a new subscriber gets first; None before the session of this camera has begun."""
 
     def covered(self, prefixes: Collection[bytes]) -> frozenset[Kind]:
         """The kinds that subscriptions to these prefixes mean."""
@@ -144,7 +139,7 @@ class GreetingSocket:
                 self._socket.setsockopt(zmq.SUBSCRIBE, camera.topics[kind])
             elif kind in PAYLOAD_KINDS:
                 self._socket.setsockopt(zmq.UNSUBSCRIBE, camera.topics[kind])
-        due = [camera.greeting for camera, kind in asked if joins and kind == "session" and camera.has_begun]
+        due = [camera.greeting() for camera, kind in asked if joins and kind == "session" and camera.greeting]
         for greeting in due:
             self._socket.send_multipart(greeting)
         if not due:
