@@ -38,7 +38,7 @@ class BusLog:
     restarts: int
     """Times that another analysis took over; what the one before said last may be missing, uncounted."""
     ended: bool
-    """The session's own end was received."""
+    """The session's own end was received, and it was a good one."""
 
     @property
     def complete(self) -> bool:
@@ -51,7 +51,7 @@ class BusLog:
             f"{self.lost_messages} messages were lost": self.lost_messages > 0,
             "the log began after the session": self.late,
             f"the analysis was started again ({self.restarts}), its last words may be missing": self.restarts > 0,
-            "the end was not heard": not self.ended,
+            "the session failed, or its end was not heard": not self.ended,
         }
         return [words for words, holds in said.items() if holds]
 
