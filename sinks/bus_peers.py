@@ -11,6 +11,7 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 WATCHED = int(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+READABLE = int(zmq.POLLIN)
 UNKNOWN = -1
 """Peers of ZeroMQ before version 4, which cannot be told apart: what one of them wants is wanted from then on."""
 
@@ -32,7 +33,7 @@ class BusPeers:
 
         The ends that ZeroMQ reports of a peer that has gone name no connection; the monitor has said so already.
         """
-        self._catch_up()
+        self.catch_up()
         held = self._held.get(_connection(request))
         if held is None:  # has gone since
             return
@@ -50,12 +51,14 @@ class BusPeers:
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
 
-    def _catch_up(self) -> None:
-        while self._monitor.poll(0):
+    def catch_up(self) -> None:
+        """Take what the monitor says; to be done now and then, since it also tells of those who ask for nothing."""
+        while int(self._monitor.getsockopt(zmq.EVENTS)) & READABLE:
             event = recv_monitor_message(self._monitor)
-            self._held.pop(event["value"], None)  # a number is used again by a later connection
+            connection = int(event["value"])
+            self._held.pop(connection, None)  # a number is used again by a later connection
             if event["event"] == zmq.EVENT_ACCEPTED:
-                self._held[event["value"]] = set()
+                self._held[connection] = set()
 
 
 def _connection(request: zmq.Frame) -> int:

@@ -103,6 +103,7 @@ class GreetingSocket:
 
     def greet(self) -> bool:
         """Take subscriptions that have come; True when there may be more."""
+        self._peers.catch_up()
         for _ in range(SUBSCRIPTIONS_AT_ONCE):
             if not int(self._socket.getsockopt(zmq.EVENTS)) & READABLE:
                 return False

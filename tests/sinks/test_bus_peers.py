@@ -146,3 +146,16 @@ def test_a_connection_in_the_place_of_another_is_one_of_its_own(
             publisher.publish("event", event_fields(event(number), CLASSES))
             assert peer.heard(EVENT)
     until(lambda: not publisher.wants("frame") and not publisher.wants("event"), "the end of the last one", 10)
+
+
+def test_who_only_comes_and_goes_leaves_nothing_behind(publisher: Publisher) -> None:
+    for _ in range(100):
+        socket.create_connection(("127.0.0.1", urlsplit(publisher.address).port or 0), timeout=10).close()
+    time.sleep(0.2)
+    peers = publisher._socket._peers
+
+    def forgotten() -> bool:
+        with publisher._socket.lock:
+            return len(peers._held) == 1 and not peers._monitor.poll(0)
+
+    until(forgotten, "the end of those who asked for nothing", 10)
