@@ -69,6 +69,8 @@ def log(
 ) -> None:
     """Write a session's tables of scores and events, from the bus; losses become rows and are counted.
 
+    What may be missing is said at the end; exit code 5 means that more is missing than what came before the log began.
+
     One camera of a session with several. Landmarks, markers and analyzer results stay with the session itself.
 
     Example: `sfam log tcp://127.0.0.1:5571 --out copy`
@@ -78,7 +80,8 @@ def log(
     done = log_bus(address, out, camera=camera, force=force, timeout_s=timeout_s, keys=_keys(key, server_key))
     typer.echo(f"session {done.session}: {done.rows} rows in {out}, {done.lost_rows} of them for lost frames")
     if not done.complete:
-        typer.echo(f"sfam: incomplete: {done.lost_messages} messages lost, or the end was not heard", err=True)
+        typer.echo(f"sfam: incomplete: {'; '.join(done.lacks())}", err=True)
+    if done.lost_messages or done.restarts or not done.ended:  # to begin late is no failure
         raise typer.Exit(SINK)
 
 

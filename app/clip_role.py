@@ -77,6 +77,7 @@ def clip_role(plan: ClipPlan, link: RoleLink) -> Mapping[str, Any]:
 def clip_summary(totals: Mapping[str, Any]) -> str:
     """What `clip_role` returned, for the operator."""
     without = f", {totals['lost']} without" if totals["lost"] else ""
+    short = f", {totals['truncated']} not from their beginning on" if totals["truncated"] else ""
     missed = sum(totals["drops"].values())
     slow = f", {missed} frames came too fast for it" if missed else ""
-    return f"clips with pictures: {totals['written']}{without}{slow}"
+    return f"clips with pictures: {totals['written']}{without}{short}{slow}"

@@ -16,7 +16,7 @@ from sfam.capture.marker import KEPT_MARKERS, Marker
 from sfam.capture.marker_file import MARKERS_FILE, read_markers
 from sfam.sinks.growing_file import GrowingFile
 from sfam.sinks.incident import Incident
-from sfam.sinks.wire import compact_json
+from sfam.sinks.wire import KINDS, compact_json
 
 from .interruption import Interruption
 from .pause import Hold
@@ -63,7 +63,8 @@ class Handover:
             cause: how the one before died.
             interruptions: of the camera, so far.
         """
-        self.next_seq[camera] = {kind: number + SEQ_MARGIN for kind, number in self.next_seq[camera].items()}
+        seen = self.next_seq[camera]
+        self.next_seq[camera] = {kind: seen.get(kind, 0) + SEQ_MARGIN for kind in KINDS}
         heard = self.events[camera]
         self.events[camera] = replace(heard, next_id=heard.next_id + EVENT_MARGIN)
         return Resume(

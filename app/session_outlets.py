@@ -68,9 +68,11 @@ class Outlets:
         self._is_recorded = plan.config.capture.record != "none"
         self._folder: SessionFolder | None = None
         keeps_clips = plan.config.sinks.clips and plan.config.sinks.privacy in CLIP_TIERS
-        self._clips = ClipKeeper(plan.folder, model.classes, self._clip_written, plan.lossless) if keeps_clips else None
+        warn = partial(tell, "warning")
+        keeper = ClipKeeper(plan.folder, model.classes, self._clip_written, plan.lossless, warn)
+        self._clips = keeper if keeps_clips else None
         holds = keeps_clips and plan.clip_pictures and plan.config.app.single_process
-        self._pictures = ClipPictures(picture_settings(plan), partial(tell, "warning")) if holds else None
+        self._pictures = ClipPictures(picture_settings(plan), warn) if holds else None
         self._markers: GrowingFile | None = None
         self._times = EventTimes()
         self.publisher: Publisher | NullPublisher = NullPublisher()

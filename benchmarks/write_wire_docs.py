@@ -31,9 +31,15 @@ covers `session` gets the current `session` message first, and nobody else gets 
 
 **Losses.** `seq` counts the messages of one topic from 0. A jump of more than 1 means that messages were lost on the
 way to this subscriber, because it or the network was too slow: nothing on the bus ever waits. The same number again is
-a repeat. A new `session` id means a new count. Where the analysis died and another one went on in the same session,
-numbers go on with a jump of 1,000 or a little more, so that none comes twice; `incidents` in `status` say what
-happened and which frames have no result.
+a repeat. A new `session` id means a new count. Losses before the first message of a topic and after its last show only
+in the `session` message: its `next_seq` says, for each topic but `session`, `frame` and `flow`, which number comes
+next. In the greeting that is where this subscriber begins, later it is what should have arrived. `subscribe()`,
+`sfam tail` and `sfam log` compare both.
+
+**Another analysis.** Where the analysis died and another one went on in the same session, numbers go on with a jump of
+1,000 or a little more, so that none comes twice. That jump is no loss: `first_seq` in the `session` message says where
+the new one began. How many messages the dead one still sent that did not arrive, nobody knows; `incidents` in `status`
+say what happened and which frames have no result.
 
 **Several cameras.** Cameras of one session share the address; each has topics of its own, and `session` is the same in
 all of them. The greeting of a new subscriber holds one `session` message per camera; others may see them again, as

@@ -16,13 +16,12 @@ from typing import Literal
 
 import cv2
 
-from sfam.capture.clip_memory import LONGEST_EVENT_S
 from sfam.capture.clock import SessionClock
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.mcap_layout import unix_ns
 from sfam.capture.source import SourceInfo
 
-from .event_clip import ClipWish, Pictures, clip_path, read_clip, write_clip
+from .event_clip import MEMORY_S, ClipWish, Pictures, clip_path, read_clip, write_clip
 
 WAITING_CLIPS = 2
 """Clips that may wait for the disk with their frames, beyond those in memory."""
@@ -57,13 +56,15 @@ class ClipPictures:
         self._warn = warn
         self._held: deque[RGBDFrame] = deque()
         self._bytes = 0
-        self._gone_ns = -1  # capture time of the frame given up last
         self._wishes: deque[ClipWish] = deque()
         self._queue: queue.Queue[tuple[ClipWish, tuple[RGBDFrame, ...]] | None] = queue.Queue(WAITING_CLIPS)
         self._source: tuple[SourceInfo, SessionClock | None] | None = None
         self._writer = threading.Thread(target=self._run, name="clip pictures", daemon=True)
         self.written = 0
         """Clips that hold pictures now."""
+        self.truncated = 0
+        """Clips that hold pictures, but not from their beginning on."""
+        self._forgotten_ns: int | None = None
         self._refused = self._failed = 0
 
     @property
@@ -110,7 +111,7 @@ class ClipPictures:
             self._writer.join()
         self._held.clear()
         self._bytes = 0
-        return {"written": self.written, "lost": self.lost}
+        return {"written": self.written, "lost": self.lost, "truncated": self.truncated}
 
     def _hand_over(self, at_end: bool) -> None:
         newest_ns = self._held[-1].t_capture_ns if self._held else None
@@ -120,20 +121,30 @@ class ClipPictures:
                 self._wishes.append(wish)
                 continue
             frames = tuple(frame for frame in self._held if wish.from_ns <= frame.t_capture_ns <= wish.to_ns)
-            if frames and wish.from_ns <= self._gone_ns:
-                self._warn(_begins_late(wish, frames[0].t_capture_ns))
             try:
                 self._queue.put((wish, frames), block=self._settings.waits or at_end)
             except queue.Full:
                 self._refused += 1
                 self._warn(_without(wish, "the disk is behind"))
+            else:
+                self._say_if_truncated(wish, frames)
+
+    def _say_if_truncated(self, wish: ClipWish, frames: tuple[RGBDFrame, ...]) -> None:
+        if not frames or self._forgotten_ns is None or self._forgotten_ns < wish.from_ns:
+            return
+        self.truncated += 1
+        missing_s = (self._forgotten_ns - wish.from_ns) / 1e9
+        self._warn(
+            f"the clip of event {wish.event_id} holds no pictures of its first {missing_s:.2f} s: they are held for "
+            f"{MEMORY_S:g} s and up to sinks.clip_memory_mb"
+        )
 
     def _forget(self, newest_ns: int) -> None:
-        oldest_ns = newest_ns - round(LONGEST_EVENT_S * 1e9)
+        oldest_ns = newest_ns - round(MEMORY_S * 1e9)
         while self._held and (self._bytes > self._settings.memory_bytes or self._held[0].t_capture_ns < oldest_ns):
             gone = self._held.popleft()
             self._bytes -= _pixels(gone)
-            self._gone_ns = gone.t_capture_ns
+            self._forgotten_ns = gone.t_capture_ns
 
     def _run(self) -> None:
         while (task := self._queue.get()) is not None:
@@ -159,13 +170,6 @@ class ClipPictures:
 
 def _without(wish: ClipWish, why: str) -> str:
     return f"the clip of event {wish.event_id} holds no pictures: {why}"
-
-
-def _begins_late(wish: ClipWish, first_ns: int) -> str:
-    return (
-        f"the clip of event {wish.event_id} lacks the pictures of its first {(first_ns - wish.from_ns) / 1e9:.1f} s, "
-        "which were no longer held: raise sinks.clip_memory_mb"
-    )
 
 
 def _pixels(frame: RGBDFrame) -> int:

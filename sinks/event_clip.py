@@ -21,6 +21,7 @@ from mcap.reader import make_reader
 from mcap.records import Channel, Header, Schema
 from numpy.typing import NDArray
 
+from sfam.capture.clip_memory import LONGEST_EVENT_S
 from sfam.capture.clock import SessionClock
 from sfam.capture.frame import RGBDFrame
 from sfam.capture.frame_encoder import FrameEncoder
@@ -36,6 +37,10 @@ from .session_info import NOT_A_LIE_DETECTOR
 CLIP_TIERS = ("flow", "blurred", "full")
 PICTURE_TIER = "full"
 FOLDER = "clips"
+BEFORE_S = 0.5
+AFTER_S = 0.5
+MEMORY_S = BEFORE_S + LONGEST_EVENT_S + AFTER_S
+"""How long motion and pictures are held: a clip begins this long ago at most when it is written."""
 SCORE, FLOW, EVENT = 21, 22, 23
 """Channel numbers, behind those of a recording."""
 TOPICS = {SCORE: "/sfam/score", FLOW: "/sfam/flow", EVENT: "/sfam/event"}

@@ -9,13 +9,13 @@ topic, so that whoever wants "everything" does not pull a video by accident.
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
 from .bus_address import remove_socket_file, why_not_bound
+from .bus_peers import BusPeers
 from .curve import PublisherKeys, guard
 from .sink_error import SinkError
 from .wire import PAYLOAD_KINDS, Kind
@@ -34,10 +34,16 @@ class CameraTopics:
 
     def __init__(self, topics: Mapping[Kind, bytes]) -> None:
         self.topics = dict(topics)
-        self.wanted: Counter[Kind] = Counter()
-        """Subscriptions by kind."""
-        self.greeting: Sequence[bytes] = (TO_NOBODY,)
-        """What a new subscriber gets first; a message for nobody before the session of this camera has begun."""
+        self.wanted: frozenset[Kind] = frozenset()
+        """Kinds that somebody subscribes to."""
+        self.greeting: Callable[[], Sequence[bytes]] | None = None
+        """Makes what a new subscriber gets first; None before the session of this camera has begun."""
+
+    def covered(self, prefixes: Collection[bytes]) -> frozenset[Kind]:
+        """The kinds that subscriptions to these prefixes mean."""
+        return frozenset(
+            kind for kind, topic in self.topics.items() if any(_covers(one, kind, topic) for one in prefixes)
+        )
 
 
 class GreetingSocket:
@@ -73,6 +79,7 @@ class GreetingSocket:
             (zmq.XPUB_MANUAL_LAST_VALUE, 1),
         ):
             self._socket.setsockopt(option, value)
+        self._peers = BusPeers(self._context, self._socket)
         if keys is not None:
             self._guardian = guard(self._context, self._socket, keys)
         try:
@@ -97,24 +104,26 @@ class GreetingSocket:
 
     def greet(self) -> bool:
         """Take subscriptions that have come; True when there may be more."""
+        self._peers.catch_up()
         for _ in range(SUBSCRIPTIONS_AT_ONCE):
             if not int(self._socket.getsockopt(zmq.EVENTS)) & READABLE:
                 return False
-            request = self._socket.recv(zmq.NOBLOCK)
-            if request[:1] in (b"\x00", b"\x01"):
-                self._answer(request[:1] == b"\x01", request[1:])
+            request = self._socket.recv(zmq.NOBLOCK, copy=False)
+            if request.bytes[:1] in (b"\x00", b"\x01"):
+                self._answer(request, request.bytes[:1] == b"\x01", request.bytes[1:])
             else:
                 self._socket.send(TO_NOBODY)
         return True
 
     def _close(self) -> None:
+        self._peers.close()
         self._socket.close(linger=FAREWELL_MS)
         if self._guardian is not None:
             self._guardian.stop()
         self._context.term()
         remove_socket_file(self.address)  # ZeroMQ leaves it
 
-    def _answer(self, joins: bool, prefix: bytes) -> None:
+    def _answer(self, request: zmq.Frame, joins: bool, prefix: bytes) -> None:
         """Accept or end one subscription.
 
         Whatever is sent next goes to this subscriber alone, so something has to be sent each time: the greeting
@@ -122,24 +131,22 @@ class GreetingSocket:
         greeted for alone; the greetings of the others reach their old subscribers once more, as repeats. Leaving a
         small kind is left to the subscriber's own filter: the same peer may still hold another prefix of it.
         """
-        greetings = [self._note(camera, joins, prefix) for camera in self._cameras]
-        due = [greeting for greeting in greetings if greeting is not None]
-        for greeting in due:
-            self._socket.send_multipart(greeting)
-        if not due:
-            self._socket.send(TO_NOBODY)
-
-    def _note(self, camera: CameraTopics, joins: bool, prefix: bytes) -> Sequence[bytes] | None:
-        """Enter a subscription where it means this camera; its greeting where one is due."""
-        asked = [kind for kind, topic in camera.topics.items() if _covers(prefix, kind, topic)]
-        for kind in asked:
-            camera.wanted[kind] = max(0, camera.wanted[kind] + (1 if joins else -1))
+        asked = [(camera, kind) for camera in self._cameras for kind in camera.covered({prefix})]
+        if asked:
+            self._peers.enter(request, joins, prefix)
+            held = self._peers.prefixes()
+            for camera in self._cameras:
+                camera.wanted = camera.covered(held)
+        for camera, kind in asked:
             if joins:
                 self._socket.setsockopt(zmq.SUBSCRIBE, camera.topics[kind])
             elif kind in PAYLOAD_KINDS:
                 self._socket.setsockopt(zmq.UNSUBSCRIBE, camera.topics[kind])
-        has_begun = camera.greeting[0] != TO_NOBODY
-        return camera.greeting if joins and has_begun and "session" in asked else None
+        due = [camera.greeting() for camera, kind in asked if joins and kind == "session" and camera.greeting]
+        for greeting in due:
+            self._socket.send_multipart(greeting)
+        if not due:
+            self._socket.send(TO_NOBODY)
 
 
 def _covers(prefix: bytes, kind: Kind, topic: bytes) -> bool:

@@ -15,6 +15,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from .blind import RESULT_KINDS
 from .bus_address import PUBLISH_NOTHING, require_private
@@ -30,6 +31,8 @@ WAITING_PAYLOADS = 4
 """Frame and flow messages that may wait to be encoded; beyond it they are lost and counted."""
 IDLE_S = 0.5
 NO_STAMPS = Stamps()
+NUMBERED_KINDS = tuple(kind for kind in KINDS if kind != "session" and kind not in PAYLOAD_KINDS)
+"""Kinds of which a session message says the next number; frame and flow are numbered before they are sent."""
 
 Payload = bytes | Callable[[], bytes]
 
@@ -81,7 +84,8 @@ class Publisher:
         self._sent_kinds = frozenset(KINDS) - frozenset(PAYLOAD_KINDS) | frozenset(payload_kinds)
         self._turns = {kind: Turns(payload_rate_hz) for kind in PAYLOAD_KINDS}
         self._clock_ns = clock_ns
-        self._seq: Counter[str] = Counter(first_seq or {})
+        self._first_seq = {kind: (first_seq or {}).get(kind, 0) for kind in KINDS}
+        self._seq: Counter[str] = Counter(self._first_seq)
         self._lost: Counter[Kind] = Counter()
         self._waiting: deque[_Outgoing] = deque()
         self._closed = False
@@ -139,7 +143,7 @@ class Publisher:
 
     def wants(self, kind: Kind) -> bool:
         """True when somebody subscribes to this kind and it may leave."""
-        return self._camera.wanted[kind] > 0 and kind in self._sent_kinds
+        return kind in self._camera.wanted and kind in self._sent_kinds
 
     def due(self, kind: Kind) -> bool:
         """True when a frame or flow message is wanted and its turn has come; takes the turn."""
@@ -186,14 +190,21 @@ class Publisher:
             raise SinkError(f"publisher on {self.address} is closed; {kind} message not sent")
 
     def _send_small(self, kind: Kind, seq: int, fields: Mapping[str, object], stamps: Stamps) -> None:
-        if kind != "session" and not self._camera.wanted[kind]:
-            return
-        parts = [self._topics[kind], self._header(kind, seq, fields, stamps)]
         if kind == "session":
-            self._camera.greeting = parts
-        self._socket.send(parts)
+            self._camera.greeting = partial(self._session_parts, seq, fields)
+            self._socket.send(self._session_parts(seq, fields))
+        elif kind in self._camera.wanted:
+            self._socket.send([self._topics[kind], self._header(kind, seq, fields, stamps)])
+        else:
+            return
         # after, not before: nobody waits for it here, and sending may have swallowed the sign that somebody joined
         self._socket.greet()
+
+    def _session_parts(self, seq: int, fields: Mapping[str, object]) -> list[bytes]:
+        """A session message as it stands now, with what tells a subscriber which messages it lacks."""
+        next_seq = {kind: self._seq[kind] for kind in NUMBERED_KINDS}
+        numbered = {**fields, "first_seq": self._first_seq, "next_seq": next_seq}
+        return [self._topics["session"], self._header("session", seq, numbered, NO_STAMPS)]
 
     def _header(self, kind: Kind, seq: int, fields: Mapping[str, object], stamps: Stamps) -> bytes:
         info = self._info

@@ -21,22 +21,44 @@ LARGEST_MESSAGE = 64 * 2**20
 
 
 class _Ledger:
-    """Counts what this subscriber missed, by topic."""
+    """Counts what this subscriber missed, by topic.
 
-    def __init__(self) -> None:
-        self._last_seq: dict[tuple[str, str], int] = {}
+    Args:
+        kinds: subscribed to.
+    """
+
+    def __init__(self, kinds: frozenset[Kind]) -> None:
+        self._kinds = kinds
+        self._next_seq: dict[tuple[str, str], int] = {}
         self.lost = 0
         self.stale = 0
 
     def enter(self, message: Message) -> Message:
-        """The message with the losses so far; a session's first message of a topic starts its count."""
-        key = (str(message.header["session"]), message.topic)
-        seq = int(message.header["seq"])
-        last = self._last_seq.get(key, seq - 1)
-        self.lost += max(0, seq - last - 1)
-        self._last_seq[key] = max(last, seq)
-        repeat = seq <= last
-        return Message(message.topic, message.kind, message.header, message.payload, self.lost, self.stale, repeat)
+        """The message with the losses so far; of a topic, they count from the first session message on."""
+        header, seq = message.header, int(message.header["seq"])
+        session, camera = str(header["session"]), message.topic.rpartition("/")[0]
+        if message.kind == "session":
+            for kind, first in header.get("first_seq", {}).items():
+                self._skip_to((session, f"{camera}/{kind}"), first)
+        key = (session, message.topic)
+        repeat = seq < self._next_seq.get(key, 0)
+        self._come_to(key, seq)
+        self._next_seq[key] = max(self._next_seq[key], seq + 1)
+        if message.kind == "session":
+            for kind in self._kinds & header.get("next_seq", {}).keys():
+                self._come_to((session, f"{camera}/{kind}"), header["next_seq"][kind])
+        return Message(message.topic, message.kind, header, message.payload, self.lost, self.stale, repeat)
+
+    def _come_to(self, key: tuple[str, str], seq: int) -> None:
+        """A topic has reached this number: what was due before it and has not come is lost."""
+        due = self._next_seq.get(key, seq)
+        self.lost += max(0, seq - due)
+        self._next_seq[key] = max(due, seq)
+
+    def _skip_to(self, key: tuple[str, str], first: int) -> None:
+        """Numbers between those of a publisher that has died and of the one in its place were never given."""
+        if key in self._next_seq:
+            self._next_seq[key] = max(self._next_seq[key], first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +95,9 @@ def subscribe(
     """Messages of a session as they arrive, until the session says that it ended; of several cameras, the last one.
 
     Connects when the first message is asked for. A publisher that is not there yet is waited for, a lost connection
-    is taken up again. Losses on the way stand in `Message.lost`. Close the iterator (or just drop it) to leave early.
+    is taken up again. Losses on the way stand in `Message.lost`, once a later message of the topic or of the session
+    tells of them; what was sent before this subscriber came is not lost. Close the iterator (or just drop it) to
+    leave early.
 
     Args:
         address: where the publisher is, `tcp://127.0.0.1:5571`.
@@ -97,8 +121,8 @@ def subscribe(
     if not asked <= frozenset(KINDS):
         raise WireError(f"no such kind: {', '.join(sorted(asked - frozenset(KINDS)))}; choose from {', '.join(KINDS)}")
     with zmq.Context() as context, context.socket(zmq.SUB) as reader:
-        _connect(reader, address, keys)
         _ask_for(reader, asked, camera)
+        _connect(reader, address, keys)
         yield from _receive(reader, address, asked, camera, timeout_s, max_age_ms, utc_ns, running)
 
 
@@ -125,7 +149,7 @@ def _connect(reader: zmq.Socket[bytes], address: str, keys: SubscriberKeys | Non
 
 
 def _ask_for(reader: zmq.Socket[bytes], kinds: frozenset[Kind], camera: str | None) -> None:
-    """Subscribe, session first, so that it also arrives first."""
+    """Subscribe before there is a connection: all arrives at once, so that nothing is sent between two of them."""
     if camera is None:
         reader.subscribe(ROOT)
         return
@@ -145,7 +169,7 @@ def _receive(
     utc_ns: Callable[[], int],
     running: Callable[[], bool],
 ) -> Generator[Message, None, None]:
-    ledger = _Ledger()
+    ledger = _Ledger(frozenset(KINDS) if camera is None else kinds)
     clocks: dict[str, _SessionClock] = {}
     publishing: set[str] = set()
     heard = time.monotonic()

@@ -20,11 +20,11 @@ from mcap.reader import make_reader
 from sfam.sinks.copies import copies_of
 from sfam.sinks.export_bids import DATASET_FILES
 from sfam.sinks.publisher import Publisher
-from sfam.sinks.wire_fields import event_fields
+from sfam.sinks.wire_fields import event_fields, score_fields
 from tests.app.command import BIN, environment, run, start
 from tests.shared_data import shared
 from tests.sinks.rrd_file import read_rrd
-from tests.sinks.session_parts import CLASSES, event, session_info
+from tests.sinks.session_parts import CLASSES, event, frame_result, session_info
 from tests.sinks.test_subscriber import ENDLESS_PUBLISHER, ROOT
 from tests.sinks.waiting import until
 
@@ -59,6 +59,23 @@ def test_a_session_over_keys_is_logged_elsewhere_with_the_same_events(tmp_path: 
     assert len(rows(tmp_path / "original" / "events.csv")) >= 1
     for table in ("scores.csv", "events.csv", "events.jsonl"):
         assert (tmp_path / "copy" / table).read_bytes() == (tmp_path / "original" / table).read_bytes(), table
+
+
+@pytest.mark.parametrize(("killed", "code", "lacks"), [
+    (False, 0, "sfam: incomplete: the log began after the session\n"),
+    (True, 5, "sfam: incomplete: the log began after the session; the session failed, or its end was not heard\n"),
+])  # fmt: skip
+def test_a_late_log_says_so_and_fails_only_where_more_is_missing(
+    tmp_path: Path, killed: bool, code: int, lacks: str
+) -> None:
+    with Publisher("tcp://127.0.0.1:*", session_info()) as publisher:
+        publisher.publish("score", score_fields(frame_result(0), CLASSES))
+        log = start("sfam", "log", publisher.address, "--out", tmp_path / "log", "--timeout", "60")
+        until(lambda: publisher.wants("score"), "the log joined", 60)
+        publisher.publish("score", score_fields(frame_result(1), CLASSES))
+        publisher.close(state="failed" if killed else "ended")
+        _, errors = log.communicate(timeout=60)
+    assert (log.returncode, errors) == (code, lacks)
 
 
 @contextmanager

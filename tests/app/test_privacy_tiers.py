@@ -108,7 +108,7 @@ def test_each_clip_of_tier_full_is_a_recording_that_plays(tmp_path: Path, mode: 
     record = read_session(folder)
     assert record.events
     count = len(record.events)
-    assert record.summary["counters"]["clips"] == {"written": count, "lost": 0}
+    assert record.summary["counters"]["clips"] == {"written": count, "lost": 0, "truncated": 0}
     if not mode:
         assert f"clips with pictures: {count}\n" in done.stderr
     for event in record.events:

@@ -21,7 +21,7 @@ import pytest
 
 from benchmarks.live_session import LiveSession, free_address, wrong_in
 from sfam.app.config import Config
-from sfam.app.handover import EVENT_MARGIN
+from sfam.app.handover import EVENT_MARGIN, SEQ_MARGIN
 from sfam.app.replay import replay_config, run_replay
 from sfam.app.verify import compare, subject
 from sfam.capture.config import CaptureConfig
@@ -49,6 +49,7 @@ class Listener:
         self.incidents: list[dict[str, Any]] = []
         self.states: dict[int, str] = {}
         self.seq: dict[str, list[int]] = {}
+        self.lost = 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._listen, args=(address,), daemon=True)
         self._thread.start()
@@ -56,6 +57,7 @@ class Listener:
     def _listen(self, address: str) -> None:
         for message in subscribe(address, ("status", "event", "score"), running=lambda: not self._over.is_set()):
             self.seq.setdefault(message.kind, []).append(message.header["seq"])
+            self.lost = message.lost
             if message.kind == "status":
                 self.incidents += message.header["incidents"]
             elif message.kind == "event":
@@ -112,6 +114,7 @@ def test_a_session_outlives_its_analysis_and_replays_to_the_same_events(tmp_path
     assert "stream.window_ms can only change with a new session" in counters["incidents"][1]["text"]
     for numbers in listener.seq.values():
         assert numbers == sorted(set(numbers)), "numbers go on; none comes twice"
+    assert listener.lost < SEQ_MARGIN, "only what was said before the connection was taken up again is lost"
     assert "provisional" not in listener.states.values()
     again = subject(session.out, Config()).replay
     run_replay(replace(again, config=replay_config(again.config, single_process=True)), tmp_path / "replay")

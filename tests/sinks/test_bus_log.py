@@ -4,18 +4,20 @@ import csv
 import json
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 import zmq
 
-from sfam.sinks.bus_log import BusLog, log_bus
+from sfam.sinks.bus_log import LOST_ON_BUS, BusLog, log_bus
 from sfam.sinks.publisher import Publisher
 from sfam.sinks.session_folder import SessionFolder
+from sfam.sinks.session_info import SessionState
 from sfam.sinks.session_reader import read_session
 from sfam.sinks.shared_bus import SharedBus
 from sfam.sinks.sink_error import SilenceError, SinkError
-from sfam.sinks.wire import Stamps, encode_header
+from sfam.sinks.wire import Kind, Stamps, encode_header
 from sfam.sinks.wire_fields import event_fields, score_fields
 from tests.sinks.session_parts import ANY_PORT, CLASSES, event, frame_result, session_info
 from tests.sinks.test_publisher import wait_until_wanted
@@ -56,7 +58,7 @@ def test_the_bus_gives_the_same_tables_as_the_session_itself(tmp_path: Path) -> 
             publisher.publish("event", event_fields(state, CLASSES))
         publisher.close({"offered": 150})
         log = logger.ended()
-    assert log == BusLog("test", 150, 0, 0, True)
+    assert log == BusLog("test", 150, 0, 0, False, 0, True)
     for name in ("scores.csv", "events.csv", "events.jsonl"):
         assert (tmp_path / "own" / name).read_bytes() == (tmp_path / "elsewhere" / name).read_bytes()
     summary = json.loads((tmp_path / "elsewhere" / "session.json").read_text())
@@ -85,41 +87,106 @@ def test_of_several_cameras_one_is_logged(tmp_path: Path, named: str | None) -> 
         assert [int(row["frame"]) for row in csv.DictReader(table)] == list(range(log.rows))
 
 
-def publish_with_gap(context: zmq.Context[zmq.Socket[bytes]], missing: range, last: int) -> zmq.Socket[bytes]:
-    """A publisher whose messages 40 to 49 never arrive, and which then falls silent."""
+Said = tuple[Kind, int, Mapping[str, object]]
+"""Kind, number and fields of a message."""
+
+
+def session(seq: int, state: SessionState, **more: object) -> Said:
+    return "session", seq, {**session_info().fields(state, {"offered": 40}), **more}
+
+
+def scores(frames: Iterable[int], ahead: int = 0) -> list[Said]:
+    """Scores of these frames, one face each, whose numbers are those of the frames and so many more."""
+    return [("score", frame + ahead, score_fields(frame_result(frame), CLASSES)) for frame in frames]
+
+
+def say(context: zmq.Context[zmq.Socket[bytes]], messages: list[Said]) -> zmq.Socket[bytes]:
+    """A publisher of just these messages, which then falls silent."""
     xpub = context.socket(zmq.XPUB)
     xpub.setsockopt(zmq.LINGER, 500)
     xpub.bind_to_random_port("tcp://127.0.0.1")
 
     def serve() -> None:
         xpub.recv()
-        info = session_info()
-        header = encode_header("session", "test", "demo", 0, Stamps(), 0, info.fields("running", {}))
-        xpub.send_multipart([b"sfam/demo/session", header])
-        for number in range(last):
-            if number not in missing:
-                fields = score_fields(frame_result(number), CLASSES)
-                header = encode_header("score", "test", "demo", number, Stamps(number, number), 0, fields)
-                xpub.send_multipart([b"sfam/demo/score", header])
+        for kind, seq, fields in messages:
+            stamps = Stamps(seq, seq) if kind == "score" else Stamps()
+            xpub.send_multipart(
+                [f"sfam/demo/{kind}".encode(), encode_header(kind, "test", "demo", seq, stamps, 0, fields)]
+            )
 
     threading.Thread(target=serve, daemon=True).start()
     return xpub
 
 
-def test_lost_scores_get_a_row_each_with_their_cause(tmp_path: Path) -> None:
-    with zmq.Context() as context, publish_with_gap(context, range(40, 50), 60) as xpub:
-        log = log_bus(xpub.getsockopt_string(zmq.LAST_ENDPOINT), tmp_path / "log", timeout_s=0.6)
-    assert log == BusLog("test", 60, 10, 10, False)
-    with (tmp_path / "log" / "scores.csv").open(newline="") as lines:
+def logged(folder: Path, messages: list[Said]) -> tuple[BusLog, dict[int, str]]:
+    """The log of these messages, and the cause of each row by its frame."""
+    with zmq.Context() as context, say(context, messages) as xpub:
+        log = log_bus(xpub.getsockopt_string(zmq.LAST_ENDPOINT), folder, timeout_s=0.6)
+    with (folder / "scores.csv").open(newline="") as lines:
         rows = list(csv.DictReader(lines))
-    assert [int(row["frame"]) for row in rows] == list(range(60))
-    lost = [row for row in rows if row["cause"] == "lost_on_bus"]
-    assert [int(row["frame"]) for row in lost] == list(range(40, 50))
-    assert {row["success"] for row in lost} == {"0"}
+    assert len(rows) == log.rows
+    assert {row["success"] for row in rows if row["cause"] == LOST_ON_BUS} <= {"0"}
+    return log, {int(row["frame"]): row["cause"] for row in rows}
+
+
+def lost_frames(causes: dict[int, str]) -> list[int]:
+    return [frame for frame, cause in causes.items() if cause == LOST_ON_BUS]
+
+
+def test_lost_scores_get_a_row_each_with_their_cause(tmp_path: Path) -> None:
+    heard = [frame for frame in range(60) if frame not in range(40, 50)]
+    log, causes = logged(tmp_path / "log", [session(0, "running"), *scores(heard)])
+    assert log == BusLog("test", 60, 10, 10, False, 0, False)
+    assert (list(causes), lost_frames(causes)) == (list(range(60)), list(range(40, 50)))
     summary = json.loads((tmp_path / "log" / "session.json").read_text())
     assert summary["state"] == "failed"
-    assert summary["counters"]["lost_on_bus"] == {"messages": 10, "rows": 10}
+    assert summary["counters"]["lost_on_bus"] == {"messages": 10, "rows": 10, "late": False, "restarts": 0}
     assert "silence" in summary["counters"]
+
+
+NOTHING = {"first_seq": {"score": 0, "event": 0}, "next_seq": {"score": 0, "event": 0}}
+
+
+def test_scores_lost_before_the_first_and_after_the_last_are_rows_too(tmp_path: Path) -> None:
+    end = {"first_seq": NOTHING["first_seq"], "next_seq": {"score": 40, "event": 3}}
+    messages = [session(0, "running", **NOTHING), *scores(range(5, 30)), session(1, "ended", **end)]
+    log, causes = logged(tmp_path / "log", messages)
+    assert log == BusLog("test", 40, 15, 18, False, 0, True)
+    assert (list(causes), lost_frames(causes)) == (list(range(40)), [*range(5), *range(30, 40)])
+    assert not log.complete
+    assert log.lacks() == ["18 messages were lost"]
+
+
+def test_a_log_that_begins_late_says_so_and_calls_nothing_lost(tmp_path: Path) -> None:
+    with Publisher(ANY_PORT, session_info()) as publisher:
+        for number in range(40):
+            if number == 30:
+                logger = Logger(publisher.address, tmp_path / "log")
+                wait_until_wanted(publisher, "score")
+            publisher.publish("score", score_fields(frame_result(number), CLASSES), Stamps(number))
+        publisher.close({"offered": 40})
+        log = logger.ended()
+    assert log == BusLog("test", 10, 0, 0, True, 0, True)
+    assert log.lacks() == ["the log began after the session"]
+
+
+def test_another_analysis_is_said_and_its_jump_in_numbers_is_no_loss(tmp_path: Path) -> None:
+    begun = {"score": 1_000, "event": 1_000, "session": 1_000}
+    again = {"first_seq": begun, "next_seq": {"score": 1_000, "event": 1_000}}
+    end = {"first_seq": begun, "next_seq": {"score": 1_032, "event": 1_000}}
+    messages = [
+        session(0, "running", **NOTHING),
+        *scores(range(10)),
+        session(1_000, "started", **again),
+        *scores(range(8, 40), 992),  # two that the other one's files lack, but not the bus
+        session(1_001, "ended", **end),
+    ]
+    log, causes = logged(tmp_path / "log", messages)
+    assert log == BusLog("test", 40, 0, 0, False, 1, True)
+    assert list(causes) == list(range(40))
+    assert not log.complete
+    summary = json.loads((tmp_path / "log" / "session.json").read_text())
+    assert summary["counters"]["lost_on_bus"] == {"messages": 0, "rows": 0, "late": False, "restarts": 1}
 
 
 def test_silence_from_the_start_leaves_no_folder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ from mcap.reader import make_reader
 from sfam.capture.config import CaptureConfig
 from sfam.capture.mcap_file import RecordingError
 from sfam.capture.source import SourceError, open_source
-from sfam.sinks.clip_keeper import ClipKeeper
-from sfam.sinks.event_clip import clip_path, read_clip
+from sfam.engine.events import Moment
+from sfam.sinks.clip_keeper import TRUNCATED, ClipKeeper
+from sfam.sinks.event_clip import MEMORY_S, clip_path, read_clip
+from sfam.sinks.frame_result import FrameResult
 from sfam.sinks.report import write_report
 from sfam.sinks.session_folder import SessionFolder
+from sfam.stream.scene_flow import SceneFlow
 from tests.sinks.session_parts import CLASSES, FRAME_NS, event, frame_result, rgbd_frame, scene_flow, session_info
 
 EVENT = event(3, "confirmed", 40)
@@ -84,6 +88,57 @@ def test_a_face_of_another_track_is_not_in_it(tmp_path: Path) -> None:
     assert all(frame.maps is None for frame in clip.frames)
 
 
+def fast_frames(faces: int, seconds: float) -> Iterator[tuple[list[FrameResult], list[SceneFlow]]]:
+    """Rows and flows of several faces at 90 fps; frame numbers grow thrice as fast as in other tests."""
+    flows = [dataclasses.replace(scene_flow(9), track_id=face) for face in range(faces)]
+    for number in range(round(seconds * 90)):
+        t_ns = number * FRAME_NS // 3
+        rows = [
+            dataclasses.replace(frame_result(0), frame=number, t_capture_ns=t_ns, face_id=face) for face in range(faces)
+        ]
+        yield rows, flows
+
+
+def test_a_long_event_of_two_faces_at_90_fps_is_in_its_clip_from_the_beginning(tmp_path: Path) -> None:
+    begin, end = (Moment(frame, frame * FRAME_NS // 3) for frame in (90, 360))
+    keeper = ClipKeeper(tmp_path, CLASSES)
+    for rows, flows in fast_frames(2, 6.0):
+        keeper.push(rows, flows)
+        if rows[0].frame == 450:
+            keeper.keep(dataclasses.replace(EVENT, onset=begin, offset=end))
+    keeper.close()
+    clip = read_clip(clip_path(tmp_path, 3))
+    assert [frame.score["frame"] for frame in clip.frames] == list(range(45, 406))
+    assert all(frame.maps is not None for frame in clip.frames)
+    assert keeper.totals() == {"written": 1, "lost": 0, "truncated": 0}
+    assert TRUNCATED not in clip.event["flags"]
+
+
+def test_a_clip_that_lacks_its_beginning_says_so_and_is_counted(tmp_path: Path) -> None:
+    said: list[str] = []
+    keeper = ClipKeeper(tmp_path, CLASSES, warn=said.append, memory_bytes=30 * 3 * 128 * 128 * 2)
+    for number in range(6, 80):
+        keeper.push([frame_result(number)], [scene_flow(number)])
+        if number == 60:
+            keeper.keep(EVENT)
+    keeper.close()
+    clip = read_clip(clip_path(tmp_path, 3))
+    assert [frame.score["frame"] for frame in clip.frames] == list(range(38, 67))
+    assert clip.event["flags"] == ["blink", TRUNCATED]
+    assert keeper.totals() == {"written": 1, "lost": 0, "truncated": 1}
+    assert len(said) == 1
+    assert "event 3 lacks its first 0.40 s" in said[0]
+
+
+def test_motion_is_not_held_longer_than_a_clip_can_need_it(tmp_path: Path) -> None:
+    keeper = ClipKeeper(tmp_path, CLASSES)
+    for second in range(40):
+        keeper.push([dataclasses.replace(frame_result(0), t_capture_ns=second * 10**9)], [])
+    keeper.keep(dataclasses.replace(EVENT, onset=Moment(0, 0), offset=Moment(1, 39 * 10**9)))
+    keeper.close()
+    assert len(read_clip(clip_path(tmp_path, 3)).frames) == int(MEMORY_S) + 1
+
+
 def test_what_cannot_be_written_is_counted_and_harms_nobody(tmp_path: Path) -> None:
     keeper = ClipKeeper(tmp_path / "nowhere", CLASSES)
     keeper.push([frame_result(40)], [scene_flow(40)])
@@ -141,7 +196,7 @@ def test_a_replay_waits_for_the_disk_where_a_live_session_gives_clips_up(tmp_pat
     go_on.set()
     keeper.close()
     assert (keeper.lost == 0) == waits
-    assert sum(keeper.totals().values()) == 20
+    assert keeper.totals() == {"written": keeper.kept, "lost": 20 - keeper.kept, "truncated": 0}
     assert len(list((tmp_path / "clips").glob("*.mcap"))) == keeper.kept
 
 

@@ -461,11 +461,14 @@ def test_a_program_without_our_package_reads_everything_until_the_end() -> None:
 def test_a_publisher_in_the_place_of_another_numbers_on_so_that_nothing_looks_like_a_repeat() -> None:
     with Publisher(ANY_PORT, session_info()) as first:
         publish_scores(first, 0, 5)
-        assert first.next_seq()["score"] == 5
+        assert first.next_seq() == {**dict.fromkeys(KINDS, 0), "session": 1, "score": 5}
         so_far = {kind: seq + 10 for kind, seq in first.next_seq().items()}
     with Publisher(ANY_PORT, session_info(), first_seq=so_far) as second, zmq.Context() as context:
         reader = reader_of(context, second.address, "sfam/demo/session", "sfam/demo/score")
-        assert received(reader).header["seq"] == so_far["session"]
+        greeting = received(reader).header
+        assert greeting["seq"] == so_far["session"]
+        assert greeting["first_seq"] == so_far
+        assert greeting["next_seq"] == {**dict.fromkeys(greeting["next_seq"], 10), "score": 15}
         publish_scores(second, 8, 9)
         assert received(reader).header["seq"] == 15
         reader.close()

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import zmq
 from sfam.sinks.publisher import Publisher
 from sfam.sinks.sink_error import SilenceError, SinkError
 from sfam.sinks.subscriber import subscribe
-from sfam.sinks.wire import Kind, Message, Stamps, WireError, encode_header
+from sfam.sinks.wire import KINDS, Kind, Message, Stamps, WireError, decode, encode_header
 from sfam.sinks.wire_fields import event_fields, frame_fields, frame_payload, score_fields
 from tests.sinks.session_parts import ANY_PORT, CLASSES, event, frame_result, rgbd_frame, session_info
 from tests.sinks.test_publisher import wait_until_wanted
@@ -103,6 +103,32 @@ def test_a_gap_in_seq_counts_as_loss() -> None:
     ]
 
 
+@pytest.mark.parametrize("camera", [None, "demo"])
+def test_losses_at_both_ends_of_a_topic_count_and_what_came_before_does_not(
+    camera: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = {("event", 0), ("score", 50), ("score", 51), ("score", 58), ("score", 59)}
+    with Publisher(ANY_PORT, session_info()) as publisher:
+        send = publisher._socket.send
+
+        def leaky(parts: Sequence[bytes]) -> None:
+            message = decode(parts)
+            if (message.kind, message.header["seq"]) not in lost:
+                send(parts)
+
+        monkeypatch.setattr(publisher._socket, "send", leaky)
+        for number in range(60):
+            if number == 50:
+                reader = Reader(subscribe(publisher.address, ("session", "score", "event"), camera, timeout_s=10))
+                wait_until_wanted(publisher, "score")
+            publisher.publish("score", score_fields(frame_result(number), CLASSES))
+        publisher.publish("event", event_fields(event(0), CLASSES))
+        publisher.close()
+        found = reader.ended()
+    assert [message.kind for message in found] == ["session", *["score"] * 6, "session"]
+    assert [message.lost for message in found] == [0, *[2] * 6, 5]
+
+
 def test_a_session_seen_before_is_marked_as_repeat() -> None:
     with Publisher(ANY_PORT, session_info()) as publisher, zmq.Context() as context:
         reader = Reader(subscribe(publisher.address, ("session", "frame"), timeout_s=10))
@@ -183,6 +209,25 @@ def test_a_publisher_that_was_killed_and_comes_back_is_found_again() -> None:
         second.close()
     found = [message for message in reader.ended() if message.header["session"] == "two"]
     assert [(message.header["id"], message.lost) for message in found] == [(7, 0)]
+
+
+def test_the_jump_in_numbers_of_a_publisher_in_the_place_of_a_dead_one_is_no_loss() -> None:
+    with zmq.Context() as context, context.socket(zmq.PUB) as probe:
+        port = probe.bind_to_random_port("tcp://127.0.0.1")
+    address = f"tcp://127.0.0.1:{port}"
+    with subprocess.Popen([sys.executable, "-c", ENDLESS_PUBLISHER, address], cwd=ROOT) as first:
+        messages = subscribe(address, timeout_s=20)
+        assert next(messages).lost == 0
+        first.kill()
+    reader = Reader(messages)
+    numbers: dict[str, int] = dict.fromkeys(KINDS, 50_000)
+    with Publisher(address, session_info("one"), first_seq=numbers) as second:
+        wait_until_wanted(second, "event")
+        second.publish("event", event_fields(event(7), CLASSES))
+        second.close()
+    found = reader.ended()
+    assert (found[-1].header["seq"], found[-1].header["id"]) == (50_000, 7)
+    assert {message.lost for message in found} == {0}
 
 
 def test_leaving_early_closes_the_connection() -> None:
