@@ -103,7 +103,9 @@ class PairCollector:
     def _hold(self, frame: RGBDFrame, tracks: Sequence[FaceTrack]) -> None:
         """Keep a frame, and let go what no window begins at and no mean depth needs any more."""
         held, earlier = self._held, self._config.depth_mean_frames - 1
-        if held and frame.t_capture_ns <= held[-1].frame.t_capture_ns:
+        if held and frame.t_capture_ns == held[-1].frame.t_capture_ns:
+            return
+        if held and frame.t_capture_ns < held[-1].frame.t_capture_ns:
             held.clear()
         centres = {t.track_id: complex(*t.landmarks_px.mean(axis=0).tolist()) for t in tracks if t.state != "lost"}
         held.append(_Held(frame, centres))
