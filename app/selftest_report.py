@@ -23,7 +23,7 @@ def table(result: SelfTestResult) -> str:
     """Plain text: the answer first, then size by size."""
     lines = [
         f"smallest motion seen: {_size(result.smallest_px, 'px')} in the image plane (crop pixels), "
-        f"{_size(result.smallest_mm, 'mm')} in depth",
+        f"{result.depth_answer}",
         f"face {result.face_px:.0f} px wide ({result.px_per_color_px:.2f} crop px per image px) at "
         f"{result.distance_mm:.0f} mm, mean grey {result.light_grey:.0f}; a resting face shows "
         f"{result.rest_px:.3f} px and {result.rest_mm:.2f} mm (standard deviation); {result.pairs} pairs of frames",

@@ -10,6 +10,11 @@ import numpy as np
 FOUND_SHARE = 0.9
 """Of the trials of a size must stand out for it to be found."""
 
+WHY_LEFT_OUT = {
+    "noisy_depth": "too noisy here, so the session judges without it: flag noisy_depth, stream.depth_noise_max_mm",
+    "no_depth": "most of brows or mouth has no data, so the session judges without it: flag no_depth",
+}
+
 
 class SelfTestError(RuntimeError):
     """Nothing could be tested; the text says why and what to do."""
@@ -46,9 +51,18 @@ class SelfTestResult:
     smallest_px: float | None
     """Smallest in-plane motion found, px of the crop; None = none of the sizes."""
     smallest_mm: float | None
-    """Smallest motion in depth found, mm."""
+    """Smallest motion in depth found, mm; None also where `depth_left_out` names a flag."""
+    depth_left_out: str
+    """Flag for which the session left w out at the test's end: noisy_depth, no_depth, '' = w counts."""
     px: tuple[SizeResult, ...]
     mm: tuple[SizeResult, ...]
+
+    @property
+    def depth_answer(self) -> str:
+        """What can be said of motion in depth, in a few words."""
+        if self.depth_left_out:
+            return f"none in depth ({WHY_LEFT_OUT[self.depth_left_out]})"
+        return "none of the sizes tried in depth" if self.smallest_mm is None else f"{self.smallest_mm:g} mm in depth"
 
     def as_json(self) -> dict[str, object]:
         """For session.json and `--json`: plain values, None for what is unknown."""

@@ -76,10 +76,9 @@ class StartCheck:
         self._told = True
         if isinstance(self._result, str):
             return self._result
-        px, mm = self._result.smallest_px, self._result.smallest_mm
-        plane = "no motion of the sizes tried" if px is None else f"motion from {px:g} px"
-        depth = "none" if mm is None else f"from {mm:g} mm"
-        return f"self-test: {plane} in the image plane and {depth} in depth would be seen"
+        px = self._result.smallest_px
+        plane = "none of the sizes tried" if px is None else f"{px:g} px"
+        return f"self-test: smallest motion seen: {plane} in the image plane, {self._result.depth_answer}"
 
     def finish(self) -> None:
         """Go on for a moment with a test that runs; one that still collects has come to nothing."""

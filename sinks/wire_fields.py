@@ -49,7 +49,11 @@ def _noise_fields(noise: NoiseFloor) -> Fields:
 
 
 def _motion_fields(motion: HeadMotion) -> Fields:
-    return {"rotation_rad": _floats(motion.rotation_rad), "translation_mm": _floats(motion.translation_mm)}
+    return {
+        "rotation_rad": _floats(motion.rotation_rad),
+        "translation_mm": _floats(motion.translation_mm),
+        "pivot_mm": _floats(motion.pivot_mm),
+    }
 
 
 def _pose_fields(pose: HeadPose) -> Fields:
@@ -73,6 +77,12 @@ def _floats(values: Sequence[float]) -> list[float | None]:
 
 def _number(value: float | None) -> float:
     return float("nan") if value is None else value
+
+
+def _motion(found: Header) -> HeadMotion:
+    """The motion, about the camera where an older version did not say about what."""
+    pivot = found.get("pivot_mm", HeadMotion().pivot_mm)
+    return HeadMotion(tuple(found["rotation_rad"]), tuple(found["translation_mm"]), tuple(pivot))
 
 
 def _noise(found: Header | None) -> NoiseFloor:
@@ -132,9 +142,7 @@ def parse_score(header: Header) -> FrameResult:
         cause=header["cause"],
         box=None if box is None else (box[0], box[1], box[2], box[3]),
         score=score,
-        head_motion=None
-        if motion is None
-        else HeadMotion(tuple(motion["rotation_rad"]), tuple(motion["translation_mm"])),
+        head_motion=None if motion is None else _motion(motion),
         noise=_noise(header["noise"]),
         residual_grey=_number(header["residual_grey"]),
         depth_valid_share=_number(header["depth_valid_share"]),
@@ -259,7 +267,6 @@ def parse_flow(header: Header, payload: bytes) -> SceneFlow:
     maps = np.frombuffer(payload, dtype="<f2").reshape(header["shape"]).astype(np.float32)
     valid = np.isfinite(maps[2])
     maps[2, ~valid] = 0.0
-    motion = header["head_motion"]
     return SceneFlow(
         track_id=header["face_id"],
         from_frame=header["from_frame"],
@@ -271,7 +278,7 @@ def parse_flow(header: Header, payload: bytes) -> SceneFlow:
         w=maps[2],
         valid=valid,
         crop=Crop(**header["crop"]),
-        head_motion=HeadMotion(tuple(motion["rotation_rad"]), tuple(motion["translation_mm"])),
+        head_motion=_motion(header["head_motion"]),
         residual_grey=_number(header["residual_grey"]),
         depth_valid_share=_number(header["depth_valid_share"]),
         noise=_noise(header["noise"]),

@@ -122,7 +122,10 @@ class Analysis:
         self._flows, self._causes = (), {}
         windows: list[FlowWindow] = []
         self._cause = self._order(frame)
-        if self._cause != "duplicate":
+        if self._cause == "duplicate":
+            self._tracks = tuple(replace(track, flags=()) for track in self._tracks if track.state != "lost")
+            self._causes = {track.track_id: "duplicate" for track in self._tracks}
+        else:
             cause = self._analyse(frame, windows)
             self._cause = self._cause or cause
         if not windows:

@@ -185,7 +185,7 @@ def test_the_start_check_runs_in_spare_time_and_tells_its_result_once() -> None:
         steps += 1
         assert steps < 1000
     assert steps > 50, "each of them is short"
-    assert news.startswith("self-test: motion from ")
+    assert news.startswith("self-test: smallest motion seen: ")
     assert check.news() is None
     check.finish()
     check.step()

@@ -79,7 +79,7 @@ def frame_result(number: int) -> FrameResult:
         success=True,
         box=(20.0, 10.0, 20.0, 20.0),
         score=frame_score(number),
-        head_motion=HeadMotion((0.001, -0.002, 0.0), (0.1, 0.2, -0.3)),
+        head_motion=HeadMotion((0.001, -0.002, 0.0), (0.1, 0.2, -0.3), (4.0, 12.5, 603.0)),
         noise=NoiseFloor(0.02, 0.03, 0.4),
         residual_grey=2.5,
         depth_valid_share=0.96,

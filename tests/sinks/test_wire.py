@@ -45,7 +45,7 @@ from sfam.sinks.wire_fields import (
 )
 from sfam.stream.analyzer import AnalyzerResult
 from sfam.stream.head_pose import HeadPose
-from sfam.stream.scene_flow import NoiseFloor
+from sfam.stream.scene_flow import HeadMotion, NoiseFloor
 from tests.sinks.schemas import require_valid
 from tests.sinks.session_parts import (
     CLASSES,
@@ -105,6 +105,19 @@ def test_a_score_comes_back_as_it_was(number: int) -> None:
         assert back.score.spot == pytest.approx(result.score.spot, abs=1e-6)
         assert back.score.flags == result.score.flags
         assert back.noise == result.noise
+
+
+def test_head_motion_says_what_it_turns_about_and_older_messages_are_read() -> None:
+    result, flow = (
+        frame_result(20),
+        replace(scene_flow(12), head_motion=HeadMotion((0.1, 0.0, 0.0), pivot_mm=(1, 2, 600))),
+    )
+    older = json.loads(json.dumps(sent("score", score_fields(result, CLASSES), Stamps(result.t_capture_ns))))
+    assert older["head_motion"].pop("pivot_mm") == [4.0, 12.5, 603.0]
+    require_valid(older, "score")
+    assert parse_score(older).head_motion == HeadMotion((0.001, -0.002, 0.0), (0.1, 0.2, -0.3))
+    back = parse_flow(sent("flow", flow_fields(flow), Stamps(flow.t_to_ns)), flow_payload(flow))
+    assert back.head_motion.pivot_mm == (1.0, 2.0, 600.0)
 
 
 def test_an_event_comes_back_as_it_was() -> None:

@@ -191,6 +191,24 @@ def test_a_duplicate_stamp_gives_nothing_and_disturbs_nothing() -> None:
     assert scores_of(once) == scores_of(twice)
 
 
+def test_a_duplicate_stamp_tells_no_birth_or_death_again() -> None:
+    class Once(face_manual.ManualDetector):
+        def detect(self, grey: GreyImage, near: tuple[Box, ...], attempt: int) -> list[Detection]:
+            return [] if attempt else super().detect(grey, near, attempt)
+
+    analysis = Analysis(MANUAL, detector=Once(MANUAL.face))
+    repeated = {}
+    for index in range(30):
+        shown = frame(index, hide=index >= 20)
+        analysis.push(shown)
+        told = [track.flags for track in analysis.tracks]
+        if told in ([("birth",)], [("death",)]):
+            analysis.push(replace(shown, sequence=100 + index))
+            repeated[told[0][0]] = ([track.flags for track in analysis.tracks], dict(analysis.causes))
+    analysis.close()
+    assert repeated == {"birth": ([()], {0: "duplicate"}), "death": ([], {})}
+
+
 def test_a_frozen_image_is_no_new_information() -> None:
     frames = [frame(index) for index in range(20)]
     frames += [replace(frames[19], sequence=index, t_capture_ns=index * PERIOD_NS) for index in range(20, 24)]
