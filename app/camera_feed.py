@@ -130,6 +130,10 @@ class CameraFeed:
         command = f"source{self.suffix}" if role == ANALYSIS else "source"
         return command, SourceOffer(self.ring.name, self.info, reader, newest)
 
+    def offers(self, role: str) -> tuple[tuple[str, SourceOffer], ...]:
+        """The same, where the camera was opened already: else the reader is told with the others."""
+        return () if self.ring is None else (self.offer(role),)
+
     def look(self) -> tuple[str, tuple[str, str]]:
         """The command that an overlay needs to see this camera."""
         assert self.ring is not None
@@ -169,7 +173,7 @@ class CameraFeed:
         settings = self.setup.recording.recorder
         path = settings.path.with_stem(f"{settings.path.stem}_{self._recording_parts}")
         plan = replace(self.setup.recording, recorder=replace(settings, path=path))
-        return Retry(plan, pause_s, (self.offer(self.recorder_name),))
+        return Retry(plan, pause_s, self.offers(self.recorder_name))
 
     def watch(self) -> None:
         """Kill what hangs; tell the analysis when frames come again; end what stays away."""

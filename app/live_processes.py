@@ -201,7 +201,7 @@ class LiveProcesses(LiveRun):
         if is_recorder:
             return feed.recorder_failed(pause_s)
         if role.name.startswith(PREFIX) or role.name == feed.clips_name:
-            return Retry(role.settings, pause_s, (feed.offer(role.name),))
+            return Retry(role.settings, pause_s, feed.offers(role.name))
         if role.name == OVERLAY:
             looks = tuple(one.look() for one in self._feeds if one.ring is not None)
             return Retry(on_port(role.settings, self._pages.get(role.name, "")), pause_s, looks)

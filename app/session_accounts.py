@@ -110,7 +110,7 @@ class Accounts:
         known = self._plan.left_out.get(number) or self._skipped.get(number)
         if known:
             return known
-        if self._keep_every > 1 and not (self._restarted and number % self._keep_every == 0):
+        if number % self._keep_every:  # as capture leaves them out
             return "decimated"
         if self._restarted:
             return ANALYSIS_RESTART

@@ -28,6 +28,7 @@ from .executor import Executor
 from .feature_set import SUMMARY, read_features
 from .fold_names import file_stem, refuse_shared_files, weights_file
 from .processed import FOLDER, SPOTTING_FILE, find_processed, read_pickle, read_processed
+from .program import program_hash
 from .published import PublishedRecipe, draw_samples, fit_published
 
 SCORED_AT_ONCE = 512
@@ -311,7 +312,8 @@ def _identity(task: FoldTask) -> str:
         parts += [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(processed.glob("*.pkl"))]
         parts += [_bytes_hash(path) for path in sorted(task.annotation.glob("*.xls*"))] if task.annotation else []
     network = None if task.weights is None else _bytes_hash(_fold_path(task.weights, task.subject, task.classes))
-    parts += [str(task.data), network, task.subject, task.classes, asdict(task.recipe), task.seed, task.gain]
+    parts += [program_hash(), str(task.data), network]
+    parts += [task.subject, task.classes, asdict(task.recipe), task.seed, task.gain]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

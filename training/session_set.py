@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
+
 from sfam.capture.recorded_parts import RECORDING, own_recording
-from sfam.sinks.session_folder import SESSION
+from sfam.sinks.session_folder import CONFIG, SESSION
 from sfam.sinks.session_reader import SessionRecord, read_session
 
 from .corrections import read_corrections
@@ -24,7 +26,7 @@ def read_sessions(root: Path) -> DataSet:
     events of two faces at once: corrections do not say whose they are, and windows are of one face.
 
     The recording is `recording.mcap` in the folder with what a recorder that was started again wrote beside it, else
-    the file that the session was made from.
+    the file that the session was made from, all of it (no `--from`).
 
     Raises:
         DataSetError: no session, or none that can be used.
@@ -59,7 +61,17 @@ def _recording(record: SessionRecord) -> Path | None:
     inside, source = own_recording(record.path), Path(str(record.summary.get("source", "")))
     if inside is not None:
         return inside
-    return source if source.is_absolute() and source.exists() else None
+    usable = source.is_absolute() and source.exists() and not _began_later(record.path)
+    return source if usable else None
+
+
+def _began_later(session: Path) -> bool:
+    """Whether it was made from a later second of its file on: its frames are counted from there."""
+    try:
+        settings = yaml.safe_load((session / CONFIG).read_text(encoding="utf-8"))
+        return bool(settings["capture"]["from_s"])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return False  # written from the bus, say
 
 
 def _faces_at_once(record: SessionRecord) -> list[str]:
@@ -78,5 +90,6 @@ def _why_not(given: list[Path], recording: Path | None, faces: list[str], record
     if len(given) > 1:
         return f"several corrections ({', '.join(path.name for path in given)}); keep one"
     if recording is None:
-        return f"no recording: neither {RECORDING} nor its source {record.summary.get('source')!r} exists"
+        source = record.summary.get("source")
+        return f"no recording that its frames can be found in: no {RECORDING}, nor its source {source!r} from the start"
     return f"events of faces {', '.join(faces)} at once, and corrections do not say whose they are: record one face"

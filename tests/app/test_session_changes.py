@@ -19,6 +19,7 @@ from sfam.app.handover import EVENT_MARGIN, Handover
 from sfam.app.live import make_plan
 from sfam.app.pause import Hold
 from sfam.app.session import Session
+from sfam.app.session_accounts import Accounts
 from sfam.app.session_plan import EVENTS, Change, Reload, Resume, SessionPlan
 from sfam.app.table_difference import first_difference
 from sfam.capture.clock import SessionClock
@@ -351,3 +352,11 @@ def test_markers_that_no_analysis_lived_to_write_stand_in_the_folder_all_the_sam
 
 def summary(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "session.json").read_text()))
+
+
+def test_a_frame_overwritten_under_decimate_is_not_called_left_out(tmp_path: Path) -> None:
+    config = load_config(assignments=[f"sinks.out={tmp_path}", "app.policy=decimate:3"])
+    accounts = Accounts(make_plan(config, CLOCK))
+    causes = dict(accounts.missing_before(9, {"decimated": 6, "ring_overwritten": 3}))
+    assert [number for number, cause in causes.items() if cause == "ring_overwritten"] == [0, 3, 6]
+    assert accounts.dropped() == {"decimated": 6, "ring_overwritten": 3}

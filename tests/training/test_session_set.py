@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,16 @@ def test_a_face_that_was_lost_and_found_under_another_number_is_taken_for_one_an
     assert [(one.what, one.kept) for one in data.findings] == [
         ("events of several faces, never two at once: taken for one", True)
     ]
+
+
+def test_a_session_of_a_part_of_a_file_is_not_measured_from_its_beginning(tmp_path: Path) -> None:
+    record(tmp_path / "whole.mcap", range(12))
+    session = corrected(tmp_path / "all" / "session", {0: range(60)})
+    summary = session / "session.json"
+    told = json.loads(summary.read_text(encoding="utf-8"))
+    summary.write_text(json.dumps({**told, "source": str(tmp_path / "whole.mcap")}), encoding="utf-8")
+    (session / "config.yaml").write_text("capture: {from_s: 0.0}", encoding="utf-8")
+    assert read_sessions(tmp_path / "all").clips[0].recording == tmp_path / "whole.mcap"
+    (session / "config.yaml").write_text("capture: {from_s: 0.1}", encoding="utf-8")
+    with pytest.raises(DataSetError, match="from the start"):
+        read_sessions(tmp_path / "all")
