@@ -31,6 +31,9 @@ from .window import FramePeriod
 
 FACE_FLAGS = ("blink", "speech")
 """Flags of a window that are also told of its face."""
+FULL_SCALE = 65535
+"""The most that a depth pixel can hold is no distance of a face, but what an overexposed sensor or a damaged file
+leaves: a hole."""
 STAGES = ("face", "align", "flow", "depth", "head_motion", "window")
 
 
@@ -216,15 +219,18 @@ class Analysis:
         return result
 
     def _align(self, frame: RGBDFrame, box: tuple[int, int, int, int]) -> DepthRegion:
-        """Depth of a box of the color image."""
+        """Depth of a box of the color image, a copy."""
         if frame.depth_missing:
             return np.zeros((box[3], box[2]), dtype=np.uint16)
         if frame.calibration.depth_aligned:
-            return depth_region(frame.depth, box)
-        if self._aligner is None or self._calibration != frame.calibration:
-            self._aligner = RegionAligner(frame.calibration, frame.depth_scale_m)
-            self._calibration = frame.calibration
-        return self._aligner.align(frame.depth, box)
+            depth = depth_region(frame.depth, box)
+        else:
+            if self._aligner is None or self._calibration != frame.calibration:
+                self._aligner = RegionAligner(frame.calibration, frame.depth_scale_m)
+                self._calibration = frame.calibration
+            depth = self._aligner.align(frame.depth, box)
+        depth[depth == FULL_SCALE] = 0
+        return depth
 
     def _face_depth(self, landmarks: Landmarks) -> float:
         """Distance of a face in the present frame: median depth about its nose, mm; NaN where most of it is a hole."""

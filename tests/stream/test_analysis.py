@@ -242,9 +242,8 @@ def test_depth_that_says_nothing_is_flagged_and_zero(depth: str) -> None:
     windows, _, _ = run(spoilt(index) for index in range(20))
     window = windows[-1][0]
     assert np.isfinite(window.maps).all()
-    if depth != "saturated":
-        assert "no_depth" in window.flags
-        assert not window.maps[2].any()
+    assert "no_depth" in window.flags
+    assert not window.maps[2].any()
     assert np.abs(window.maps[:2]).mean() < 0.1
 
 
@@ -266,13 +265,14 @@ def test_motion_in_depth_alone_is_above_noise_where_depth_is_trusted() -> None:
     assert sum(below_noise(0.01, pouts=True)[-6:]) > 3, "w is zeroed there and says nothing"
 
 
-def test_saturated_color_and_noise_give_no_exception_and_no_motion_made_up() -> None:
+def test_saturated_color_gives_no_window_and_says_why() -> None:
     def blinded(index: int) -> RGBDFrame:
         color = np.clip(frame(index).color.astype(np.int16) + 150, 0, 255).astype(np.uint8)
         return replace(frame(index), color=color)
 
-    windows, _, _ = run(frame(index) if index < 15 else blinded(index) for index in range(60))
-    assert all(np.isfinite(window.maps).all() for found in windows for window in found)
+    windows, causes, _ = run(frame(index) if index < 15 else blinded(index) for index in range(60))
+    assert [bool(found) for found in windows] == [9 <= index < 15 for index in range(60)]
+    assert set(causes[24:]) == {"saturated"}
 
 
 def test_another_resolution_starts_a_new_track() -> None:

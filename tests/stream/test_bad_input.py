@@ -56,6 +56,10 @@ def depthless(frame: RGBDFrame) -> RGBDFrame:
     return replace(frame, depth=np.zeros_like(frame.depth))
 
 
+def at_full_scale(frame: RGBDFrame) -> RGBDFrame:
+    return replace(frame, depth=np.full_like(frame.depth, 65535))
+
+
 def overexposed(frame: RGBDFrame) -> RGBDFrame:
     return replace(frame, color=np.clip(frame.color.astype(np.int16) * 4, 0, 255).astype(np.uint8))
 
@@ -68,7 +72,7 @@ def black(frame: RGBDFrame) -> RGBDFrame:
     return replace(frame, color=np.zeros_like(frame.color))
 
 
-@pytest.mark.parametrize("spoil", [depthless, mouthless])
+@pytest.mark.parametrize("spoil", [depthless, mouthless, at_full_scale])
 def test_missing_depth_leaves_u_and_v_and_a_flagged_zero_w(frames: list[RGBDFrame], spoil: Spoil) -> None:
     windows, _, _ = run([spoil(frame) for frame in frames])
     assert len(windows) == COUNT - 9
