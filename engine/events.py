@@ -11,7 +11,8 @@ EventState = Literal["provisional", "confirmed", "withdrawn"]
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What the network says of one face at one frame."""
+    """What the network says of one face at one frame; the noise floor beside it is in `FlowWindow`, scores.csv and the
+    bus's `score`."""
 
     frame: int
     t_capture_ns: int

@@ -1,9 +1,9 @@
 """Blink and speech, told from how eyes and mouth move in a window's scene flow.
 
-Both are told by motion alone: eyes held shut and a mouth held open move nothing and have no flag. How far they are open
-is not known between two detections, whose landmarks move with the head as one piece (`FollowedFace`); and a detection
-every two seconds may just meet a blink of 0.2 s, so that a state held from one to the next would be wrong for windows
-without any, which the return check then leaves out.
+Both are told by motion alone: eyes held shut and a mouth held open move nothing and have no flag. That is a choice:
+landmarks in every frame would tell how far they are open, at the cost of a detection each. Between two detections they
+move with the head as one piece (`FollowedFace`); and one every two seconds may just meet a blink of 0.2 s, so that a
+state held from one to the next would be wrong for windows without any, which the return check then leaves out.
 """
 
 from __future__ import annotations

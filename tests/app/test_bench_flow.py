@@ -17,6 +17,7 @@ from sfam.app.bench_accuracy import read_truth, score
 from sfam.app.bench_pairs import drawn_pairs
 from sfam.app.bench_predecessor import Predecessor
 from sfam.app.cli import app
+from sfam.stream.compiled import kernels
 from tests.shared_data import shared
 from tests.stream.flow_pairs import inner, seen
 
@@ -62,9 +63,9 @@ def test_the_report_is_the_documented_json(report: tuple[dict[str, object], Path
 def test_flow_is_far_faster_than_the_predecessors(report: tuple[dict[str, object], Path]) -> None:
     ratios = report[0]["ratios"]
     assert isinstance(ratios, dict)
-    # The full bench asks 200 and 110; a short run on a busy machine is only checked for the order of size.
-    assert ratios["flow_vs_tvl1"] > 80
-    assert ratios["motion_vs_tvl1"] > 40
+    # Compiled, a short run on a busy machine gave 850 and 560 at least, on the slowest one measured 245 and 137.
+    assert ratios["flow_vs_tvl1"] > (80 if kernels is None else 200)
+    assert ratios["motion_vs_tvl1"] > (40 if kernels is None else 110)
 
 
 def test_saved_estimates_give_the_reported_accuracy(report: tuple[dict[str, object], Path]) -> None:
