@@ -132,7 +132,7 @@ def _connect(reader: zmq.Socket[bytes], address: str, keys: SubscriberKeys | Non
         (zmq.RCVHWM, QUEUE_LIMIT),
         (zmq.MAXMSGSIZE, LARGEST_MESSAGE),
         (zmq.RECONNECT_IVL, 100),
-        (zmq.RECONNECT_IVL_MAX, 2000),
+        (zmq.RECONNECT_IVL_MAX, 400),  # who waits for a session misses no more than that of it
         (zmq.HEARTBEAT_IVL, 2000),
         (zmq.HEARTBEAT_TIMEOUT, 6000),
         (zmq.IPV6, int("[" in address)),
