@@ -140,7 +140,7 @@ def test_a_subscriber_that_never_reads_costs_no_frame(tmp_path: Path) -> None:
 def test_ctrl_c_ends_cleanly_and_keeps_what_was_written(tmp_path: Path) -> None:
     live = start("sfam-live", "--camera", "demo", "--publish", "none", "--out", tmp_path / "out")
     scores = tmp_path / "out" / "scores.csv"
-    until(lambda: scores.exists() and len(scores.read_text().splitlines()) > 30, "rows", 240)
+    until(lambda: scores.exists() and len(scores.read_text().splitlines()) > 31, "rows", 240)
     live.send_signal(signal.SIGINT)
     _, errors = live.communicate(timeout=120)
     assert live.returncode == 0, errors
